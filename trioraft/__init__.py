@@ -1,0 +1,1 @@
+"""gRPC and Raft for Trio: the embedding API."""

@@ -1,0 +1,127 @@
+"""The small interface between a group's runtime and the wire: what a dialect implements.
+
+`node/` never imports a dialect. The host hands each group a `PeerTransport` per follower to
+dial out with, and hands each dialect a `PeerRouter` to find the group a request is for.
+
+Errors: every transport failure (refused, reset, deadline, undecodable answer, any non-OK
+status) is raised as `PeerUnreachableError`. It is never a Raft fact: the runtime backs off,
+reconnects and probes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from ..raft.errors import TrioraftError
+from ..raft.types import (
+    AppendReply,
+    AppendRequest,
+    NodeId,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+
+__all__ = [
+    "AppendStream",
+    "PeerHandler",
+    "PeerRouter",
+    "PeerTransport",
+    "PeerUnreachableError",
+    "UnknownGroupError",
+]
+
+
+class PeerUnreachableError(TrioraftError):
+    """A peer did not answer as it should; says which and why. Retried by the runtime."""
+
+
+class UnknownGroupError(TrioraftError):
+    """This node has no such group; dialects answer with their own error for it."""
+
+
+class AppendStream(Protocol):
+    """One open appendEntries stream to a follower (entries or heartbeats)."""
+
+    async def send(self, requests: Sequence[AppendRequest]) -> None:
+        """Send requests in order, in one flush; wait while the peer's window is full.
+
+        Raises PeerUnreachableError when the stream is lost. After cancellation the stream
+        may have sent some of them: close it and open another.
+        """
+
+    async def receive(self) -> Sequence[AppendReply]:
+        """Wait for replies: at least one, all that have arrived, in the order of the requests.
+
+        The dialect has already matched each wire reply to its request and filled in `round`,
+        `heartbeat` and `rejected_prev` from it. Raises PeerUnreachableError when the stream
+        is lost or has ended. Cancelling it loses nothing.
+        """
+
+
+class PeerTransport(Protocol):
+    """How one group reaches one follower."""
+
+    async def request_vote(self, request: VoteRequest) -> VoteReply:
+        """Ask for a vote. The caller bounds it with a cancel scope."""
+
+    def open_append_stream(
+        self, *, heartbeat: bool
+    ) -> AbstractAsyncContextManager[AppendStream]:
+        """Open the stream for entries, or the separate one for heartbeats."""
+
+    async def send_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        """Stream a snapshot and wait until the follower has installed or refused it."""
+
+    async def start_election(self, request: StartElection) -> bool:
+        """Ask the follower to campaign now. True if it accepted to."""
+
+
+class PeerHandler(Protocol):
+    """What a dialect's service calls when a peer's request for one group arrives."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """This node."""
+
+    async def handle_vote(self, request: VoteRequest) -> VoteReply:
+        """Answer after the vote is durable. Raises GroupStoppedError."""
+
+    def handle_append(
+        self, request: AppendRequest, reply: Callable[[AppendReply], Any]
+    ) -> None:
+        """Take a request in; `reply` is called later, once, from the group's driver.
+
+        Replies to requests with entries come in the order of the requests, each when its
+        entries are durable; a heartbeat's reply may overtake them. `reply` must not block or
+        raise. If the group stops first, `reply` is never called and the host closes the
+        stream. Raises GroupStoppedError, OverloadedError when the group's inbox is full, and
+        ValueError for a request that no correct leader sends (a gap in the entries).
+        """
+
+    async def handle_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        """Spool and install a snapshot; answers when it is durable. Cancelling drops the spool."""
+
+    async def handle_start_election(self, request: StartElection) -> bool:
+        """Campaign at once if `request` comes from the leader of the current term."""
+
+
+class PeerRouter(Protocol):
+    """Finds groups by their 16-byte id."""
+
+    def find(self, group_id: bytes) -> PeerHandler:
+        """Raises UnknownGroupError."""
+
+    def only(self) -> PeerHandler:
+        """The one group of this host, for dialects without group ids on the wire.
+
+        Raises UnknownGroupError if there is none or more than one.
+        """

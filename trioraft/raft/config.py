@@ -1,0 +1,69 @@
+"""The settings of a group, as data: what differs between dialects is here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import ConfigurationError
+from .types import EntryKind, NodeId
+
+__all__ = ["RaftConfig", "count_terms"]
+
+
+def count_terms(term: int, node_id: NodeId) -> int:
+    """The plain rule for the next term: 1, 2, 3 (Raft §5.1)."""
+    return term + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftConfig:
+    """Settings of one group, the same on every node. Times are in seconds.
+
+    next_term: makes the term of a new election from the current one and this node's id.
+        Must return a larger integer. openraft packs (term, node id) into it.
+    first_entry: kind of the entry that a new leader appends: CONFIGURATION (Ratis) or BLANK.
+    pre_vote: ask before disturbing (thesis §9.6). Off for dialects whose wire has no pre-vote.
+    adopt_term_on_reject: a voter takes over a higher term although the candidate's log is
+        behind (plain Raft). openraft leaves its vote untouched then.
+    """
+
+    election_timeout_min: float = 0.5
+    election_timeout_max: float = 1.0
+    heartbeat_interval: float = 0.1
+    next_term: Callable[[int, NodeId], int] = count_terms
+    first_entry: EntryKind = EntryKind.BLANK
+    pre_vote: bool = True
+    check_quorum: bool = True
+    adopt_term_on_reject: bool = True
+    max_inflight_appends: int = 64  # per follower, requests sent and not answered
+    max_inflight_bytes: int = 16 << 20  # per follower
+    max_append_bytes: int = 1 << 20  # entry data in one append; one larger entry goes alone
+    max_append_entries: int = 1024
+    max_entry_bytes: int = 4 << 20  # data of one proposal
+    max_uncommitted_bytes: int = 64 << 20  # above it proposals are refused (OverloadedError)
+    max_cached_bytes: int = 32 << 20  # entries kept in memory behind the durable end of the log
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot work; raises ConfigurationError naming the field."""
+        if not 0 < self.heartbeat_interval < self.election_timeout_min:
+            raise ConfigurationError(
+                f"heartbeat_interval={self.heartbeat_interval}: must be above 0 and below "
+                f"election_timeout_min={self.election_timeout_min}"
+            )
+        if not self.election_timeout_min < self.election_timeout_max:
+            raise ConfigurationError(
+                f"election_timeout_max={self.election_timeout_max}: must be above "
+                f"election_timeout_min={self.election_timeout_min}"
+            )
+        for name in (
+            "max_inflight_appends",
+            "max_inflight_bytes",
+            "max_append_bytes",
+            "max_append_entries",
+            "max_entry_bytes",
+            "max_uncommitted_bytes",
+            "max_cached_bytes",
+        ):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be above 0")

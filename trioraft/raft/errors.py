@@ -1,0 +1,83 @@
+"""The errors of trioraft: one small hierarchy, each with what the caller can do next.
+
+It lives at the bottom of the import order so that the core, the log and the runtime
+raise members of one family; applications import the same names from `trioraft`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "CorruptionError",
+    "DataDirectoryError",
+    "EntryTooLargeError",
+    "GroupStoppedError",
+    "NoQuorumError",
+    "NotLeaderError",
+    "OverloadedError",
+    "ProposalDroppedError",
+    "StorageError",
+    "TrioraftError",
+]
+
+
+class TrioraftError(Exception):
+    """Base of every error that trioraft raises on purpose."""
+
+
+class ConfigurationError(TrioraftError):
+    """A setting or a peer list cannot work; the message names the field and the value."""
+
+
+class NotLeaderError(TrioraftError):
+    """This node does not lead the group. Ask `leader`, or wait for one if it is None."""
+
+    def __init__(self, leader: str | None = None, message: str | None = None) -> None:
+        super().__init__(message or f"not the leader; leader is {leader or 'unknown'}")
+        self.leader = leader
+
+
+class ProposalDroppedError(TrioraftError):
+    """Leadership was lost before the outcome of a proposal was known.
+
+    The proposal may or may not have been committed. Retry it with the same session
+    (exactly-once), or read back before retrying.
+    """
+
+
+class NoQuorumError(TrioraftError):
+    """A majority could not be reached in time. Check the other nodes, then retry."""
+
+
+class OverloadedError(TrioraftError):
+    """A bounded queue is full. Back off, then retry."""
+
+
+class EntryTooLargeError(TrioraftError):
+    """A proposal is above the entry size limit. Split it, or raise the limit on every node."""
+
+
+class GroupStoppedError(TrioraftError):
+    """The group has stopped on this node; its `__cause__` says why. Other groups go on."""
+
+
+class StorageError(TrioraftError):
+    """The disk refused an operation. The group stops: a failed fsync is never retried."""
+
+
+class DataDirectoryError(StorageError):
+    """The data directory is in use, is not ours, or belongs to another node or cluster."""
+
+
+class CorruptionError(StorageError):
+    """Stored bytes are not what was written; names the file and the offset (bytes)."""
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{file}: corrupt at offset {offset}: {reason}. "
+            "Nothing was changed. Restore this node from its peers: move its data directory "
+            "away and start it empty, one node at a time."
+        )
+        self.file = file
+        self.offset = offset
+        self.reason = reason

@@ -1,0 +1,262 @@
+"""The values that the consensus core takes in and gives out.
+
+Indices are signed 64-bit; the first entry has index 0 and "no entry" is index -1 with term 0.
+Dialects map their own conventions to these (architecture, Invariants). Terms are ordered
+integers of up to 128 bits that the core compares and never takes apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+__all__ = [
+    "FIRST_INDEX",
+    "NO_INDEX",
+    "NO_TERM",
+    "AppendReply",
+    "AppendRequest",
+    "Configuration",
+    "Entry",
+    "EntryKind",
+    "HardState",
+    "Member",
+    "NodeId",
+    "Proposal",
+    "Role",
+    "Session",
+    "SnapshotMeta",
+    "SnapshotReply",
+    "SnapshotRequest",
+    "StartElection",
+    "VoteReply",
+    "VoteRequest",
+]
+
+NodeId = str
+
+FIRST_INDEX = 0
+NO_INDEX = -1
+NO_TERM = 0
+
+
+class EntryKind(IntEnum):
+    """What an entry is; only WRITE reaches the state machine."""
+
+    WRITE = 0
+    CONFIGURATION = 1
+    METADATA = 2  # Ratis's commit-index records: stored, replicated, never applied
+    BLANK = 3
+
+
+class Role(IntEnum):
+    FOLLOWER = 0
+    PRE_CANDIDATE = 1
+    CANDIDATE = 2
+    LEADER = 3
+
+
+class Session(NamedTuple):
+    """Who sent a write, so that a retry is answered and not applied twice."""
+
+    client_id: bytes
+    call_id: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """One log entry. Treated as immutable once it is in a log."""
+
+    term: int
+    index: int
+    kind: EntryKind
+    data: bytes
+    session: Session | None = None
+    # A dialect keeps its encoding of this entry here, so that every follower gets the same bytes.
+    wire: Any = field(default=None, compare=False, repr=False)
+
+
+class Proposal(NamedTuple):
+    """A write that wants to become an entry."""
+
+    data: bytes
+    session: Session | None = None
+    kind: EntryKind = EntryKind.WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A peer of the group. `address` is where its peers and clients dial it."""
+
+    id: NodeId
+    address: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The members of a group: voters, learners, and the old voters of a joint change."""
+
+    voters: tuple[Member, ...]
+    learners: tuple[Member, ...] = ()
+    old_voters: tuple[Member, ...] = ()
+
+    @property
+    def is_joint(self) -> bool:
+        return bool(self.old_voters)
+
+    def members(self) -> tuple[Member, ...]:
+        """Everybody once: voters, then old voters, then learners, in their order."""
+        seen: dict[NodeId, Member] = {}
+        for member in (*self.voters, *self.old_voters, *self.learners):
+            seen.setdefault(member.id, member)
+        return tuple(seen.values())
+
+    def member(self, node_id: NodeId) -> Member | None:
+        return next((m for m in self.members() if m.id == node_id), None)
+
+    def is_voter(self, node_id: NodeId) -> bool:
+        return any(m.id == node_id for m in (*self.voters, *self.old_voters))
+
+    def encode(self) -> bytes:
+        """Canonical bytes: the `data` of a CONFIGURATION entry inside trioraft."""
+
+        def rows(members: Sequence[Member]) -> list[list[Any]]:
+            return [[m.id, m.address, m.priority] for m in members]
+
+        fields = {"v": rows(self.voters), "l": rows(self.learners), "o": rows(self.old_voters)}
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Configuration:
+        """Inverse of `encode`. Raises ValueError for anything else."""
+        try:
+            fields = json.loads(data)
+            v, learners, o = (
+                tuple(Member(str(i), str(a), int(p)) for i, a, p in fields[key]) for key in "vlo"
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not an encoded configuration: {data[:80]!r}") from error
+        return cls(v, learners, o)
+
+
+@dataclass(frozen=True, slots=True)
+class HardState:
+    """What must be durable before it is answered (Raft §5.1, figure 2)."""
+
+    term: int = NO_TERM
+    voted_for: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMeta:
+    """The log position that a snapshot stands for, and the configuration at that position."""
+
+    index: int
+    term: int
+    configuration: Configuration
+    size: int = 0  # bytes
+    configuration_index: int = NO_INDEX
+
+
+@dataclass(slots=True)
+class VoteRequest:
+    """RequestVote (Raft §5.2); `pre` asks at the current term without starting a new one.
+
+    `transfer` marks an election that the old leader asked for: leases do not stand in its way.
+    """
+
+    term: int
+    candidate: NodeId
+    last_index: int
+    last_term: int
+    pre: bool = False
+    transfer: bool = False
+
+
+@dataclass(slots=True)
+class VoteReply:
+    """Answer to VoteRequest, `term` being the voter's own.
+
+    `leader` is the leader that the voter knows in `term`; `last_*` describe the voter's log.
+    """
+
+    term: int
+    voter: NodeId
+    granted: bool
+    pre: bool = False
+    leader: NodeId | None = None
+    last_index: int = NO_INDEX
+    last_term: int = NO_TERM
+    shutdown: bool = False  # the voter knows that the candidate was removed from the group
+
+
+@dataclass(slots=True)
+class AppendRequest:
+    """AppendEntries (Raft §5.3). `round` numbers heartbeat rounds for read index (§6.4, thesis).
+
+    `heartbeat` says which of a follower's two streams it travels on; a heartbeat has no entries.
+    """
+
+    term: int
+    leader: NodeId
+    prev_index: int
+    prev_term: int
+    entries: Sequence[Entry]
+    commit: int
+    round: int = 0
+    heartbeat: bool = False
+
+
+@dataclass(slots=True)
+class AppendReply:
+    """Answer to AppendRequest, self-contained: it can be understood without the request.
+
+    On success `match_index` is the last index known to equal the leader's and durable here
+    (for a heartbeat: NO_INDEX, it claims nothing). On a log mismatch `rejected_prev` repeats
+    the request's prev_index, and the hint says how far back to go: `hint_index` is the last
+    index that may match and `hint_term` the term there (thesis, end of §5.3).
+    """
+
+    term: int
+    follower: NodeId
+    success: bool
+    match_index: int = NO_INDEX
+    rejected_prev: int = NO_INDEX
+    hint_index: int = NO_INDEX
+    hint_term: int = NO_TERM
+    commit: int = NO_INDEX  # the follower's own commit index
+    round: int = 0
+    heartbeat: bool = False
+
+
+@dataclass(slots=True)
+class SnapshotRequest:
+    """Header of InstallSnapshot (Raft §7); the bytes follow as a stream of chunks."""
+
+    term: int
+    leader: NodeId
+    meta: SnapshotMeta
+
+
+@dataclass(slots=True)
+class SnapshotReply:
+    """Answer once the snapshot is durable and installed, or refused because of `term`."""
+
+    term: int
+    follower: NodeId
+    success: bool
+    index: int = NO_INDEX  # the follower's last index that is known to match afterwards
+
+
+@dataclass(slots=True)
+class StartElection:
+    """TimeoutNow (thesis §3.10): the leader asks a caught-up follower to campaign at once."""
+
+    term: int
+    leader: NodeId
+    last_index: int
+    last_term: int

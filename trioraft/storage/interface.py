@@ -1,0 +1,123 @@
+"""What the runtime asks of storage: the durable log of a group and its snapshots.
+
+`FileStorage` (files) and `MemoryStorage` (its in-memory twin) both implement it and pass the
+same tests. The event loop never waits for the disk here: `persist` hands bytes to the writer
+and returns; `done` is called back on the event loop when they are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotMeta
+
+__all__ = [
+    "GroupStorage",
+    "PersistBatch",
+    "RecoveredState",
+    "SnapshotReader",
+    "SnapshotWriter",
+]
+
+
+@dataclass(slots=True)
+class RecoveredState:
+    """What a log held when it was opened. The core is built from it.
+
+    `term_runs` are (first index of the run, term), ascending, for the entries that exist;
+    `base_index`/`base_term` name the entry just before the first one (the compaction point).
+    `configurations` are the CONFIGURATION entries in the log, ascending. `tail` are the newest
+    entries, up to a byte budget, so that a restarted node need not read them again.
+    """
+
+    hard_state: HardState = field(default_factory=HardState)
+    snapshot: SnapshotMeta | None = None
+    base_index: int = NO_INDEX
+    base_term: int = NO_TERM
+    last_index: int = NO_INDEX
+    term_runs: list[tuple[int, int]] = field(default_factory=list)
+    configurations: list[Entry] = field(default_factory=list)
+    tail: list[Entry] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PersistBatch:
+    """One step's changes. Order on disk is the order of `persist` calls.
+
+    entries: consecutive; if the first one's index is not above the last stored index, it
+        replaces the stored entries from there on (Raft §5.3).
+    reset: the log is emptied and starts after this snapshot (follower install); comes before
+        `entries` of the same batch.
+    """
+
+    hard_state: HardState | None = None
+    entries: Sequence[Entry] = ()
+    reset: SnapshotMeta | None = None
+
+
+class SnapshotWriter(Protocol):
+    """A snapshot being written aside; nothing of it is visible before `commit`."""
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes. May run the disk in the writer thread. Raises StorageError."""
+
+    async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
+        """Sync, rename into place, sync the directory; returns `meta` with the real size.
+
+        Afterwards this is the newest snapshot. Older ones are deleted once nobody reads them.
+        """
+
+
+class SnapshotReader(Protocol):
+    """An open snapshot. The file stays until the reader is closed."""
+
+    @property
+    def meta(self) -> SnapshotMeta: ...
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Next bytes, b"" at the end. Raises CorruptionError if the checksum does not match."""
+
+
+class GroupStorage(Protocol):
+    """The log, hard state and snapshots of one group."""
+
+    @property
+    def recovered(self) -> RecoveredState:
+        """The state found when the storage was opened."""
+
+    def persist(
+        self, batch: PersistBatch, done: Callable[[BaseException | None], Any]
+    ) -> None:
+        """Queue `batch` for the next group commit and return at once.
+
+        `done(None)` is called on the event loop, in the order of the calls, once this batch
+        and all before it are durable; `done(error)` with a StorageError if they are not, after
+        which the storage refuses everything. Reads see queued entries immediately.
+        """
+
+    async def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """Entries of [low, high), at least one, cut where their data exceeds `max_bytes`.
+
+        Raises IndexError if `low` is not in the log, CorruptionError, StorageError.
+        """
+
+    def compact(self, index: int, term: int, done: Callable[[], Any] | None = None) -> None:
+        """Entries up to and including `index` are no longer needed; drop whole segments of them.
+
+        Never removes what the newest snapshot does not cover.
+        """
+
+    def create_snapshot(self) -> AbstractAsyncContextManager[SnapshotWriter]:
+        """A new snapshot; leaving the block without `commit` deletes what was written."""
+
+    def open_snapshot(self) -> AbstractAsyncContextManager[SnapshotReader]:
+        """The newest snapshot. Raises StorageError when entering if there is none."""
+
+    def size_on_disk(self) -> int:
+        """Bytes held on disk by log and snapshots."""
+
+    async def aclose(self) -> None:
+        """Wait until everything queued is durable, then close. Shielded from cancellation."""
