@@ -1,0 +1,278 @@
+"""An in-memory network between named hosts, with TCP's behaviour and faults on demand.
+
+`async with SimNetwork(rng) as network` gives `listen` and `dial`; the streams they make go
+wherever the code under test takes a `trio.abc.Stream`. Delays come from the generator that is
+handed in and time from Trio's clock, so under `run_seeded` the same seed gives the same
+network, byte for byte. Link by link it can be slowed, blocked (bytes wait as under TCP
+retransmission, or are lost), healed, or have its connections cut at a byte; a host can be
+killed like a process.
+
+What it leaves out: acknowledgements take no time of their own, and a stalled connection stalls
+until it heals, as no retransmission limit ends it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import random
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from ._sim_stream import SimListener, SimStream, refused
+from ._wire import Block, LinkSettings, Pipe, Wire
+from .trace import Trace
+
+__all__ = ["LinkSettings", "SimListener", "SimNetwork", "SimStream"]
+
+FIRST_EPHEMERAL_PORT = 49152
+
+
+class SimNetwork:
+    """Named hosts, the links between them, and the connections over those links.
+
+    Addresses are "host:port" strings; a host exists by being named. Leaving the block resets
+    every connection and closes every listener.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        settings: LinkSettings | None = None,
+        *,
+        trace: Trace | None = None,
+        connect_timeout: float = 20.0,
+        backlog: int = 128,
+    ) -> None:
+        """settings: of every link without its own (see `set_link`); connect_timeout: seconds
+        until a dial that gets no answer fails; backlog: connections waiting per listener."""
+        self._wire = Wire(rng, settings or LinkSettings(), trace)
+        self._connect_timeout = connect_timeout
+        self._backlog = backlog
+        self._ports = itertools.count(FIRST_EPHEMERAL_PORT)
+        self._names = itertools.count(1)
+        self._listeners: dict[str, SimListener] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._healed = ParkingLot()
+        self._nursery_manager = trio.open_nursery()
+
+    async def __aenter__(self) -> Self:
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._nursery.start_soon(self._wire.deliver)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        for listener in list(self._listeners.values()):
+            listener.close()
+        for connection in list(self._connections.values()):
+            for end in connection.ends:
+                end.on_reset("the simulated network has shut down")
+        self._nursery.cancel_scope.cancel()
+        try:
+            return await self._nursery_manager.__aexit__(exc_type, exc, traceback)
+        except BaseExceptionGroup as group:
+            # The nursery is ours and not the user's: their exception leaves as it was raised.
+            if exc is not None and group.exceptions == (exc,):
+                return False
+            raise
+
+    async def listen(self, address: str) -> SimListener:
+        """Open a listener; port 0 takes a free one (see its `address`).
+
+        Raises OSError (EADDRINUSE), ValueError for a malformed address. Cancelled, it opens
+        nothing.
+        """
+        host, port = split_address(address)
+        await trio.lowlevel.checkpoint()
+        if port == 0:
+            address = f"{host}:{next(self._ports)}"
+        if address in self._listeners:
+            raise OSError(errno.EADDRINUSE, f"address {address} already in use")
+
+        def forget() -> None:
+            if self._listeners.get(address) is listener:
+                del self._listeners[address]
+                self._wire.record(f"unlisten {address}")
+
+        listener = SimListener(address, self._backlog, forget)
+        self._listeners[address] = listener
+        self._wire.record(f"listen {address}")
+        return listener
+
+    async def dial(self, from_host: str, address: str) -> SimStream:
+        """Connect from a host to an address; takes a round trip of the link.
+
+        Raises ConnectionRefusedError when nobody listens or the link refuses, TimeoutError
+        when no answer comes within the network's connect_timeout, ValueError for a malformed
+        address. Cancelled, the connection is reset if the other side already has it.
+        """
+        host, _ = split_address(address)
+        local = f"{from_host}:{next(self._ports)}"
+        self._wire.record(f"dial {local} {address}")
+        with trio.move_on_after(self._connect_timeout):
+            await self._travel(from_host, host, address)
+            listener = self._listeners.get(address)
+            if listener is None:
+                await self._travel(host, from_host, address)
+                raise refused(address)
+            near, far = self._connect(local, address)
+            try:
+                await listener.enqueue(far)
+                await self._travel(host, from_host, address)
+            except BaseException:
+                near.sever("its dial was given up")
+                raise
+            return near
+        raise TimeoutError(errno.ETIMEDOUT, f"connection to {address} timed out")
+
+    def set_link(
+        self, source: str, target: str, settings: LinkSettings, *, one_way: bool = False
+    ) -> None:
+        """Change a link, in both directions unless `one_way`, for what is sent from now on."""
+        self._wire.set_link(source, target, settings)
+        if not one_way:
+            self._wire.set_link(target, source, settings)
+
+    def partition(
+        self,
+        sources: str | Iterable[str],
+        targets: str | Iterable[str],
+        *,
+        one_way: bool = False,
+        lose: bool = False,
+        refuse: bool = False,
+    ) -> None:
+        """Block the links from `sources` to `targets`, and back unless `one_way`.
+
+        Bytes under way wait until `heal`; with `lose` they are lost, and a connection that
+        lost any is reset when the link heals. Dials wait (and time out); with `refuse` they
+        are refused.
+        """
+        for source in _hosts(sources):
+            for target in _hosts(targets):
+                pairs = [(source, target)] if one_way else [(source, target), (target, source)]
+                for pair in pairs:
+                    self._wire.blocks[pair] = Block(lose, refuse)
+                    self._wire.record(f"block {pair[0]} {pair[1]} lose={lose} refuse={refuse}")
+
+    def heal(
+        self, sources: str | Iterable[str] | None = None, targets: str | Iterable[str] | None = None
+    ) -> None:
+        """Unblock the links between `sources` and `targets`, both ways; without arguments, all."""
+        if (sources is None) != (targets is None):
+            raise ValueError("heal takes both sides of the links to unblock, or neither")
+        if sources is None or targets is None:
+            pairs = list(self._wire.blocks)
+        else:
+            near, far = _hosts(sources), _hosts(targets)
+            pairs = [(a, b) for a in near for b in far] + [(b, a) for a in near for b in far]
+        for pair in pairs:
+            if self._wire.blocks.pop(pair, None) is not None:
+                self._wire.record(f"heal {pair[0]} {pair[1]}")
+        for connection in list(self._connections.values()):
+            connection.resume(self._wire)
+        self._healed.unpark_all()
+
+    def reset(self, source: str, target: str, *, after_bytes: int = 0) -> int:
+        """Reset every connection between two hosts, and return how many those are.
+
+        With `after_bytes`, each is reset once that many more bytes have gone from `source` to
+        `target`: the last of them arrive, and the next does not.
+        """
+        if after_bytes < 0:
+            raise ValueError(f"after_bytes must not be negative, got {after_bytes}")
+        hit = 0
+        for connection in list(self._connections.values()):
+            for pipe in connection.pipes:
+                if (pipe.source, pipe.target) == (source, target):
+                    pipe.cut_after(after_bytes)
+                    hit += 1
+        return hit
+
+    def kill_host(self, name: str) -> None:
+        """What the network does when a host's process dies: no listeners, connections reset.
+
+        What it had sent still arrives, as from a kernel. The other ends see the reset when it
+        reaches them, which a blocked link delays until it heals. Cancelling the process's
+        tasks is the caller's part.
+        """
+        self._wire.record(f"kill {name}")
+        for address, listener in list(self._listeners.items()):
+            if split_address(address)[0] == name:
+                listener.close()
+        for connection in list(self._connections.values()):
+            for end, pipe in zip(connection.ends, connection.pipes, strict=True):
+                if pipe.source == name:
+                    end.sever(f"host {name} was killed")
+
+    def _connect(self, local: str, address: str) -> tuple[SimStream, SimStream]:
+        number = next(self._names)
+        near_host, far_host = split_address(local)[0], split_address(address)[0]
+        out = Pipe(self._wire, f"#{number}>", near_host, far_host)
+        back = Pipe(self._wire, f"#{number}<", far_host, near_host)
+
+        def settle() -> None:
+            if all(end.done for end in connection.ends):
+                self._connections.pop(number, None)
+
+        near = SimStream(local, address, back, out, settle)
+        far = SimStream(address, local, out, back, settle)
+        out.sender = back.receiver = near
+        out.receiver = back.sender = far
+        connection = _Connection((near, far), (out, back))
+        self._connections[number] = connection
+        self._wire.record(f"connect #{number} {local} {address}")
+        return near, far
+
+    async def _travel(self, source: str, target: str, address: str) -> None:
+        """One leg of a handshake: the link's delay, and waiting or failing while it is blocked."""
+        await trio.sleep(self._wire.latency(source, target))
+        while (block := self._wire.blocks.get((source, target))) is not None:
+            if block.refuse:
+                raise refused(address)
+            await self._healed.park()
+            await trio.sleep(self._wire.latency(source, target))
+
+
+class _Connection:
+    """Both ends of a connection; pipe n carries what end n sends."""
+
+    def __init__(self, ends: tuple[SimStream, SimStream], pipes: tuple[Pipe, Pipe]) -> None:
+        self.ends = ends
+        self.pipes = pipes
+
+    def resume(self, wire: Wire) -> None:
+        """Go on after a block was lifted: reset what lost bytes, send again what waited."""
+        for pipe in self.pipes:
+            if (pipe.source, pipe.target) in wire.blocks:
+                continue
+            if pipe.lossy:
+                for end in self.ends:
+                    end.on_reset("connection timed out: the network lost its bytes")
+                return
+        for pipe in self.pipes:
+            if (pipe.source, pipe.target) not in wire.blocks:
+                pipe.resume()
+        for pipe in self.pipes:
+            pipe.acknowledge()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Take "host:port" apart. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) <= 65535):
+        raise ValueError(f"an address is 'host:port' with a port up to 65535, got {address!r}")
+    return host, int(port)
+
+
+def _hosts(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
