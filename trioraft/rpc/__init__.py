@@ -1,0 +1,44 @@
+"""gRPC on Trio: a client and a server over HTTP/2, run by nurseries and cancel scopes.
+
+Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing of Raft.
+
+    await serve([Greeter()], host="127.0.0.1", port=50051)
+
+    async with open_channel("127.0.0.1:50051") as channel:
+        reply = await GreeterStub(channel).SayHello(HelloRequest(name="Ada"), timeout=1)
+"""
+
+from grpclib.const import Cardinality, Handler
+
+from .channel import Channel, open_channel
+from .client_stream import ClientStream
+from .framing import Encoded
+from .limits import Limits
+from .metadata import Metadata, MetadataLike
+from .peer import Peer
+from .server import Service, serve
+from .server_stream import ServerStream
+from .status import GRPCError, ProtocolError, Status
+from .target import Dial
+from .timeout import Deadline
+
+__all__ = [
+    "Cardinality",
+    "Channel",
+    "ClientStream",
+    "Deadline",
+    "Dial",
+    "Encoded",
+    "GRPCError",
+    "Handler",
+    "Limits",
+    "Metadata",
+    "MetadataLike",
+    "Peer",
+    "ProtocolError",
+    "ServerStream",
+    "Service",
+    "Status",
+    "open_channel",
+    "serve",
+]

@@ -1,0 +1,256 @@
+"""One HTTP/2 connection: two tasks around one engine.
+
+The reader task feeds what the socket brings to the engine and hands its events to the calls, by
+plain method calls. The writer task sleeps until something is queued. Whoever queues marks the
+connection dirty, which makes the writer runnable; Trio runs everything that is runnable before it
+in the same pass, so all that became ready in the pass leaves in one `send_all`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+from .http2 import (
+    Connection as Engine,
+)
+from .http2 import (
+    ConnectionClosed,
+    DataReceived,
+    Http2Error,
+    ProtocolViolation,
+    SettingsReceived,
+    StreamClosed,
+)
+from .status import GRPCError, Status
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .limits import Limits
+
+log = logging.getLogger(__name__)
+
+_READ_SIZE = 64 * 1024
+# The most taken from the engine for one send: what a cancelled stream has beyond it is never sent.
+_WRITE_SIZE = 256 * 1024
+
+
+class Connection:
+    """Runs an engine over a byte stream. The ends (`server`, `client`) subclass it."""
+
+    def __init__(self, stream: trio.abc.Stream, engine: Engine, limits: Limits, name: str) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.name = name
+        #: Why the connection ended, once it has.
+        self.end_reason = ""
+        self.calls: dict[int, Call[Any, Any]] = {}
+        #: Calls with a task that waits for their output to drain.
+        self.blocked: dict[int, Call[Any, Any]] = {}
+        self._stream = stream
+        self._dirty = True  # the engine starts with SETTINGS to send
+        self._parked: Task | None = None  # the writer task, while it sleeps
+        self._sending = False
+        self._over = False  # the engine has nothing more to do
+        self._reset_later: list[tuple[int, int]] = []
+        self._handshake = trio.CancelScope()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            DataReceived: self._on_data,
+            StreamClosed: self._on_stream_closed,
+            SettingsReceived: self._on_settings,
+            ConnectionClosed: self._on_connection_closed,
+        }
+
+    # ---- for calls ---------------------------------------------------------------------------
+
+    def mark_dirty(self) -> None:
+        """Something is queued in the engine: let the writer task run after this pass."""
+        self._dirty = True
+        task = self._parked
+        if task is not None:
+            self._parked = None
+            reschedule(task)
+
+    def acknowledge(self, stream_id: int, amount: int) -> None:
+        """`amount` received bytes are consumed: reopen the windows by them."""
+        try:
+            self.engine.acknowledge_received_data(amount, stream_id)
+        except Http2Error:
+            return  # the session is ending: there are no windows to reopen
+        if self.engine.want_write:
+            self.mark_dirty()
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Queue RST_STREAM; what the stream has queued but not sent is dropped."""
+        try:
+            self.engine.reset_stream(stream_id, code)
+        except Http2Error:
+            return  # the session is ending, and every stream with it
+        self.mark_dirty()
+
+    def reset_when_sent(self, stream_id: int, code: int) -> None:
+        """Queue RST_STREAM behind everything that the stream has queued."""
+        self._reset_later.append((stream_id, code))
+        self.mark_dirty()
+
+    # ---- tasks -------------------------------------------------------------------------------
+
+    async def run(self, timeout: float) -> None:
+        """Run until either side ends the connection. Closes the stream.
+
+        Args:
+            timeout: Seconds for the peer's first SETTINGS frame.
+
+        Cancelling sends GOAWAY if the network takes it within `Limits.close_timeout`.
+        """
+        reason = "the connection was closed"
+        self._handshake.deadline = trio.current_time() + timeout
+        try:
+            async with trio.open_nursery() as nursery:
+                self._started(nursery)
+                nursery.start_soon(self._write_loop, nursery.cancel_scope)
+                with self._handshake:
+                    reason = await self._read_loop()
+                if self._handshake.cancelled_caught:
+                    reason = f"no HTTP/2 from the peer within {timeout:g} s"
+                    log.warning("%s: %s", self.name, reason)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._over = True
+            self.end_reason = f"{self.name}: {reason}"
+            self._lost(GRPCError(Status.UNAVAILABLE, self.end_reason))
+            await self._close()
+
+    def _started(self, nursery: trio.Nursery) -> None:
+        """The nursery for the connection's tasks is open."""
+
+    async def _read_loop(self) -> str:
+        """Read until there is no more to read; return why."""
+        receive, feed = self._stream.receive_some, self.engine.receive_data
+        try:
+            while True:
+                data = await receive(_READ_SIZE)
+                if not data:
+                    return "the peer closed the connection"
+                feed(data)
+                self._dispatch()
+                if self.engine.want_write:
+                    self.mark_dirty()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            return f"the connection broke: {error}"
+        except ProtocolViolation as error:
+            await self._on_violation(data, error)
+            return f"protocol error: {error}"
+        except Http2Error as error:
+            return f"the HTTP/2 session ended: {error}"
+
+    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
+        log.warning("%s: peer broke HTTP/2: %s", self.name, error)
+
+    async def _write_loop(self, scope: trio.CancelScope) -> None:
+        """Send what the engine has whenever it has something; end the connection with it."""
+        engine = self.engine
+        try:
+            while not self._over:
+                if not self._dirty:
+                    self._parked = current_task()
+                    await wait_task_rescheduled(self._abort_parked)
+                self._dirty = False
+                data = engine.data_to_send(_WRITE_SIZE)
+                self._dispatch()
+                self._drained(len(data) < _WRITE_SIZE)
+                if data:
+                    self._sending = True
+                    await self._stream.send_all(data)
+                    self._sending = False
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the reader task sees the same and gives the reason
+        except Http2Error as error:
+            log.warning("%s: the HTTP/2 session failed: %s", self.name, error)
+        scope.cancel()
+
+    def _abort_parked(self, _: object) -> Abort:
+        self._parked = None
+        return Abort.SUCCEEDED
+
+    def _drained(self, everything: bool) -> None:
+        """Output was taken from the engine; `everything` says no more was ready."""
+        if not everything:
+            self._dirty = True
+        elif self._reset_later:
+            self._reset_drained()
+        if self.blocked:
+            for call in list(self.blocked.values()):
+                call.output_drained(self.engine.queued_body_size(call._id))
+
+    def _reset_drained(self) -> None:
+        waiting, self._reset_later = self._reset_later, []
+        for stream_id, code in waiting:
+            if stream_id not in self.calls:
+                continue
+            # An exhausted window holds back trailers too: the engine ends DATA with them.
+            if self.engine.queued_body_size(stream_id) or not self._window_open(stream_id):
+                self._reset_later.append((stream_id, code))
+            else:
+                self.reset(stream_id, code)
+
+    def _window_open(self, stream_id: int) -> bool:
+        engine = self.engine
+        return engine.remote_window_size > 0 and engine.stream_remote_window_size(stream_id) > 0
+
+    # ---- events ------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        handlers = self._handlers
+        for event in self.engine.events():
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
+
+    def _on_data(self, event: DataReceived) -> None:
+        call = self.calls.get(event.stream_id)
+        if call is not None:
+            call.data_received(event.data, event.end_stream)
+        elif event.data:
+            self.acknowledge(event.stream_id, len(event.data))
+
+    def _on_stream_closed(self, event: StreamClosed) -> None:
+        call = self.calls.pop(event.stream_id, None)
+        if call is not None:
+            call.stream_closed(event.error_code, event.local_error)
+
+    def _on_settings(self, event: SettingsReceived) -> None:
+        self._handshake.deadline = math.inf
+
+    def _on_connection_closed(self, event: ConnectionClosed) -> None:
+        self._over = True
+        self.mark_dirty()
+
+    # ---- the end -----------------------------------------------------------------------------
+
+    def _lost(self, error: GRPCError) -> None:
+        calls, self.calls = self.calls, {}
+        for call in calls.values():
+            call.connection_lost(error)
+
+    async def _close(self) -> None:
+        """Say goodbye if that is still possible, then close the stream."""
+        farewell = b""
+        if not self._sending:
+            try:
+                self.engine.terminate_connection()
+                farewell = self.engine.data_to_send()
+            except Http2Error:
+                farewell = b""  # the session has failed or said goodbye already
+        if farewell:
+            with trio.move_on_after(self.limits.close_timeout, shield=True):
+                try:
+                    await self._stream.send_all(farewell)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    log.debug("%s: gone before GOAWAY", self.name)
+        await trio.aclose_forcefully(self._stream)

@@ -1,0 +1,90 @@
+"""Every bound of an RPC endpoint in one frozen record, with its default and what happens at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+#: Largest flow-control window HTTP/2 can express (RFC 9113 §6.9.1).
+MAX_WINDOW = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Bounds for one server (`serve(limits=)`) or one channel (`open_channel(limits=)`).
+
+    Sizes are bytes, times are seconds on Trio's clock.
+
+    Attributes:
+        max_receive_message: Largest message accepted. Checked on the five-byte prefix, before
+            anything is buffered. Beyond it the call ends with RESOURCE_EXHAUSTED.
+        max_send_message: Largest message sent. Beyond it the sender gets RESOURCE_EXHAUSTED and
+            nothing goes out.
+        max_header_list: Largest request header list a server accepts, counted as RFC 9113
+            §6.5.2 does. Beyond it the call gets RESOURCE_EXHAUSTED; beyond eight times it the
+            connection is closed.
+        max_trailer_list: Largest response header or trailer list a client accepts. Beyond it
+            the connection is closed.
+        max_concurrent_streams: Calls at once on one connection. A server refuses more
+            (REFUSED_STREAM); a client makes further calls wait for a free slot.
+        max_waiting_calls: Client: calls that may wait for a slot. Beyond it RESOURCE_EXHAUSTED.
+        stream_window: Receive window of one stream: the most a peer can send on it before the
+            application takes messages. One connection buffers at most
+            `max_concurrent_streams` times this; the connection's window is that product, so a
+            stream that nobody reads never takes window from its neighbours.
+        max_queued_bytes: Unsent message bytes of one stream above which `send_message` waits.
+        max_connections: Server: open connections. One more is closed at once.
+        handshake_timeout: Time for TLS and the HTTP/2 preface, after which a silent
+            connection is closed.
+        connect_timeout: Client: time for dialling, TLS and the server's first SETTINGS.
+        close_timeout: Time a closing endpoint spends on handing its GOAWAY to the network.
+        reconnect_min: Client: pause after the first failed attempt to connect. It grows by 1.6
+            per failure, with 20% jitter either way, up to `reconnect_max`. Calls made during
+            the pause fail at once with UNAVAILABLE.
+        reconnect_max: Client: longest pause between attempts to connect.
+        reset_burst: Server: RST_STREAM frames a peer may send in a burst before the connection
+            is closed (CVE-2023-44487, "rapid reset").
+        reset_rate: Server: RST_STREAM frames per second that refill the burst.
+    """
+
+    max_receive_message: int = 4 * MIB
+    max_send_message: int = 4 * MIB
+    max_header_list: int = 64 * KIB
+    max_trailer_list: int = MIB
+    max_concurrent_streams: int = 1000
+    max_waiting_calls: int = 10_000
+    stream_window: int = 512 * KIB
+    max_queued_bytes: int = 256 * KIB
+    max_connections: int = 10_000
+    handshake_timeout: float = 10.0
+    connect_timeout: float = 20.0
+    close_timeout: float = 0.25
+    reconnect_min: float = 0.1
+    reconnect_max: float = 10.0
+    reset_burst: int = 10_000
+    reset_rate: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in ("max_receive_message", "max_send_message"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise ValueError(f"{name} must fit the unsigned 32-bit length prefix")
+        if not 1 <= self.stream_window <= MAX_WINDOW:
+            raise ValueError(f"stream_window must be between 1 and {MAX_WINDOW}")
+        for name in (
+            "max_header_list",
+            "max_trailer_list",
+            "max_concurrent_streams",
+            "max_queued_bytes",
+            "max_connections",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not 0 < self.reconnect_min <= self.reconnect_max:
+            raise ValueError("reconnect_min must be positive and at most reconnect_max")
+
+    @property
+    def connection_window(self) -> int:
+        """Connection-level receive window: room for every stream to fill its own."""
+        return min(MAX_WINDOW, max(65_535, self.stream_window * self.max_concurrent_streams))

@@ -1,0 +1,137 @@
+"""Serving: listeners, one nursery per connection, until cancelled."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import trio
+from grpclib.const import Handler
+
+from .limits import Limits
+from .listen import bound_address, open_listeners
+from .server_connection import ServerConnection
+
+log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What `serve` serves: every service base that grpclib's plugin generates is one."""
+
+    def __mapping__(self) -> dict[str, Handler]: ...
+
+
+async def serve(
+    services: Collection[Service],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    uds: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    listeners: Sequence[trio.abc.Listener[Any]] = (),
+    task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve gRPC until cancelled.
+
+    Args:
+        services: Service objects, as grpclib's plugin generates their bases.
+        host: Name or address to bind, default 127.0.0.1. `""` binds every interface.
+        port: TCP port, default 50051; 0 lets the system choose.
+        uds: Path of a Unix socket to serve. A stale socket file there is replaced, and the file
+            is removed at the end.
+        ssl_context: TLS for the TCP listeners; ALPN is set to `h2` on it.
+        limits: Bounds; see `Limits`.
+        listeners: Open listeners of any `trio.abc.Stream` to serve. They are closed at the end.
+
+    Started with `nursery.start`, it returns the list of bound addresses: `(host, port)` for TCP, a
+    path for a Unix socket, the listener itself for one that was handed in. Without `uds` and
+    `listeners`, the TCP defaults apply; with either, TCP is served if `host` or `port` is given.
+
+    Cancelling it sends GOAWAY to every client, cancels the handlers and closes the sockets.
+
+    Raises:
+        OSError: An address cannot be bound; the message names it.
+        ValueError: Two services have the same method.
+    """
+    limits = limits or Limits()
+    methods = _methods(services)
+    if host is None and port is None and uds is None and not listeners:
+        host = "127.0.0.1"
+    opened = await open_listeners(host, port, uds, ssl_context)
+    every = [*opened.listeners, *listeners]
+    server = _Server(methods, limits)
+    try:
+        async with trio.open_nursery() as nursery:
+            for listener in every:
+                nursery.start_soon(server.accept, listener)
+            task_status.started([bound_address(listener) for listener in every])
+    finally:
+        opened.remove_socket_file()
+
+
+def _methods(services: Collection[Service]) -> dict[bytes, Handler]:
+    methods: dict[bytes, Handler] = {}
+    for service in services:
+        for path, handler in service.__mapping__().items():
+            if path.encode("ascii") in methods:
+                raise ValueError(f"two services offer {path}")
+            methods[path.encode("ascii")] = handler
+    return methods
+
+
+class _Server:
+    """Accepts connections and counts them."""
+
+    def __init__(self, methods: dict[bytes, Handler], limits: Limits) -> None:
+        self._methods = methods
+        self._limits = limits
+        self._connections = 0
+        self._refusing = False
+
+    async def accept(self, listener: trio.abc.Listener[Any]) -> None:
+        await trio.serve_listeners(self._serve, [listener])
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        if self._connections >= self._limits.max_connections:
+            if not self._refusing:
+                log.warning("refusing connections: %d are open", self._connections)
+            self._refusing = True
+            await trio.aclose_forcefully(stream)
+            return
+        self._refusing = False
+        self._connections += 1
+        try:
+            await self._run(stream)
+        except Exception:
+            # Whatever is wrong with this connection must not reach the others.
+            log.exception("a connection failed")
+            await trio.aclose_forcefully(stream)
+        finally:
+            self._connections -= 1
+
+    async def _run(self, stream: trio.abc.Stream) -> None:
+        timeout = self._limits.handshake_timeout
+        if isinstance(stream, trio.SSLStream) and not await _tls(stream, timeout):
+            await trio.aclose_forcefully(stream)
+            return
+        await ServerConnection(stream, self._methods, self._limits).run(timeout)
+
+
+async def _tls(stream: trio.SSLStream[Any], timeout: float) -> bool:
+    """Whether the TLS handshake ends in time with HTTP/2 agreed on."""
+    with trio.move_on_after(timeout) as scope:
+        try:
+            await stream.do_handshake()
+        except (trio.BrokenResourceError, ssl.SSLError) as error:
+            log.warning("TLS handshake failed: %s", error.__cause__ or error)
+            return False
+    if scope.cancelled_caught:
+        log.warning("no TLS handshake within %g s", timeout)
+        return False
+    if stream.selected_alpn_protocol() not in ("h2", None):
+        log.warning("TLS client does not speak HTTP/2")
+        return False
+    return True

@@ -1,0 +1,194 @@
+"""The accepting end of a connection: from request headers to running handlers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import chain
+
+import trio
+from grpclib.const import Handler
+
+from .connection import Connection
+from .http2 import (
+    DataReceived,
+    ErrorCode,
+    Http2Error,
+    ProtocolViolation,
+    RequestReceived,
+    SettingsReceived,
+    TrailersReceived,
+    server_engine,
+)
+from .limits import Limits
+from .peer import Peer
+from .server_stream import ServerStream
+from .status import Status, status_headers
+from .timeout import Deadline, decode_timeout
+
+log = logging.getLogger(__name__)
+
+_CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
+_RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_IDENTITY = [(b"grpc-accept-encoding", b"identity")]
+_TEXT = b"This is a gRPC port: it speaks HTTP/2 only, with prior knowledge or ALPN h2.\n"
+_HTTP1_ANSWER = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
+)
+# Accounting of RFC 9113 §6.5.2.
+_FIELD_OVERHEAD = 32
+
+
+class ServerConnection(Connection):
+    """Starts one task per call, in the connection's nursery."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, methods: Mapping[bytes, Handler], limits: Limits
+    ) -> None:
+        self.peer = Peer(stream)
+        super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
+        self._methods = methods
+        self._running = 0  # handlers, including those whose stream is gone already
+        self._greeted = False
+        self._handlers[RequestReceived] = self._on_request
+        self._handlers[TrailersReceived] = self._on_trailers
+
+    def _started(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    # ---- events ------------------------------------------------------------------------------
+
+    def _on_settings(self, event: SettingsReceived) -> None:
+        super()._on_settings(event)
+        self._greeted = True
+
+    def _on_request(self, event: RequestReceived) -> None:
+        headers = dict(event.headers)
+        path = headers.get(b":path", b"")
+        size = sum(map(len, chain.from_iterable(event.headers)))
+        size += _FIELD_OVERHEAD * len(event.headers)
+        if size > self.limits.max_header_list:
+            log.warning("%s: %d bytes of request headers refused", self.name, size)
+            self._refuse(
+                event.stream_id,
+                Status.RESOURCE_EXHAUSTED,
+                f"request headers of {size} bytes are over the limit of "
+                f"{self.limits.max_header_list}",
+            )
+            return
+        if headers.get(b":method") != b"POST":
+            self._refuse_http(event, b"405")
+            return
+        content_type = headers.get(b"content-type", b"")
+        if content_type not in _CONTENT_TYPES and not _is_grpc(content_type):
+            self._refuse_http(event, b"415")
+            return
+        handler = self._methods.get(path)
+        if handler is None:
+            name = path.decode("latin-1")
+            log.warning("%s: unknown method %s", self.name, name)
+            self._refuse(event.stream_id, Status.UNIMPLEMENTED, f"unknown method {name}")
+            return
+        self._accept(event, headers, handler)
+
+    def _accept(
+        self, event: RequestReceived, headers: dict[bytes, bytes], handler: Handler
+    ) -> None:
+        encoding = headers.get(b"grpc-encoding")
+        if encoding is not None and encoding != b"identity":
+            name = encoding.decode("latin-1")
+            self._refuse(
+                event.stream_id,
+                Status.UNIMPLEMENTED,
+                f"grpc-encoding {name!r} is not supported: only identity is",
+                _IDENTITY,
+            )
+            return
+        deadline = None
+        timeout = headers.get(b"grpc-timeout")
+        if timeout is not None:
+            try:
+                deadline = Deadline.from_timeout(decode_timeout(timeout))
+            except ValueError as error:
+                self._refuse(event.stream_id, Status.INTERNAL, str(error))
+                return
+        if self._running >= 2 * self.limits.max_concurrent_streams:
+            # Handlers of calls that were reset are still cleaning up: too fast for us.
+            self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        call: ServerStream[object, object] = ServerStream(
+            self, event.stream_id, handler, event.headers, deadline
+        )
+        self.calls[event.stream_id] = call
+        if handler.cardinality.client_streaming or event.end_stream:
+            if event.end_stream:
+                call.end_received()
+            self._start(call)
+
+    def _on_data(self, event: DataReceived) -> None:
+        call = self.calls.get(event.stream_id)
+        if call is None:
+            if event.data:
+                self.acknowledge(event.stream_id, len(event.data))
+            return
+        call.data_received(event.data, event.end_stream)
+        assert isinstance(call, ServerStream)
+        if not call.started and call.ready:
+            self._start(call)
+
+    def _on_trailers(self, event: TrailersReceived) -> None:
+        call = self.calls.get(event.stream_id)
+        if call is not None:
+            call.end_received()
+            assert isinstance(call, ServerStream)
+            if not call.started:
+                self._start(call)
+
+    def _start(self, call: ServerStream[object, object]) -> None:
+        call.started = True
+        self._running += 1
+        self._nursery.start_soon(call.handle)
+
+    def handler_done(self) -> None:
+        """A handler's task is ending."""
+        self._running -= 1
+
+    # ---- refusing ----------------------------------------------------------------------------
+
+    def _refuse(
+        self,
+        stream_id: int,
+        status: Status,
+        message: str,
+        extra: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """Answer with a status and nothing else ("trailers-only")."""
+        headers = _RESPONSE + status_headers(status, message) + (extra or [])
+        self._answer(stream_id, headers)
+
+    def _refuse_http(self, event: RequestReceived, code: bytes) -> None:
+        log.warning("%s: not a gRPC request, answered HTTP %s", self.name, code.decode())
+        self._answer(event.stream_id, [(b":status", code)])
+
+    def _answer(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        try:
+            self.engine.send_response(stream_id, headers, end_stream=True)
+            self.engine.reset_stream(stream_id, ErrorCode.NO_ERROR)
+        except Http2Error as error:
+            log.info("%s: no way to refuse a call: %s", self.name, error)
+        self.mark_dirty()
+
+    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
+        await super()._on_violation(data, error)
+        if not self._greeted and b"HTTP/1." in data[:4096]:
+            with trio.move_on_after(self.limits.close_timeout):
+                try:
+                    await self._stream.send_all(_HTTP1_ANSWER)
+                except (trio.BrokenResourceError, trio.BusyResourceError):
+                    log.debug("%s: gone before the HTTP/1 answer", self.name)
+
+
+def _is_grpc(content_type: bytes) -> bool:
+    """Whether a content type is ours apart from parameters."""
+    return content_type.partition(b";")[0].strip() in _CONTENT_TYPES

@@ -1,0 +1,298 @@
+"""The server's end of a call: what a handler gets, in the shape of `grpclib.server.Stream`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from grpclib.const import Handler
+
+from .call import Call, misuse
+from .http2 import ErrorCode, Http2Error
+from .metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
+from .peer import Peer
+from .status import GRPCError, Status, status_headers
+from .timeout import Deadline
+
+if TYPE_CHECKING:
+    from .server_connection import ServerConnection
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+_RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_OK = [(b"grpc-status", b"0")]
+
+
+class ServerStream(Call[S, R]):
+    """One call, as its handler sees it.
+
+    Runs in its own cancel scope, whose deadline is the caller's. The scope is cancelled when the
+    caller resets the stream or its connection ends: the handler sees `trio.Cancelled`.
+
+    Beyond grpclib's interface: `send_message_nowait`, `wait_writable`, `recv_message_nowait`,
+    `receive_available`.
+    """
+
+    _connection: ServerConnection
+    _sent_headers = False
+    _sent_message = False
+    _sent_trailers = False
+    _reset_sent = False
+    started = False
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        stream_id: int,
+        handler: Handler,
+        headers: tuple[tuple[bytes, bytes], ...],
+        deadline: Deadline | None,
+    ) -> None:
+        super().__init__(connection.limits, handler.reply_type, handler.request_type)
+        self._connection = connection
+        self._id = stream_id
+        self._handler = handler
+        self._headers = headers
+        self._scope = trio.CancelScope()
+        #: When the caller wants an answer, or None.
+        self.deadline = deadline
+        if deadline is not None:
+            self._scope.deadline = deadline.at
+
+    # ---- what the caller sent ----------------------------------------------------------------
+
+    @property
+    def metadata(self) -> Metadata:
+        """The caller's metadata: a fresh multidict."""
+        return decode_metadata(self._headers)
+
+    @property
+    def peer(self) -> Peer:
+        """The caller's address and certificate."""
+        return self._connection.peer
+
+    @property
+    def method_name(self) -> str:
+        """The path of the method: `/package.Service/Method`."""
+        return self._header(b":path") or ""
+
+    @property
+    def user_agent(self) -> str | None:
+        """The caller's user agent."""
+        return self._header(b"user-agent")
+
+    @property
+    def content_type(self) -> str | None:
+        """The request's content type."""
+        return self._header(b"content-type")
+
+    def _header(self, wanted: bytes) -> str | None:
+        for name, value in self._headers:
+            if name == wanted:
+                return value.decode("latin-1")
+        return None
+
+    async def recv_message(self) -> R | None:
+        """Wait for the next message; None when the caller has ended its stream.
+
+        A checkpoint only if it has to wait, or after 64 messages without waiting. Cancelling takes
+        nothing.
+
+        Raises:
+            GRPCError: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for a
+                compressed one, INTERNAL for one that does not decode, CANCELLED if the caller
+                went away. Left to rise, it becomes the call's status.
+        """
+        return await self._receive()
+
+    def _undecodable(self, error: Exception) -> GRPCError:
+        log.warning("%s from %s: %s", self.method_name, self.peer, error)
+        return super()._undecodable(error)
+
+    # ---- answering ---------------------------------------------------------------------------
+
+    async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
+        """Send the response headers. `send_message` does it if this did not. Never waits.
+
+        Raises:
+            ProtocolError: They are sent already.
+            GRPCError: CANCELLED: the caller went away.
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
+        """
+        if self._sent_headers or self._sent_trailers:
+            raise misuse("initial metadata was sent already")
+        self._require_open()
+        self._send_headers(encode_metadata(metadata) if metadata else [])
+
+    def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
+        headers = _RESPONSE + extra if extra else _RESPONSE
+        self._connection.engine.send_response(self._id, headers)
+        self._sent_headers = True
+        self._connection.mark_dirty()
+
+    async def send_message(self, message: S) -> None:
+        """Send one message.
+
+        Waits first while more than `Limits.max_queued_bytes` of this call are unsent, and gives
+        way after 64 messages without waiting; else no checkpoint. Cancelled while waiting, the
+        message is not sent.
+
+        Raises:
+            ProtocolError: A second message of a unary reply, or the call has ended.
+            GRPCError: RESOURCE_EXHAUSTED: over the size limit. CANCELLED: the caller went away.
+            TypeError: Not a message of the method's reply type.
+        """
+        await self._pace()
+        self._send(message)
+
+    def send_message_nowait(self, message: S) -> None:
+        """Queue one message without ever waiting: all of a scheduler pass leave in one send.
+
+        Raises:
+            trio.WouldBlock: Too much is queued; `wait_writable` first.
+            ProtocolError, GRPCError, TypeError: As `send_message`.
+        """
+        if self._crowded:
+            raise trio.WouldBlock
+        self._send(message)
+
+    def _send(self, message: S) -> None:
+        if self._sent_trailers:
+            raise misuse("the call has ended: trailing metadata was sent")
+        if self._sent_message and not self._handler.cardinality.server_streaming:
+            raise misuse("a unary reply was sent already")
+        data = self._encode(message)
+        self._require_open()
+        if not self._sent_headers:
+            self._send_headers([])
+        self._put(data, False)
+        self._sent_message = True
+
+    async def send_trailing_metadata(
+        self,
+        *,
+        status: Status = Status.OK,
+        status_message: str | None = None,
+        status_details: object = None,
+        metadata: MetadataLike | None = None,
+    ) -> None:
+        """End the call with a status. Without it, returning ends it with OK. Never waits.
+
+        Args:
+            status_details: A serialized `google.rpc.Status`, or the message itself.
+
+        Raises:
+            ProtocolError: Sent already, or OK for a unary call without its reply.
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
+        """
+        if self._sent_trailers:
+            raise misuse("trailing metadata was sent already")
+        unary = not self._handler.cardinality.server_streaming
+        if unary and status is Status.OK and not self._sent_message:
+            raise misuse("OK for a unary call needs a reply first")
+        headers = status_headers(status, status_message, status_details)
+        if metadata:
+            headers += encode_metadata(metadata)
+        self._require_open()
+        self._finish(headers)
+
+    async def cancel(self) -> None:
+        """Reset the stream: the caller gets CANCELLED. Never waits.
+
+        Raises:
+            ProtocolError: Done already.
+        """
+        if self._reset_sent:
+            raise misuse("the stream was cancelled already")
+        self._reset_sent = self._sent_trailers = True
+        self._reset()
+
+    def _require_open(self) -> None:
+        if self._closed or self._reset_sent:
+            raise GRPCError(Status.CANCELLED, "the caller went away")
+
+    # ---- running the handler -----------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether a handler that takes one request would not have to wait for it."""
+        return bool(self._inbox) or self._ended or self._failure is not None
+
+    def stream_closed(self, code: int, cause: Exception | None) -> None:
+        """The stream is gone; unless it ended in order, the handler is cancelled."""
+        super().stream_closed(code, cause)
+        if cause is not None:
+            log.warning("%s to %s: reply not sent: %s", self.method_name, self.peer, cause)
+        if code or not self._sent_trailers:
+            self._failure = self._failure or GRPCError(Status.CANCELLED, "the caller went away")
+            self._scope.cancel()
+
+    async def handle(self) -> None:
+        """The call's task: run the handler in its scope and turn its outcome into a status."""
+        scope = self._scope
+        try:
+            with scope:
+                await self._handler.func(self)
+        except GRPCError as error:
+            self.fail(error)
+        except Exception:
+            self._crashed()
+        except BaseExceptionGroup as group:
+            errors, rest = group.split(Exception)
+            if errors is not None:
+                self._crashed()
+            if rest is not None:
+                raise rest from None
+        else:
+            self._returned(scope.cancelled_caught)
+        finally:
+            self._connection.handler_done()
+
+    def _returned(self, cancelled: bool) -> None:
+        if self._closed or self._sent_trailers:
+            return
+        if cancelled:
+            self.fail(GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
+        elif self._sent_message or self._handler.cardinality.server_streaming:
+            self._finish(_OK)
+        else:
+            log.error("%s: the handler returned without a reply", self.method_name)
+            self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
+
+    def _crashed(self) -> None:
+        log.exception("%s: the handler failed", self.method_name)
+        self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
+
+    def fail(self, error: GRPCError) -> None:
+        """End the call with the error's status, if it has not ended yet."""
+        if self._closed or self._sent_trailers:
+            return
+        if error.status is Status.OK:
+            error = GRPCError(Status.UNKNOWN, f"the handler raised OK: {error.message}")
+        try:
+            headers = status_headers(error.status, error.message, error.details)
+        except TypeError as problem:
+            log.error("%s: %s", self.method_name, problem)
+            headers = status_headers(error.status, error.message)
+        self._finish(headers)
+
+    def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        engine = self._connection.engine
+        self._sent_trailers = True
+        try:
+            if self._sent_headers:
+                engine.send_trailers(self._id, trailers)
+            else:
+                engine.send_response(self._id, _RESPONSE + trailers, end_stream=True)
+        except Http2Error as error:
+            log.info("%s: no way to answer %s: %s", self.method_name, self.peer, error)
+            return
+        if not self._ended:
+            # The caller may still be sending: tell it to stop, behind the status.
+            self._discard()
+            self._connection.reset_when_sent(self._id, ErrorCode.NO_ERROR)
+        self._connection.mark_dirty()
