@@ -111,12 +111,16 @@ def encode_selection(selection: Selection) -> Iterator[bytes]:
     concatenated. The pauses between pieces are where a long read lets others run.
     """
     pairs, keys_only = selection.pairs, selection.keys_only
-    for start in range(0, len(pairs), _PAIRS_PER_CHUNK):
+    rest = len(pairs)
+    for start in range(0, max(1, rest), _PAIRS_PER_CHUNK):
         piece = pairs[start : start + _PAIRS_PER_CHUNK]
-        kvs = [key_value(key, version, keys_only=keys_only) for key, version in piece]
-        yield rpc_pb2.RangeResponse(kvs=kvs).SerializeToString()
-    tail = rpc_pb2.RangeResponse(more=selection.more, count=selection.total)
-    yield tail.SerializeToString()
+        rest -= len(piece)
+        response = rpc_pb2.RangeResponse(
+            kvs=[key_value(key, version, keys_only=keys_only) for key, version in piece]
+        )
+        if not rest:
+            response.more, response.count = selection.more, selection.total
+        yield response.SerializeToString()
 
 
 def selection_message(selection: Selection) -> rpc_pb2.RangeResponse:
