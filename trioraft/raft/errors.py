@@ -12,6 +12,7 @@ __all__ = [
     "DataDirectoryError",
     "EntryTooLargeError",
     "GroupStoppedError",
+    "InvariantError",
     "NoQuorumError",
     "NotLeaderError",
     "OverloadedError",
@@ -59,6 +60,14 @@ class EntryTooLargeError(TrioraftError):
 
 class GroupStoppedError(TrioraftError):
     """The group has stopped on this node; its `__cause__` says why. Other groups go on."""
+
+
+class InvariantError(TrioraftError):
+    """Something that Raft proves impossible has happened: a bug, here or in a peer.
+
+    The group stops at once, before the damage can spread. Keep the data directories and the
+    logs of every node of the group; restarting is safe but will not say what went wrong.
+    """
 
 
 class StorageError(TrioraftError):

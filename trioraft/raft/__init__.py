@@ -1,0 +1,23 @@
+"""The consensus core: Raft as a pure function of messages, time and disk reports. No I/O."""
+
+from .config import RaftConfig, count_terms
+from .core import Message, RaftCore
+from .log import RaftLog
+from .progress import Progress, ProgressState
+from .quorum import Quorum, Tally
+from .ready import LoadEntries, Ready, SoftState
+
+__all__ = [
+    "LoadEntries",
+    "Message",
+    "Progress",
+    "ProgressState",
+    "Quorum",
+    "RaftConfig",
+    "RaftCore",
+    "RaftLog",
+    "Ready",
+    "SoftState",
+    "Tally",
+    "count_terms",
+]

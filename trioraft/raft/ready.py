@@ -1,0 +1,89 @@
+"""What the core wants done: the outputs of one step, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from .types import (
+    AppendReply,
+    AppendRequest,
+    Entry,
+    HardState,
+    NodeId,
+    Role,
+    SnapshotMeta,
+    SnapshotReply,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+
+__all__ = ["LoadEntries", "Outgoing", "Ready", "Reply", "SoftState"]
+
+Outgoing: TypeAlias = AppendRequest | VoteRequest | StartElection
+Reply: TypeAlias = VoteReply | AppendReply | SnapshotReply | bool
+
+
+class SoftState(NamedTuple):
+    """Who this node believes it is and whom it follows; nothing of it needs to be durable."""
+
+    role: Role
+    term: int
+    leader_id: NodeId | None
+
+
+class LoadEntries(NamedTuple):
+    """Read [low, high) from disk, cut at `max_bytes`, and answer with `entries_loaded`."""
+
+    follower: NodeId
+    low: int
+    high: int
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class Ready:
+    """Everything that came of the inputs since the Ready before.
+
+    A Ready is *durable* once its `reset`, `hard_state` and `entries` (in that order) and those
+    of every Ready before it are; one that has none of them is durable with the one before.
+    What is not marked as waiting for that is to be done at once.
+
+    sequence: 1, 2, 3...; hand it to `persisted` when this Ready is durable.
+    entries: to be stored; they may overwrite a suffix of the stored log (Raft §5.3).
+    reset: the stored log is emptied and starts behind this snapshot.
+    messages: to be sent at once, before local durability (thesis §10.2.1).
+    synced_messages, synced_replies: to be sent once this Ready is durable.
+    replies: (token, reply) that nothing stands in the way of. `bool` answers StartElection.
+    commit: the commit index now; it never falls.
+    reads: tokens of confirmed reads, and the index to be applied before they are answered.
+    dropped_reads: tokens of reads that lost their leader; nothing is known about them.
+    loads: entries to be read from disk, one outstanding request per follower.
+    snapshots: followers that need a snapshot; answer with `snapshot_finished`, always.
+    soft: role, term and leader, if any of them has changed.
+    truncated_from: entries from this index on were dropped from the log: whoever proposed
+        them here will not see them committed under the term that they were given.
+    """
+
+    sequence: int
+    commit: int
+    hard_state: HardState | None = None
+    entries: Sequence[Entry] = ()
+    reset: SnapshotMeta | None = None
+    messages: list[tuple[NodeId, Outgoing]] = field(default_factory=list)
+    synced_messages: list[tuple[NodeId, VoteRequest]] = field(default_factory=list)
+    replies: list[tuple[object, Reply]] = field(default_factory=list)
+    synced_replies: list[tuple[object, Reply]] = field(default_factory=list)
+    reads: list[tuple[list[object], int]] = field(default_factory=list)
+    dropped_reads: list[object] = field(default_factory=list)
+    loads: list[LoadEntries] = field(default_factory=list)
+    snapshots: list[NodeId] = field(default_factory=list)
+    soft: SoftState | None = None
+    truncated_from: int | None = None
+
+    @property
+    def must_persist(self) -> bool:
+        """There is something in it for the disk."""
+        return bool(self.entries) or self.hard_state is not None or self.reset is not None

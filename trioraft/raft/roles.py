@@ -1,0 +1,107 @@
+"""The four roles and the only ways from one to another (Raft figure 4, thesis §9.6)."""
+
+from __future__ import annotations
+
+from .errors import InvariantError
+from .progress import Progress
+from .state import Leadership, State
+from .types import Entry, EntryKind, NodeId, Role
+
+__all__ = [
+    "become_candidate",
+    "become_follower",
+    "become_leader",
+    "become_pre_candidate",
+    "follow",
+    "track_followers",
+]
+
+
+def become_follower(s: State, term: int, leader: NodeId | None = None) -> None:
+    """Follow `leader`, or nobody yet, in `term`. A leader's open reads are dropped."""
+    changed = term != s.term or leader != s.leader_id
+    if term != s.term:
+        s.set_hard_state(term, None)
+    if changed:
+        s.matched = s.commit
+    s.leader_id = leader
+    if s.role is not Role.FOLLOWER:
+        _leave_role(s)
+        s.role = Role.FOLLOWER
+        s.restart_timer()
+
+
+def follow(s: State, term: int, leader: NodeId) -> None:
+    """A message of the leader of `term`, which is not below ours, has arrived.
+
+    Raises InvariantError if this node knows another leader of that term, and ValueError if
+    the leader is said to be this node.
+    """
+    if leader == s.node_id:
+        raise ValueError(f"a message of leader {leader} came back to it")
+    if term == s.term and s.leader_id not in (None, leader):
+        raise InvariantError(f"two leaders in term {term}: {s.leader_id} and {leader}")
+    if term != s.term or s.leader_id != leader or s.role is not Role.FOLLOWER:
+        become_follower(s, term, leader)
+    s.heard = s.timer_start = s.now
+
+
+def become_pre_candidate(s: State) -> None:
+    """Ask whether an election could be won, changing nothing that is durable (thesis §9.6)."""
+    _leave_role(s)
+    s.role = Role.PRE_CANDIDATE
+    s.leader_id = None
+    s.votes = {s.node_id: True}
+    s.restart_timer()
+
+
+def become_candidate(s: State) -> None:
+    """Begin a term and vote for ourselves; the vote counts when it is durable (Raft §5.2)."""
+    term = s.config.next_term(s.term, s.node_id)
+    if term <= s.term:
+        raise InvariantError(f"next_term made {term} from {s.term}: it must be larger")
+    _leave_role(s)
+    s.set_hard_state(term, s.node_id)
+    s.role = Role.CANDIDATE
+    s.leader_id = None
+    s.own_vote_pending = True
+    s.restart_timer()
+
+
+def become_leader(s: State) -> None:
+    """Lead the term that was won: append its first entry, assume that followers keep up."""
+    if s.role is not Role.CANDIDATE:
+        raise InvariantError(f"{s.role.name} cannot become leader")
+    _leave_role(s)
+    s.role = Role.LEADER
+    s.leader_id = s.node_id
+    first = s.log.last_index + 1
+    s.leadership = Leadership(
+        term_start=first,
+        heartbeat_due=s.now,
+        quorum_check_due=s.now + s.config.election_timeout_max,
+    )
+    track_followers(s, s.leadership)
+    kind = s.config.first_entry
+    data = s.configuration.encode() if kind is EntryKind.CONFIGURATION else b""
+    s.log.append([Entry(s.term, first, kind, data)])
+    s.refresh_configuration()
+
+
+def track_followers(s: State, leadership: Leadership) -> None:
+    """Keep a Progress for exactly the other members, in configuration order."""
+    known = leadership.followers
+    leadership.followers = {
+        member.id: known.get(member.id)
+        or Progress.fresh(member.id, s.log.last_index, s.config, s.now)
+        for member in s.configuration.members()
+        if member.id != s.node_id
+    }
+
+
+def _leave_role(s: State) -> None:
+    s.votes = {}
+    s.own_vote_pending = False
+    if s.leadership is not None:
+        s.outbox.dropped_reads.extend(s.leadership.reads.drop())
+        s.leadership = None
