@@ -1,11 +1,19 @@
-"""The four kinds of calls over a real socket, with generated code as it comes."""
+"""The four kinds of calls, metadata and statuses, with generated code as it comes."""
 
+# ruff: noqa: PT012  (a call is a block: what it raises comes out at its end)
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import pytest
+import trio
+import trio.testing
 from echo_grpc import EchoStub
-from echo_pb2 import EchoRequest
-from echo_service import Echo, running
+from echo_pb2 import EchoReply, EchoRequest
+from echo_service import CHAT, UNARY, Echo, One, chat, in_memory, running
+
+from trioraft.rpc import Cardinality, Encoded, GRPCError, Handler, ProtocolError, Status
 
 
 async def test_unary() -> None:
@@ -14,10 +22,26 @@ async def test_unary() -> None:
         assert reply.payload == b"hello"
 
 
-async def test_server_streaming() -> None:
+async def test_empty_messages() -> None:
     async with running([Echo()]) as channel:
-        replies = await EchoStub(channel).Expand(EchoRequest(payload=b"x", count=300))
-        assert [reply.index for reply in replies] == list(range(300))
+        assert await EchoStub(channel).Unary(EchoRequest()) == EchoReply()
+        assert await EchoStub(channel).Expand(EchoRequest(count=3)) == [
+            EchoReply(index=index) for index in range(3)
+        ]
+
+
+async def test_large_messages_pass_windows_smaller_than_they_are() -> None:
+    payload = bytes(range(256)) * 8192
+    async with running([Echo()]) as channel:
+        reply = await EchoStub(channel).Unary(EchoRequest(payload=payload))
+        assert reply.payload == payload
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+async def test_server_streaming(count: int) -> None:
+    async with running([Echo()]) as channel:
+        replies = await EchoStub(channel).Expand(EchoRequest(payload=b"x", count=count))
+        assert [reply.index for reply in replies] == list(range(count))
 
 
 @pytest.mark.parametrize("count", [0, 1, 300])
@@ -38,3 +62,290 @@ async def test_bidirectional_streaming_takes_turns() -> None:
             assert reply.payload == b"%d" % turn
         await stream.end()
         assert await stream.recv_message() is None
+
+
+async def test_many_calls_share_a_connection() -> None:
+    async with in_memory([Echo()]) as (channel, network):
+        stub = EchoStub(channel)
+        replies: dict[int, bytes] = {}
+
+        async def call(number: int) -> None:
+            reply = await stub.Unary(EchoRequest(payload=b"%d" % number))
+            replies[number] = reply.payload
+
+        async with trio.open_nursery() as nursery:
+            for number in range(500):
+                nursery.start_soon(call, number)
+        assert replies == {number: b"%d" % number for number in range(500)}
+        assert len(network.client_ends) == 1
+
+
+# ---- what a handler sees and says ----------------------------------------------------------------
+
+
+async def test_metadata_both_ways() -> None:
+    seen: dict[str, Any] = {}
+
+    async def handler(stream: Any) -> None:
+        await stream.recv_message()
+        seen["metadata"] = list(stream.metadata.items())
+        seen["agent"] = stream.user_agent
+        seen["type"] = stream.content_type
+        seen["method"] = stream.method_name
+        seen["deadline"] = stream.deadline
+        seen["peer"] = stream.peer.addr()
+        await stream.send_initial_metadata(metadata={"first": "1", "first-bin": b"\0\1"})
+        await stream.send_message(EchoReply())
+        await stream.send_trailing_metadata(metadata=[("last", "a"), ("last", "b")])
+
+    async with running([One(handler)]) as channel:
+        stub = EchoStub(channel)
+        async with stub.Unary.open(metadata=[("k", "v"), ("k-bin", b"\xff")]) as stream:
+            await stream.send_message(EchoRequest(), end=True)
+            await stream.recv_initial_metadata()
+            assert stream.initial_metadata is not None
+            assert list(stream.initial_metadata.items()) == [("first", "1"), ("first-bin", b"\0\1")]
+            assert stream.trailing_metadata is None or "last" in stream.trailing_metadata
+            await stream.recv_message()
+            await stream.recv_trailing_metadata()
+            assert stream.trailing_metadata.getall("last") == ["a", "b"]
+            assert stream.peer.addr()[0] == "127.0.0.1"
+    assert seen["metadata"] == [("k", "v"), ("k-bin", b"\xff")]
+    assert seen["agent"].startswith("grpc-python-trio")
+    assert seen["type"] == "application/grpc"
+    assert seen["method"] == UNARY
+    assert seen["deadline"] is None
+    assert seen["peer"][0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("after_messages", [0, 2])
+async def test_a_raised_status_reaches_the_caller(after_messages: int) -> None:
+    async def handler(stream: Any) -> None:
+        for _ in range(after_messages):
+            await stream.send_message(EchoReply())
+        raise GRPCError(Status.NOT_FOUND, "no \N{SNOWMAN}\n100%", b"\1\2\3")
+
+    async with running([chat(handler)]) as channel, trio.open_nursery():
+        stream = None
+        with pytest.raises(GRPCError) as caught:
+            async with EchoStub(channel).Chat.open() as stream:
+                await stream.send_request()
+                for _ in range(after_messages):
+                    assert await stream.recv_message() == EchoReply()
+                await stream.recv_message()
+        assert caught.value.status is Status.NOT_FOUND
+        assert caught.value.message == "no \N{SNOWMAN}\n100%"
+        assert caught.value.details == b"\1\2\3"
+        assert stream.trailing_metadata["grpc-status-details-bin"] == b"\1\2\3"
+
+
+async def test_a_status_may_be_sent_instead_of_raised() -> None:
+    async def handler(stream: Any) -> None:
+        await stream.send_trailing_metadata(
+            status=Status.ABORTED, status_message="later", metadata={"retry": "1"}
+        )
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert (caught.value.status, caught.value.message) == (Status.ABORTED, "later")
+
+
+async def test_a_crash_is_unknown_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(stream: Any) -> None:
+        raise RuntimeError("secret")
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+    assert caught.value.status is Status.UNKNOWN
+    assert caught.value.message == "Internal Server Error"
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info is not None
+    assert "secret" in caplog.text
+
+
+async def test_a_crash_in_a_handlers_nursery_is_unknown_too() -> None:
+    async def crash() -> None:
+        raise RuntimeError("child")
+
+    async def handler(stream: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash)
+            await trio.sleep_forever()
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status.UNKNOWN
+
+
+async def test_no_reply_to_a_unary_call_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(stream: Any) -> None:
+        await stream.recv_message()
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+    assert caught.value.status is Status.UNKNOWN
+    assert "without a reply" in caplog.text
+
+
+async def test_misuse_on_the_server() -> None:
+    problems: list[str] = []
+
+    async def handler(stream: Any) -> None:
+        with pytest.raises(ProtocolError):
+            await stream.send_trailing_metadata()
+        problems.append("OK without reply")
+        with pytest.raises(TypeError, match="EchoReply"):
+            await stream.send_message(EchoRequest())
+        problems.append("wrong type")
+        await stream.send_message(EchoReply())
+        with pytest.raises(ProtocolError):
+            await stream.send_message(EchoReply())
+        problems.append("second reply")
+        with pytest.raises(ProtocolError):
+            await stream.send_initial_metadata()
+        problems.append("late metadata")
+        await stream.send_trailing_metadata()
+        with pytest.raises(ProtocolError):
+            await stream.send_trailing_metadata()
+        with pytest.raises(ProtocolError):
+            await stream.send_message(EchoReply())
+        problems.append("after the end")
+
+    async with running([One(handler)]) as channel:
+        await EchoStub(channel).Unary(EchoRequest())
+    assert len(problems) == 5
+
+
+async def test_misuse_on_the_client() -> None:
+    async with running([Echo()]) as channel:
+        stub = EchoStub(channel)
+        async with stub.Chat.open() as stream:
+            for early in (stream.recv_message, stream.end, stream.cancel):
+                with pytest.raises(ProtocolError):
+                    await early()
+            with pytest.raises(TypeError, match="EchoRequest"):
+                await stream.send_message(EchoReply())
+            await stream.send_message(EchoRequest())
+            with pytest.raises(ProtocolError, match="not ended"):
+                await stream.recv_trailing_metadata()
+            await stream.end()
+            with pytest.raises(ProtocolError):
+                await stream.send_message(EchoRequest())
+            with pytest.raises(ProtocolError):
+                await stream.end()
+        async with stub.Unary.open() as stream:
+            with pytest.raises(ProtocolError):
+                await stream.send_request(end=True)
+            await stream.send_message(EchoRequest())
+            with pytest.raises(ProtocolError):
+                await stream.send_message(EchoRequest())
+
+
+async def test_leaving_an_open_stream_is_an_error_unless_cancelled() -> None:
+    async with running([Echo()]) as channel:
+        with pytest.raises(ProtocolError, match="not ended"):
+            async with EchoStub(channel).Chat.open() as stream:
+                await stream.send_message(EchoRequest())
+        async with EchoStub(channel).Chat.open() as stream:
+            await stream.send_message(EchoRequest())
+            await stream.cancel()
+        async with EchoStub(channel).Chat.open():
+            pass  # nothing was sent: nothing to end
+
+
+async def test_an_early_ok_ends_a_streaming_call() -> None:
+    async def handler(stream: Any) -> None:
+        await stream.send_message(EchoReply(index=7))
+
+    async with running([chat(handler)]) as channel, EchoStub(channel).Chat.open() as stream:
+        await stream.send_request()
+        assert (await stream.recv_message()).index == 7
+        assert await stream.recv_message() is None
+        await stream.send_message(EchoRequest())  # dropped: nobody listens
+        await stream.end()
+
+
+async def test_a_server_may_reset_a_call() -> None:
+    async def handler(stream: Any) -> None:
+        await stream.cancel()
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status.CANCELLED
+
+
+# ---- beyond grpclib's interface ------------------------------------------------------------------
+
+
+async def test_encoded_messages_pass_unparsed() -> None:
+    async def handler(stream: Any) -> None:
+        async for message in stream:
+            assert isinstance(message, bytes)
+            await stream.send_message(Encoded(message + b"!"))
+
+    class Raw:
+        def __mapping__(self) -> dict[str, Handler]:
+            return {CHAT: Handler(handler, Cardinality.STREAM_STREAM, Encoded, Encoded)}
+
+    async with running([Raw()]) as channel:
+        async with channel.request(CHAT, Cardinality.STREAM_STREAM, Encoded, Encoded) as stream:
+            await stream.send_message(Encoded(b"not protobuf"), end=True)
+            assert [message async for message in stream] == [b"not protobuf!"]
+
+
+async def test_encoded_messages_stand_in_for_typed_ones() -> None:
+    request = EchoRequest(payload=b"ready made")
+    async with running([Echo()]) as channel:
+        reply = await EchoStub(channel).Unary(Encoded(request.SerializeToString()))
+        assert reply.payload == b"ready made"
+
+
+async def test_receive_available_takes_what_has_come() -> None:
+    async with in_memory([Echo()]) as (channel, _), EchoStub(channel).Chat.open() as stream:
+        await stream.send_request()
+        assert stream.recv_message_nowait() is None
+        for number in range(5):
+            stream.send_message_nowait(EchoRequest(payload=b"%d" % number))
+        batch = await stream.receive_available()
+        assert [reply.payload for reply in batch] == [b"0", b"1", b"2", b"3", b"4"]
+        stream.send_message_nowait(EchoRequest(payload=b"last"), end=True)
+        assert len(await stream.receive_available()) == 1
+        assert await stream.receive_available() == []
+
+
+async def test_only_one_task_receives() -> None:
+    async with running([Echo()]) as channel, EchoStub(channel).Chat.open() as stream:
+        await stream.send_request()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.recv_message)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await stream.recv_message()
+            nursery.cancel_scope.cancel()
+        await stream.cancel()
+
+
+async def test_tasks_take_turns_even_if_nothing_blocks() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with in_memory([Echo()]) as (channel, _), trio.open_nursery() as nursery:
+        async with EchoStub(channel).Chat.open() as stream:
+            await stream.send_request()
+            nursery.start_soon(count_turns)
+            before = turns
+            for _ in range(640):
+                await stream.send_message(EchoRequest())
+            assert turns - before >= 8
+            await stream.cancel()
+        nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import logging
 import random
 import ssl
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 from grpclib.const import Cardinality
@@ -58,7 +58,15 @@ class _Attempt:
         self.error: GRPCError | None = None
 
 
-class Channel:
+# Generated stubs annotate their channel as `grpclib.client.Channel`. Ours is none, and needs not be
+# one at run time; an unknown base keeps type checkers of applications content.
+if TYPE_CHECKING:
+    _StubChannel = Any
+else:
+    _StubChannel = object
+
+
+class Channel(_StubChannel):  # type: ignore[misc]
     """What stubs are made with. Shared by any number of tasks.
 
     Connects on the first call. Tasks of its connections live in a nursery that the `async with`
@@ -237,6 +245,10 @@ class Channel:
             self._failed(attempt, GRPCError(Status.UNAVAILABLE, connection.end_reason))
         except GRPCError as error:
             self._failed(attempt, error)
+        except Exception:
+            # Whatever this server made us stumble over must not end the application.
+            log.exception("%s: the connection failed", name)
+            self._failed(attempt, GRPCError(Status.UNAVAILABLE, f"{name}: internal error"))
         finally:
             if self._current is connection:
                 self._current = None

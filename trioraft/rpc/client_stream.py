@@ -45,6 +45,7 @@ class ClientStream(Call[S, R]):
     _connection: ClientConnection
     _sent_request = False
     _sent_message = False
+    _received = False
     _got_response = False
     _got_trailers = False
     _cancelled = False
@@ -282,7 +283,11 @@ class ClientStream(Call[S, R]):
         """
         if not self._sent_request:
             raise misuse("the request was not sent")
-        return await self._receive()
+        message = await self._receive()
+        if message is None and not self._server_streaming and not self._received:
+            raise GRPCError(Status.INTERNAL, "the server ended a unary call without a reply")
+        self._received = True
+        return message
 
     async def recv_initial_metadata(self) -> None:
         """Wait for the response headers; then `initial_metadata` is there.
@@ -374,7 +379,7 @@ class ClientStream(Call[S, R]):
 
     def _leave(self) -> None:
         """The block ends and the stream is still open: at least for our own direction."""
-        if self._failure is None:
+        if self._failure is None and not self._ended:
             status = Status.DEADLINE_EXCEEDED if self._expired else Status.CANCELLED
             self._failure = GRPCError(status, "the call's block has ended")
         if not (self._ended and self._sent_end):

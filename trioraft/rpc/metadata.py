@@ -41,7 +41,8 @@ def decode_binary(value: bytes) -> bytes:
         ValueError: Not base64.
     """
     try:
-        return a2b_base64(value.rstrip(b"=") + b"=" * (-len(value.rstrip(b"=")) % 4))
+        bare = value.rstrip(b"=")
+        return a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
     except Base64Error as error:
         raise ValueError(f"invalid base64 in binary metadata: {error}") from None
 

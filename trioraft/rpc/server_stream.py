@@ -40,6 +40,7 @@ class ServerStream(Call[S, R]):
     _connection: ServerConnection
     _sent_headers = False
     _sent_message = False
+    _received = False
     _sent_trailers = False
     _reset_sent = False
     started = False
@@ -107,7 +108,12 @@ class ServerStream(Call[S, R]):
                 compressed one, INTERNAL for one that does not decode, CANCELLED if the caller
                 went away. Left to rise, it becomes the call's status.
         """
-        return await self._receive()
+        message = await self._receive()
+        unary = not self._handler.cardinality.client_streaming
+        if message is None and unary and not self._received:
+            raise GRPCError(Status.INTERNAL, "the caller ended a unary call without a request")
+        self._received = True
+        return message
 
     def _undecodable(self, error: Exception) -> GRPCError:
         log.warning("%s from %s: %s", self.method_name, self.peer, error)
