@@ -1,1 +1,80 @@
-"""gRPC and Raft for Trio: the embedding API."""
+"""gRPC and Raft for Trio: the embedding API.
+
+    async with trioraft.open_node(id="n1", peers="n1=127.0.0.1:7101", machine=Counter()) as node:
+        await node.propose(b"+1")
+
+`trioraft.rpc` is the gRPC stack on its own; `trioraft node` is the standalone server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import open_client
+    from .host import Node, open_node
+    from .node import Command, RuntimeSettings, SnapshotSink, SnapshotSource, StateMachine
+    from .raft.config import RaftConfig
+    from .raft.errors import (
+        ConfigurationError,
+        CorruptionError,
+        DataDirectoryError,
+        EntryTooLargeError,
+        GroupStoppedError,
+        NoQuorumError,
+        NotLeaderError,
+        OverloadedError,
+        ProposalDroppedError,
+        StorageError,
+        TrioraftError,
+    )
+    from .raft.types import Role, Session
+
+__all__ = [
+    "Command",
+    "ConfigurationError",
+    "CorruptionError",
+    "DataDirectoryError",
+    "EntryTooLargeError",
+    "GroupStoppedError",
+    "NoQuorumError",
+    "Node",
+    "NotLeaderError",
+    "OverloadedError",
+    "ProposalDroppedError",
+    "RaftConfig",
+    "Role",
+    "RuntimeSettings",
+    "Session",
+    "SnapshotSink",
+    "SnapshotSource",
+    "StateMachine",
+    "StorageError",
+    "TrioraftError",
+    "open_client",
+    "open_node",
+]
+
+# Loaded when first used, so that `import trioraft.rpc` brings in gRPC and nothing of Raft.
+_HOMES = {
+    "open_client": ".client",
+    **dict.fromkeys(("Node", "open_node"), ".host"),
+    **dict.fromkeys(
+        ("Command", "RuntimeSettings", "SnapshotSink", "SnapshotSource", "StateMachine"), ".node"
+    ),
+    "RaftConfig": ".raft.config",
+    **dict.fromkeys(("Role", "Session"), ".raft.types"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, ".raft.errors"), __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,7 +38,8 @@ class StateMachine(ABC):
     The runtime never calls two of these methods at the same time, never hands in an entry
     twice or out of order, and calls nothing before `restore` (if there is a snapshot) is done.
     All may await; what they do must depend on their arguments alone, so that every replica
-    computes the same. An exception from any of them stops this group on this node.
+    computes the same. An exception from `query` goes to its caller; one from any other method
+    stops this group on this node.
     """
 
     @abstractmethod
@@ -56,3 +57,7 @@ class StateMachine(ABC):
     @abstractmethod
     async def restore(self, source: SnapshotSource) -> None:
         """Replace the whole state by what `snapshot` wrote."""
+
+    def describe(self) -> Mapping[str, str]:
+        """A few facts for operators (`trioraft status`), such as a number of keys."""
+        return {}

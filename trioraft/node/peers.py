@@ -91,7 +91,10 @@ class PeerHandler(Protocol):
         """This node."""
 
     async def handle_vote(self, request: VoteRequest) -> VoteReply:
-        """Answer after the vote is durable. Raises GroupStoppedError."""
+        """Answer after the vote is durable. Raises GroupStoppedError, OverloadedError, and
+
+        ValueError for a request that no correct peer sends; so do the other methods.
+        """
 
     def handle_append(
         self, request: AppendRequest, reply: Callable[[AppendReply], Any]
@@ -102,7 +105,7 @@ class PeerHandler(Protocol):
         entries are durable; a heartbeat's reply may overtake them. `reply` must not block or
         raise. If the group stops first, `reply` is never called and the host closes the
         stream. Raises GroupStoppedError, OverloadedError when the group's inbox is full, and
-        ValueError for a request that no correct leader sends (a gap in the entries).
+        ValueError for entries with a gap or with terms that no leader sends.
         """
 
     async def handle_snapshot(

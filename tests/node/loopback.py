@@ -1,0 +1,203 @@
+"""A cluster of groups in one Trio run, joined by function calls instead of a wire."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings, StateMachine
+from trioraft.node.machine import SnapshotSink, SnapshotSource
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Configuration,
+    Member,
+    Role,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from trioraft.storage import MemoryStorage
+
+
+class Journal(StateMachine):
+    """Remembers every command; replies with its number. `boom` breaks it."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.busy = False
+        self.restored = 0
+
+    async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
+        assert not self.busy, "called concurrently with itself"
+        self.busy = True
+        await trio.lowlevel.checkpoint()
+        replies = []
+        for command in commands:
+            if command.data == b"boom":
+                raise RuntimeError("the machine broke")
+            self.seen.append(command.data)
+            replies.append(b"%d" % len(self.seen))
+        self.busy = False
+        return replies
+
+    async def query(self, request: bytes) -> bytes:
+        assert not self.busy, "called concurrently with itself"
+        if request == b"bad":
+            raise ValueError("no such question")
+        return b",".join(self.seen[-3:])
+
+    async def snapshot(self, sink: SnapshotSink) -> None:
+        assert not self.busy
+        for data in self.seen:
+            await sink.write(len(data).to_bytes(4, "big") + data)
+
+    async def restore(self, source: SnapshotSource) -> None:
+        whole = b""
+        while chunk := await source.read():
+            whole += chunk
+        self.seen = []
+        self.restored += 1
+        while whole:
+            size = int.from_bytes(whole[:4], "big")
+            self.seen.append(whole[4 : 4 + size])
+            whole = whole[4 + size :]
+
+
+class LoopStream:
+    def __init__(self, transport: LoopTransport) -> None:
+        self._transport = transport
+        self._send, self._receive = trio.open_memory_channel[AppendReply](math.inf)
+
+    async def send(self, requests: Sequence[AppendRequest]) -> None:
+        for request in requests:
+            group = self._transport.target()
+            group.inbound.handle_append(request, self._send.send_nowait)
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> Sequence[AppendReply]:
+        reply = await self._receive.receive()
+        self._transport.target()
+        return [reply]
+
+
+class LoopTransport:
+    """Reaches a peer while `cluster.connected(me, peer)`."""
+
+    def __init__(self, cluster: LoopCluster, me: str, peer: str) -> None:
+        self._cluster, self._me, self._peer = cluster, me, peer
+
+    def target(self) -> Group:
+        group = self._cluster.groups.get(self._peer)
+        if group is None or (self._me, self._peer) in self._cluster.cut:
+            raise PeerUnreachableError(f"{self._peer} is away")
+        return group
+
+    async def request_vote(self, request: VoteRequest) -> VoteReply:
+        await trio.sleep(0.001)
+        return await self.target().inbound.handle_vote(request)
+
+    @asynccontextmanager
+    async def open_append_stream(self, *, heartbeat: bool) -> AsyncIterator[LoopStream]:
+        await trio.sleep(0.001)
+        self.target()
+        yield LoopStream(self)
+
+    async def send_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        return await self.target().inbound.handle_snapshot(request, chunks)
+
+    async def start_election(self, request: StartElection) -> bool:
+        return await self.target().inbound.handle_start_election(request)
+
+
+class LoopCluster:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        names: Sequence[str] = ("n1", "n2", "n3"),
+        config: RaftConfig | None = None,
+        settings: RuntimeSettings | None = None,
+        seed: int = 1,
+    ) -> None:
+        self._nursery = nursery
+        self._config = config or RaftConfig()
+        self._settings = settings or RuntimeSettings()
+        self._rng = random.Random(seed)
+        self.configuration = Configuration(tuple(Member(n, f"{n}:1") for n in names))
+        self.storages = {name: MemoryStorage() for name in names}
+        self.machines: dict[str, Journal] = {}
+        self.groups: dict[str, Group] = {}
+        self.scopes: dict[str, trio.CancelScope] = {}
+        self.cut: list[tuple[str, str]] = []
+
+    def start(self, *names: str) -> None:
+        for name in names or self.storages:
+            machine = self.machines[name] = Journal()
+            group = Group(
+                group_id=b"g" * 16,
+                node_id=name,
+                configuration=self.configuration,
+                config=self._config,
+                settings=self._settings,
+                storage=self.storages[name],
+                machine=machine,
+                connect=lambda member, me=name: LoopTransport(self, me, member.id),
+                rng=random.Random(self._rng.getrandbits(32)),
+            )
+            self.groups[name] = group
+            self.scopes[name] = trio.CancelScope()
+            self._nursery.start_soon(self._run, group, self.scopes[name])
+
+    async def _run(self, group: Group, scope: trio.CancelScope) -> None:
+        with scope:
+            await group.run()
+
+    def kill(self, name: str) -> None:
+        """Stop a node; its storage keeps what is durable, and it can be started again."""
+        self.scopes[name].cancel()
+        del self.groups[name]
+        self.storages[name] = self.storages[name].reopen()
+
+    def isolate(self, name: str) -> None:
+        for other in self.storages:
+            self.cut += [(name, other), (other, name)]
+
+    def heal(self) -> None:
+        self.cut.clear()
+
+    async def leader(self) -> Group:
+        """The leader that a majority of the running nodes follows."""
+        while True:
+            for group in self.groups.values():
+                followers = [
+                    other for other in self.groups.values()
+                    if other.term == group.term and other.leader is not None
+                    and other.leader.id == group.node_id
+                ]  # fmt: skip
+                if group.role is Role.LEADER and len(followers) * 2 > len(self.storages):
+                    return group
+            await trio.sleep(0.01)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+        with trio.fail_after(seconds):
+            while not condition():
+                await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def loop_cluster(**options: object) -> AsyncIterator[LoopCluster]:
+    async with trio.open_nursery() as nursery:
+        cluster = LoopCluster(nursery, **options)  # type: ignore[arg-type]
+        cluster.start()
+        yield cluster
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,111 @@
+"""The outside world as a host sees it: network, disk and randomness, handed in.
+
+`real_environment()` is TCP, files and one writer thread. The simulator hands in its own, so
+that the same host runs under a virtual clock from a seed.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from ..raft.errors import ConfigurationError
+from ..storage import DataDirectory, GroupStorage, MemoryStorage, OsFileSystem, open_disk_writer
+
+__all__ = ["Disk", "Environment", "RealEnvironment", "split_address"]
+
+# A peer that acknowledges no TCP data for this long is reconnected, instead of waiting for
+# the kernel's retransmission timer, which can stand still for minutes after a partition.
+_TCP_USER_TIMEOUT_MS = 5_000
+
+
+class Disk(Protocol):
+    """The open storage of a node: hands out the storage of its groups."""
+
+    async def open_group(self, group_id: bytes) -> GroupStorage: ...
+
+
+class Environment(Protocol):
+    """What a host needs of the outside."""
+
+    @property
+    def rng(self) -> random.Random: ...
+
+    async def dial(self, address: str) -> trio.abc.Stream:
+        """Connect to `host:port`. Raises OSError."""
+
+    async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+        """Listen on `host:port`. Raises OSError, e.g. when the port is in use."""
+
+    def open_disk(
+        self, path: Path | None, *, node_id: str, cluster: str
+    ) -> AbstractAsyncContextManager[Disk]:
+        """Open the node's data directory; None keeps everything in memory.
+
+        Raises DataDirectoryError, CorruptionError, StorageError.
+        """
+
+
+class RealEnvironment:
+    """TCP with TCP_NODELAY, files, one writer thread per node."""
+
+    def __init__(self) -> None:
+        self.rng = random.Random()  # seeded by the operating system
+
+    async def dial(self, address: str) -> trio.abc.Stream:
+        host, port = split_address(address)
+        stream = await trio.open_tcp_stream(host, port)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            stream.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS
+            )
+        return stream
+
+    async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+        host, port = split_address(address)
+        return await trio.open_tcp_listeners(port, host=host)
+
+    @asynccontextmanager
+    async def open_disk(
+        self, path: Path | None, *, node_id: str, cluster: str
+    ) -> AsyncIterator[Disk]:
+        if path is None:
+            yield _MemoryDisk()
+            return
+        directory = DataDirectory.open(
+            path, node_id=node_id, cluster=cluster, filesystem=OsFileSystem()
+        )
+        try:
+            async with open_disk_writer() as writer:
+                yield _FileDisk(directory, writer)
+        finally:
+            directory.close()
+
+
+class _MemoryDisk:
+    async def open_group(self, group_id: bytes) -> GroupStorage:
+        return MemoryStorage()
+
+
+class _FileDisk:
+    def __init__(self, directory: DataDirectory, writer: object) -> None:
+        self._directory = directory
+        self._writer = writer
+
+    async def open_group(self, group_id: bytes) -> GroupStorage:
+        return await self._directory.open_group(group_id, self._writer)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`. Raises ConfigurationError naming the text."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"{address!r}: not an address; write host:port, e.g. 10.0.0.5:7101")
+    return host, int(port)

@@ -1,0 +1,213 @@
+"""A node as an application uses it: propose, query, and follow who leads."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import trio
+
+from .._proto.local.node_pb2 import StatusReply
+from ..node import Forwarder, Group, GroupStatus, PeerUnreachableError
+from ..protocols.local import status_message
+from ..raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
+from ..raft.types import Member, NodeId, Role, Session, SnapshotMeta
+from .host import Host
+
+__all__ = ["Node"]
+
+
+class Node:
+    """One node of one group, open for as long as its `open_node` block.
+
+    Every method can be called from any task of the Trio run.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        group: Group,
+        forwarder: Forwarder,
+        address: str,
+        cluster: str,
+        patience: float,
+        retry_interval: float,
+    ) -> None:
+        self._host = host
+        self._group = group
+        self._forwarder = forwarder
+        self._patience = patience
+        self._retry_interval = retry_interval
+        self.address = address
+        self.cluster = cluster
+
+    # -- who leads
+
+    @property
+    def id(self) -> NodeId:
+        return self._group.node_id
+
+    @property
+    def role(self) -> Role:
+        return self._group.role
+
+    @property
+    def term(self) -> int:
+        return self._group.term
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Id of the leader of the current term, None while unknown."""
+        leader = self._group.leader
+        return None if leader is None else leader.id
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return self._group.configuration.members()
+
+    @property
+    def is_voter(self) -> bool:
+        return self._group.configuration.is_voter(self.id)
+
+    @property
+    def commit_index(self) -> int:
+        """Index of the last entry that this node knows to be committed, -1 if none."""
+        return self._group.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last entry that the state machine has seen, -1 if none."""
+        return self._group.applied_index
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return self._group.bytes_on_disk
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the group has stopped on this node; None while it runs."""
+        return self._group.failure
+
+    async def wait_leader(self) -> NodeId:
+        """Wait until a leader is known; returns its id. Raises GroupStoppedError."""
+        while (leader := self._group.leader) is None:
+            await self._wait_change()
+        await trio.lowlevel.checkpoint()
+        return leader.id
+
+    async def wait_role(self, role: Role) -> None:
+        """Wait until this node has `role`. Raises GroupStoppedError."""
+        while self._group.role is not role:
+            await self._wait_change()
+        await trio.lowlevel.checkpoint()
+
+    async def wait_stopped(self) -> None:
+        """Wait until the group fails, then raise GroupStoppedError from the cause."""
+        while self._group.failure is None:
+            await self._group.wait_change()
+        self._check_running()
+
+    def status(self) -> GroupStatus:
+        return self._group.status()
+
+    def status_reply(self) -> StatusReply:
+        """The node's status as a message of trioraft's own protocol."""
+        return StatusReply(
+            node_id=self.id,
+            cluster=self.cluster,
+            version=version("trioraft"),
+            wire=self._host.dialect.name,
+            address=self.address,
+            groups=[status_message(group.status()) for group in self._host.groups],
+        )
+
+    def access(self, group_id: bytes) -> Node:
+        """This node's view of a group. Raises UnknownGroupError."""
+        self._host.find_group(group_id)
+        return self
+
+    # -- writes and reads
+
+    async def propose(
+        self, data: bytes, *, session: Session | None = None, forward: bool = True
+    ) -> bytes:
+        """Replicate a write; returns the state machine's reply.
+
+        A follower forwards it to the leader; with `forward=False` it raises NotLeaderError.
+        While no leader is known it waits, up to ten election timeouts.
+
+        Raises: NoQuorumError (not proposed: retry), ProposalDroppedError (may or may not take
+        effect), OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling stops
+        waiting; the write may still take effect.
+        """
+        deadline = trio.current_time() + self._patience
+        while True:
+            group = self._group
+            try:
+                if group.role is Role.LEADER:
+                    return await group.propose(data, session)
+                leader = group.leader
+                if leader is not None and forward:
+                    return await self._forwarder.propose(leader, data, session)
+                if not forward:
+                    self._check_running()
+                    raise NotLeaderError(leader.id if leader else None)
+            except NotLeaderError:
+                if not forward:
+                    raise
+            await self._wait_retry(deadline)
+
+    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        """Ask the state machine. Linearizable: sees every write acknowledged before the call.
+
+        Otherwise it answers from this replica as it is, which may lag behind. The same errors
+        as `propose`, and what the machine's `query` raises. Cancelling is safe.
+        """
+        if not linearizable:
+            return await self._group.query_at(request, -1)
+        deadline = trio.current_time() + self._patience
+        while True:
+            group = self._group
+            try:
+                if group.role is Role.LEADER:
+                    return await group.query(request)
+                if (leader := group.leader) is not None:
+                    index = await self._forwarder.read_index(leader)
+                    return await group.query_at(request, index)
+            except (NotLeaderError, PeerUnreachableError):
+                pass  # leadership is moving: ask again once it has settled
+            await self._wait_retry(deadline)
+
+    async def read_index(self) -> int:
+        """The index a linearizable read must wait for. Raises NotLeaderError on a follower."""
+        return await self._group.read_index()
+
+    async def snapshot(self) -> SnapshotMeta:
+        """Take a snapshot now and compact the log behind it."""
+        return await self._group.take_snapshot()
+
+    async def transfer_leadership(self, target: NodeId | None = None) -> NodeId:
+        """Hand leadership over; returns who got it. See `Group.transfer_leadership`."""
+        return await self._group.transfer_leadership(target)
+
+    # -- inside
+
+    def _check_running(self) -> None:
+        if (cause := self._group.failure) is not None:
+            raise GroupStoppedError(f"the group has stopped on node {self.id}: {cause}") from cause
+
+    async def _wait_change(self) -> None:
+        self._check_running()
+        await self._group.wait_change()
+        self._check_running()
+
+    async def _wait_retry(self, deadline: float) -> None:
+        """Until leadership changes, or a moment has passed. Raises NoQuorumError at the deadline."""
+        self._check_running()
+        if trio.current_time() >= deadline:
+            raise NoQuorumError(
+                f"no leader could be reached within {self._patience:g} s; "
+                f"check that a majority of {', '.join(m.id for m in self.members)} is running"
+            )
+        with trio.move_on_after(self._retry_interval):
+            await self._group.wait_change()

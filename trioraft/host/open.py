@@ -1,0 +1,129 @@
+"""`open_node`: what an application or the command line calls to run a node."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from ..node import RuntimeSettings, StateMachine
+from ..protocols import dialect as find_dialect
+from ..protocols.dialect import Service
+from ..protocols.local import GrpcForwarder, NodeService
+from ..raft.config import RaftConfig
+from ..raft.errors import ConfigurationError
+from ..raft.types import Configuration, Member
+from .environment import Environment, RealEnvironment, split_address
+from .host import Host
+from .management import serve_management
+from .node import Node
+
+__all__ = ["group_id_of", "open_node", "parse_peers"]
+
+_NAMESPACE = uuid.UUID("6d9f6c7e-6f0b-5a55-9d4c-5d1f6c6f7261")
+
+
+def group_id_of(cluster: str) -> bytes:
+    """The 16-byte id of a cluster's group, the same on every node."""
+    return uuid.uuid5(_NAMESPACE, cluster).bytes
+
+
+def parse_peers(text: str) -> dict[str, str]:
+    """`n1=host:port,n2=host:port` as {id: address}. Raises ConfigurationError."""
+    peers: dict[str, str] = {}
+    for part in text.split(","):
+        node_id, equals, address = part.strip().partition("=")
+        if not equals or not node_id:
+            raise ConfigurationError(f"peers: {part!r} is not ID=HOST:PORT")
+        if node_id in peers:
+            raise ConfigurationError(f"peers: {node_id} is there twice")
+        split_address(address)
+        peers[node_id] = address
+    return peers
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    id: str,
+    machine: StateMachine,
+    peers: str | Mapping[str, str],
+    listen: str | None = None,
+    data: str | Path | None = None,
+    wire: str = "ratis",
+    cluster: str = "trioraft",
+    services: Callable[[Node], Sequence[Service]] | None = None,
+    uds: str | None = None,
+    drpc: str | None = None,
+    config: RaftConfig | None = None,
+    settings: RuntimeSettings | None = None,
+    environment: Environment | None = None,
+) -> AsyncIterator[Node]:
+    """Run a node of a replicated group for as long as the block.
+
+    Args:
+        id: this node's id, one of `peers`.
+        machine: the state machine to replicate.
+        peers: id to `host:port` of every voter, this node included, the same on every node.
+        listen: address to serve peers and clients on; by default this node's in `peers`.
+        data: data directory; None keeps log and snapshots in memory (a crash forgets them:
+            for tests only).
+        wire: the dialect between peers, `ratis` or `openraft`; the same on every node.
+        cluster: name of the cluster; its group id is derived from it.
+        services: more services to serve on the address, given the node.
+        uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
+        config, settings: rules of consensus, and bounds of the runtime.
+        environment: the outside world; the simulator hands in its own.
+
+    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
+    Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
+    so that clients need not wait for an election.
+    """
+    addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
+    if id not in addresses:
+        raise ConfigurationError(f"id {id!r} is not in peers ({', '.join(addresses)})")
+    environment = environment or RealEnvironment()
+    config = config or RaftConfig()
+    configuration = Configuration(
+        tuple(Member(node_id, address) for node_id, address in addresses.items())
+    )
+    dialect = find_dialect(wire)
+    dialect.check_members(configuration)
+    group_id = group_id_of(cluster)
+    address = listen or addresses[id]
+    async with AsyncExitStack() as stack:
+        disk = await stack.enter_async_context(
+            environment.open_disk(
+                None if data is None else Path(data), node_id=id, cluster=cluster
+            )
+        )
+        storage = await disk.open_group(group_id)
+        stack.push_async_callback(storage.aclose)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        host = Host(node_id=id, dialect=dialect, environment=environment, nursery=nursery)
+        group = await host.start_group(
+            group_id=group_id,
+            configuration=configuration,
+            config=config,
+            settings=settings or RuntimeSettings(),
+            storage=storage,
+            machine=machine,
+        )
+        node = Node(
+            host=host,
+            group=group,
+            forwarder=GrpcForwarder(group_id, host.channel_to, 10 * config.election_timeout_max),
+            address=address,
+            cluster=cluster,
+            patience=10 * config.election_timeout_max,
+            retry_interval=config.heartbeat_interval,
+        )
+        more = services or (lambda _node: ())
+        await host.listen(address, lambda: [NodeService(node), *more(node)], uds=uds)
+        if drpc is not None:
+            await nursery.start(serve_management, node, drpc)
+        yield node

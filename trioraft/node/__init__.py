@@ -1,0 +1,33 @@
+"""The runtime of a consensus group: nurseries that run the core over storage and peers."""
+
+from .forwarding import Forwarder
+from .group import Group
+from .machine import Command, SnapshotSink, SnapshotSource, StateMachine
+from .peers import (
+    AppendStream,
+    PeerHandler,
+    PeerRouter,
+    PeerTransport,
+    PeerUnreachableError,
+    UnknownGroupError,
+)
+from .settings import RuntimeSettings
+from .status import GroupStatus, MemberStatus
+
+__all__ = [
+    "AppendStream",
+    "Command",
+    "Forwarder",
+    "Group",
+    "GroupStatus",
+    "MemberStatus",
+    "PeerHandler",
+    "PeerRouter",
+    "PeerTransport",
+    "PeerUnreachableError",
+    "RuntimeSettings",
+    "SnapshotSink",
+    "SnapshotSource",
+    "StateMachine",
+    "UnknownGroupError",
+]

@@ -1,0 +1,83 @@
+"""Vote requests of one node: asked in parallel, forgotten when a newer ballot begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import trio
+
+from ..raft.types import NodeId, StartElection, VoteReply, VoteRequest
+from .peers import PeerTransport, PeerUnreachableError
+
+__all__ = ["Campaigns"]
+
+logger = logging.getLogger(__name__)
+
+
+class Campaigns:
+    """Runs one ballot at a time, a nursery each, inside the group's nursery."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        transports: Mapping[NodeId, PeerTransport],
+        on_reply: Callable[[VoteReply], None],
+        timeout: float,
+    ) -> None:
+        self._nursery = nursery
+        self._transports = transports
+        self._on_reply = on_reply
+        self._timeout = timeout
+        self._ballot: _Ballot | None = None
+
+    def ask(self, to: NodeId, request: VoteRequest) -> None:
+        """Start asking `to`; the reply comes through `on_reply`. Never blocks."""
+        ballot = self._ballot
+        if ballot is None or (ballot.term, ballot.pre) != (request.term, request.pre):
+            self.cancel()
+            ballot = self._ballot = _Ballot(request.term, request.pre)
+            self._nursery.start_soon(self._run, ballot)
+        ballot.requests.append((to, request))
+
+    def cancel(self) -> None:
+        """Forget the ballot that is under way, if any."""
+        if self._ballot is not None:
+            self._ballot.scope.cancel()
+            self._ballot = None
+
+    def hand_over(self, to: NodeId, request: StartElection) -> None:
+        """Ask `to` to campaign at once (thesis §3.10); if it can't be reached, nothing changes."""
+        self._nursery.start_soon(self._hand_over, to, request)
+
+    async def _run(self, ballot: _Ballot) -> None:
+        with ballot.scope:
+            async with trio.open_nursery() as nursery:
+                # All requests of a ballot come out of one step, before this task first runs.
+                for to, request in ballot.requests:
+                    nursery.start_soon(self._ask, to, request)
+
+    async def _ask(self, to: NodeId, request: VoteRequest) -> None:
+        with trio.move_on_after(self._timeout):
+            try:
+                self._on_reply(await self._transports[to].request_vote(request))
+            except PeerUnreachableError as error:
+                logger.debug("vote request to %s: %s", to, error)
+
+    async def _hand_over(self, to: NodeId, request: StartElection) -> None:
+        with trio.move_on_after(self._timeout):
+            try:
+                if not await self._transports[to].start_election(request):
+                    logger.info("%s did not take over leadership", to)
+            except PeerUnreachableError as error:
+                logger.info("%s could not be asked to take over: %s", to, error)
+
+
+class _Ballot:
+    __slots__ = ("pre", "requests", "scope", "term")
+
+    def __init__(self, term: int, pre: bool) -> None:
+        self.term = term
+        self.pre = pre
+        self.requests: list[tuple[NodeId, VoteRequest]] = []
+        self.scope = trio.CancelScope()

@@ -1,0 +1,292 @@
+"""The driver: the only task that touches the consensus core.
+
+Everything that happens to a group is put into one of its inboxes by a plain function call.
+Each pass takes all that is waiting, steps the core, and carries out what comes back: bytes to
+the log writer, messages to the replicators, answers to the callers, the commit index to the
+applier. It never waits for the disk, the network or the state machine, so neither a slow disk
+nor a large append can hold up a tick or a heartbeat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import trio
+
+from ..raft.core import RaftCore
+from ..raft.errors import (
+    GroupStoppedError,
+    NotLeaderError,
+    OverloadedError,
+    ProposalDroppedError,
+    TrioraftError,
+)
+from ..raft.ready import LoadEntries, Ready, SoftState
+from ..raft.types import (
+    NO_INDEX,
+    NO_TERM,
+    AppendReply,
+    AppendRequest,
+    NodeId,
+    Proposal,
+    Role,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from ..storage.interface import GroupStorage, PersistBatch
+from .applier import Applier, Read
+from .settings import RuntimeSettings
+from .wakeups import Doorbell, Slot
+
+__all__ = ["Driver", "Outbound"]
+
+Message = VoteRequest | VoteReply | AppendRequest | AppendReply | StartElection
+Reply = Callable[[Any], Any]
+Refuse = Callable[[BaseException], Any]
+
+logger = logging.getLogger(__name__)
+
+
+class Outbound(Protocol):
+    """Where the driver's messages go; none of these may block."""
+
+    def send(self, to: NodeId, message: AppendRequest | VoteRequest | StartElection) -> None: ...
+
+    def role_changed(self, role: Role, term: int, leader: NodeId | None) -> None: ...
+
+    def send_snapshot(self, to: NodeId) -> None: ...
+
+    def load(self, request: LoadEntries) -> None: ...
+
+
+class Driver:
+    """Runs one core over one storage."""
+
+    def __init__(
+        self,
+        *,
+        core: RaftCore,
+        storage: GroupStorage,
+        applier: Applier,
+        outbound: Outbound,
+        settings: RuntimeSettings,
+        waiters: dict[int, tuple[int, Slot[bytes]]],
+    ) -> None:
+        self.core = core
+        self._storage = storage
+        self._applier = applier
+        self._outbound = outbound
+        self._settings = settings
+        self._waiters = waiters
+        self._doorbell = Doorbell()
+        self._messages: deque[tuple[Message, Reply | None, Refuse | None]] = deque()
+        self._proposals: list[tuple[Proposal, Slot[bytes]]] = []
+        self._reads: list[Read] = []
+        self._calls: deque[Callable[[float], Any]] = deque()
+        self._soft = SoftState(core.role, core.term, core.leader_id)
+        self._persisting = 0  # batches that the log writer has not made durable yet
+        self._stopped: BaseException | None = None
+
+    # -- inputs: plain calls, from any task of the group or its callers
+
+    def step(
+        self, message: Message, reply: Reply | None = None, refuse: Refuse | None = None
+    ) -> None:
+        """Hand a peer's message in. Raises OverloadedError, GroupStoppedError.
+
+        `reply` gets the answer to a request; `refuse` the ValueError for one that no correct
+        peer sends, which is logged in any case and changes nothing.
+        """
+        self.check_running()
+        if len(self._messages) >= self._settings.max_inbox:
+            raise OverloadedError(f"{len(self._messages)} peer messages are waiting")
+        self._messages.append((message, reply, refuse))
+        self._doorbell.ring()
+
+    def propose(self, proposal: Proposal) -> Slot[bytes]:
+        """Hand a write in; the slot answers when it is applied here, or says why not."""
+        self.check_running()
+        if len(self._waiters) + len(self._proposals) >= self._settings.max_proposals:
+            raise OverloadedError(f"{self._settings.max_proposals} proposals are under way")
+        slot: Slot[bytes] = Slot()
+        self._proposals.append((proposal, slot))
+        self._doorbell.ring()
+        return slot
+
+    def read(self, read: Read) -> None:
+        """Hand a linearizable read in; answered through the applier."""
+        self.check_running()
+        if len(self._reads) >= self._settings.max_reads:
+            raise OverloadedError(f"{len(self._reads)} reads are waiting")
+        self._reads.append(read)
+        self._doorbell.ring()
+
+    def call(self, work: Callable[[float], Any]) -> None:
+        """Run `work(now)` in the driver's next pass, between steps of the core."""
+        self._calls.append(work)
+        self._doorbell.ring()
+
+    def stop(self, error: BaseException) -> None:
+        """The group has stopped: every caller that waits is told so."""
+        self._stopped = error
+        for _, slot in self._proposals:
+            slot.fail(error)
+        for _, slot in self._waiters.values():
+            slot.fail(error)
+        for read in self._reads:
+            read.answer.fail(error)
+        self._proposals.clear()
+        self._waiters.clear()
+        self._reads.clear()
+        self._messages.clear()
+
+    def check_running(self) -> None:
+        """Raises GroupStoppedError if the group has stopped."""
+        if self._stopped is not None:
+            raise GroupStoppedError("the group has stopped on this node") from self._stopped
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Runs until cancelled, or until the core or the storage raises.
+
+        Cancelling is safe at any time: what was not made durable was not acknowledged.
+        """
+        core = self.core
+        while True:
+            with trio.move_on_at(core.next_deadline):
+                await self._doorbell.wait()
+            self._pass(trio.current_time())
+
+    def _pass(self, now: float) -> None:
+        core = self.core
+        core.tick(now)
+        messages = self._messages
+        while messages:
+            message, reply, refuse = messages.popleft()
+            try:
+                core.step(message, reply, now)
+            except ValueError as error:
+                logger.warning("%s: refused a peer's message: %s", core.node_id, error)
+                if refuse is not None:
+                    refuse(error)
+        calls = self._calls
+        while calls:
+            calls.popleft()(now)
+        if self._reads:
+            self._begin_reads(now)
+        if self._proposals:
+            self._begin_proposals(now)
+        while core.has_ready():
+            self._carry_out(core.ready())
+
+    def _begin_reads(self, now: float) -> None:
+        reads, self._reads = self._reads, []
+        for read in reads:
+            try:
+                self.core.read_index(read, now)
+            except TrioraftError as error:
+                read.answer.fail(error)
+
+    def _begin_proposals(self, now: float) -> None:
+        pending, self._proposals = self._proposals, []
+        try:
+            indices = self.core.propose([proposal for proposal, _ in pending], now)
+        except TrioraftError as error:
+            if len(pending) > 1 and not isinstance(error, NotLeaderError):
+                self._propose_singly(pending, now)
+                return
+            for _, slot in pending:
+                slot.fail(error)
+            return
+        term = self.core.term
+        for index, (_, slot) in zip(indices, pending, strict=True):
+            self._waiters[index] = (term, slot)
+
+    def _propose_singly(self, pending: list[tuple[Proposal, Slot[bytes]]], now: float) -> None:
+        """One proposal of the batch was refused: find which, and let the others go on."""
+        for proposal, slot in pending:
+            try:
+                (index,) = self.core.propose([proposal], now)
+            except TrioraftError as error:
+                slot.fail(error)
+            else:
+                self._waiters[index] = (self.core.term, slot)
+
+    # -- carrying out
+
+    def _carry_out(self, ready: Ready) -> None:
+        """Order matters only here: replication starts before the local disk has answered."""
+        outbound = self._outbound
+        if (soft := ready.soft) is not None:
+            lost = self._soft.role is Role.LEADER and (
+                soft.role is not Role.LEADER or soft.term != self._soft.term
+            )
+            self._soft = soft
+            if lost:
+                self._drop_waiters(soft.leader_id)
+            outbound.role_changed(*soft)
+        for to, message in ready.messages:
+            outbound.send(to, message)
+        self._persist(ready)
+        # The core's tokens are what this driver handed in: callbacks and reads.
+        for reply, answer in ready.replies:
+            cast(Reply, reply)(answer)
+        self._applier.commit_to(ready.commit)
+        for reads, index in ready.reads:
+            self._applier.read_at(index, cast("list[Read]", reads))
+        for read in cast("list[Read]", ready.dropped_reads):
+            read.answer.fail(NotLeaderError(self.core.leader_id))
+        for follower in ready.snapshots:
+            outbound.send_snapshot(follower)
+        for load in ready.loads:
+            outbound.load(load)
+
+    def _persist(self, ready: Ready) -> None:
+        if not ready.must_persist and self._persisting == 0:
+            self._durable(ready)
+            return
+        self._persisting += 1
+
+        def done(error: BaseException | None) -> None:
+            self._persisting -= 1
+            if error is not None:
+                self.call(_raiser(error))
+                return
+            self._durable(ready)
+            last = ready.entries[-1] if ready.entries else None
+            index, term = (last.index, last.term) if last is not None else (NO_INDEX, NO_TERM)
+            self.call(lambda _now: self.core.persisted(index, term, ready.sequence))
+
+        batch = PersistBatch(ready.hard_state, ready.entries, ready.reset)
+        self._storage.persist(batch, done)
+
+    def _durable(self, ready: Ready) -> None:
+        """What waited for this Ready and all before it to be durable."""
+        for to, message in ready.synced_messages:
+            self._outbound.send(to, message)
+        for reply, answer in ready.synced_replies:
+            cast(Reply, reply)(answer)
+
+    def _drop_waiters(self, leader: NodeId | None) -> None:
+        """Leadership is lost: the outcome of what was proposed here is no longer ours to tell."""
+        waiters = list(self._waiters.values())
+        self._waiters.clear()
+        for _, slot in waiters:
+            slot.fail(
+                ProposalDroppedError(
+                    f"leadership was lost (leader is now {leader or 'unknown'}); "
+                    "the write may or may not take effect"
+                )
+            )
+
+
+def _raiser(error: BaseException) -> Callable[[float], Any]:
+    def work(_now: float) -> None:
+        raise error
+
+    return work

@@ -1,0 +1,23 @@
+"""How a node that does not lead gets a write or a read index from the one that does."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..raft.types import Member, Session
+
+__all__ = ["Forwarder"]
+
+
+class Forwarder(Protocol):
+    """Implemented by the host over trioraft's own protocol.
+
+    Raises PeerUnreachableError when the leader cannot be reached *before* the request had any
+    effect, ProposalDroppedError when a write may or may not have taken effect, NotLeaderError
+    when the peer does not lead any more, OverloadedError and EntryTooLargeError as the leader
+    does. Never forwards twice.
+    """
+
+    async def propose(self, leader: Member, data: bytes, session: Session | None) -> bytes: ...
+
+    async def read_index(self, leader: Member) -> int: ...

@@ -1,0 +1,310 @@
+"""One consensus group on one node: the nursery that holds its driver, applier and leadership.
+
+    group
+    ├── driver
+    ├── applier
+    ├── campaign        while this node asks for votes
+    └── leadership      exactly while this node leads
+        └── replicator × follower
+
+The log writer belongs to the host: one per disk, shared by its groups.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+import trio
+
+from ..raft.config import RaftConfig
+from ..raft.core import RaftCore
+from ..raft.errors import GroupStoppedError
+from ..raft.log import RaftLog
+from ..raft.types import NO_INDEX, Configuration, Member, NodeId, Proposal, Role, Session, SnapshotMeta
+from ..storage.interface import GroupStorage
+from .applier import Applier, Read
+from .driver import Driver
+from .inbound import GroupInbound
+from .machine import StateMachine
+from .outbound import GroupOutbound
+from .peers import PeerTransport
+from .settings import RuntimeSettings
+from .status import GroupStatus, MemberStatus
+from .wakeups import Slot
+
+__all__ = ["Group"]
+
+logger = logging.getLogger(__name__)
+
+
+class Group:
+    """A group's runtime. Build it, `run` it in the host's nursery, use it from anywhere.
+
+    `inbound` is what dialects call for requests of peers. Failures are reported in `failure`.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_id: bytes,
+        node_id: NodeId,
+        configuration: Configuration,
+        config: RaftConfig,
+        settings: RuntimeSettings,
+        storage: GroupStorage,
+        machine: StateMachine,
+        connect: Callable[[Member], PeerTransport],
+        rng: random.Random,
+    ) -> None:
+        self.group_id = group_id
+        self._node_id = node_id
+        self._settings = settings
+        self._storage = storage
+        self._machine = machine
+        recovered = storage.recovered
+        log = RaftLog.recovered(
+            base_index=recovered.base_index,
+            base_term=recovered.base_term,
+            last_index=recovered.last_index,
+            term_runs=recovered.term_runs,
+            configurations=recovered.configurations,
+            tail=recovered.tail,
+            max_cached_bytes=config.max_cached_bytes,
+        )
+        snapshot = recovered.snapshot
+        base = snapshot.configuration if snapshot else configuration
+        core = RaftCore(
+            node_id=node_id,
+            config=config,
+            configuration=base,
+            log=log,
+            hard_state=recovered.hard_state,
+            rng=rng,
+            now=trio.current_time(),
+            commit=snapshot.index if snapshot else recovered.base_index,
+            configuration_index=snapshot.configuration_index if snapshot else NO_INDEX,
+        )
+        self._core = core
+        self._changed = trio.Event()
+        self._running = False
+        self.failure: BaseException | None = None
+        waiters: dict[int, tuple[int, Slot[bytes]]] = {}
+        self._applier = Applier(
+            machine=machine,
+            log=log,
+            storage=storage,
+            settings=settings,
+            configuration_at=core.configuration_at,
+            waiters=waiters,
+            on_snapshot=self._snapshot_taken,
+        )
+        self._outbound = GroupOutbound(
+            name=f"{node_id}/{group_id.hex()[-8:]}",
+            core=core,
+            storage=storage,
+            transports={
+                member.id: connect(member)
+                for member in core.configuration.members()
+                if member.id != node_id
+            },
+            settings=settings,
+            vote_timeout=config.election_timeout_min,
+            rng=rng,
+            on_change=self._signal_change,
+        )
+        self._driver = Driver(
+            core=core,
+            storage=storage,
+            applier=self._applier,
+            outbound=self._outbound,
+            settings=settings,
+            waiters=waiters,
+        )
+        self.inbound = GroupInbound(node_id, self._driver, self._applier, storage)
+
+    # -- running
+
+    async def run(self) -> None:
+        """Run until cancelled. An error from core, storage or machine ends this group alone:
+
+        it is logged, kept in `failure`, every waiting call gets GroupStoppedError, and `run`
+        returns. Cancelling stops the group at once; what was acknowledged is durable.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._running = True
+                self._outbound.start(nursery, self._driver)
+                nursery.start_soon(self._applier.run)
+                nursery.start_soon(self._driver.run)
+        except* Exception as error:
+            logger.error(
+                "group %s on %s stopped", self.group_id.hex(), self._node_id, exc_info=error
+            )
+            self.failure = _first_leaf(error)
+        finally:
+            self._running = False
+            self._stop(self.failure)
+
+    def _stop(self, cause: BaseException | None) -> None:
+        error = GroupStoppedError(
+            f"the group has stopped on node {self._node_id}" + (f": {cause}" if cause else "")
+        )
+        error.__cause__ = cause
+        self._driver.stop(error)
+        self._applier.stop(error)
+        self._signal_change()
+
+    # -- views
+
+    @property
+    def node_id(self) -> NodeId:
+        return self._node_id
+
+    @property
+    def role(self) -> Role:
+        return self._core.role
+
+    @property
+    def term(self) -> int:
+        return self._core.term
+
+    @property
+    def leader(self) -> Member | None:
+        """The leader of the current term, if this node knows it."""
+        leader = self._core.leader_id
+        return None if leader is None else self._core.configuration.member(leader)
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._core.configuration
+
+    @property
+    def commit_index(self) -> int:
+        return self._core.commit
+
+    @property
+    def applied_index(self) -> int:
+        return self._applier.applied
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return self._storage.size_on_disk()
+
+    def status(self) -> GroupStatus:
+        core = self._core
+        if not self._running:
+            role = "stopped"
+        elif not core.configuration.is_voter(self._node_id):
+            role = "learner"
+        else:
+            role = core.role.name.lower().replace("_", "-")
+        members = []
+        for member in core.configuration.members():
+            match = -1
+            if member.id == self._node_id:
+                match = core.last_index
+            elif (progress := core.progress(member.id)) is not None:
+                match = progress.match_index
+            voter = core.configuration.is_voter(member.id)
+            members.append(MemberStatus(member.id, member.address, voter, match))
+        return GroupStatus(
+            group_id=self.group_id,
+            role=role,
+            term=core.term,
+            leader=core.leader_id,
+            last_index=core.last_index,
+            commit_index=core.commit,
+            applied_index=self._applier.applied,
+            snapshot_index=self._applier.snapshot_index,
+            bytes_on_disk=self._storage.size_on_disk(),
+            members=tuple(members),
+            machine=dict(self._machine.describe()),
+            failure=None if self.failure is None else str(self.failure),
+        )
+
+    async def wait_change(self) -> None:
+        """Wait until role, term or leader changes, or the group stops. Cancelling is safe."""
+        await self._changed.wait()
+
+    # -- calls of the application, on the leader
+
+    async def propose(self, data: bytes, session: Session | None = None) -> bytes:
+        """Replicate a write; returns the machine's reply once it is applied here.
+
+        Raises NotLeaderError, OverloadedError, EntryTooLargeError, ProposalDroppedError,
+        GroupStoppedError. Cancelling stops waiting; the write may still take effect.
+        """
+        return await self._driver.propose(Proposal(data, session)).wait()
+
+    async def read_index(self) -> int:
+        """The index that a linearizable read must wait for (thesis §6.4). Leader only."""
+        read = Read(None, Slot())
+        self._driver.read(read)
+        index: int = await read.answer.wait()
+        return index
+
+    async def query(self, request: bytes) -> bytes:
+        """A linearizable query, on the leader. Raises NotLeaderError, OverloadedError."""
+        read = Read(request, Slot())
+        self._driver.read(read)
+        answer: bytes = await read.answer.wait()
+        return answer
+
+    async def query_at(self, request: bytes, index: int) -> bytes:
+        """A query of this replica once it has applied `index` (-1: as it is)."""
+        self._driver.check_running()
+        read = Read(request, Slot())
+        self._applier.read_at(index, [read])
+        answer: bytes = await read.answer.wait()
+        return answer
+
+    async def take_snapshot(self) -> SnapshotMeta:
+        """Snapshot the state machine now and compact the log behind it."""
+        self._driver.check_running()
+        return await self._applier.take_snapshot()
+
+    async def transfer_leadership(self, target: NodeId | None = None) -> NodeId:
+        """Hand leadership to `target`, or to the most caught-up voter; returns who got it.
+
+        Raises NotLeaderError if this node does not lead, ConfigurationError for an unknown
+        target. Cancelling stops waiting; the core gives up after an election timeout itself.
+        """
+        self._driver.check_running()
+        chosen: Slot[NodeId] = Slot()
+
+        def begin(now: float) -> None:
+            try:
+                chosen.resolve(self._core.transfer_leadership(target, now))
+            except Exception as error:
+                chosen.fail(error)
+
+        self._driver.call(begin)
+        heir = await chosen.wait()
+        while self._core.role is Role.LEADER and self.failure is None:
+            await self._changed.wait()
+        return heir
+
+    # -- inside
+
+    def _snapshot_taken(self, meta: SnapshotMeta) -> None:
+        keep_after = meta.index - self._settings.keep_entries
+
+        def compact(_now: float) -> None:
+            self._core.compact(meta, keep_after)
+            base = self._core.log.base_index
+            if base >= 0:
+                self._storage.compact(base, self._core.log.base_term)
+
+        self._driver.call(compact)
+
+    def _signal_change(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,142 @@
+"""What leaves a group: its driver's messages on their way to campaigns and replicators.
+
+It owns the tasks that exist only for a while: the ballot under way and the leadership.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+
+from ..raft.core import RaftCore
+from ..raft.ready import LoadEntries
+from ..raft.types import (
+    AppendReply,
+    AppendRequest,
+    Entry,
+    Member,
+    NodeId,
+    Role,
+    SnapshotMeta,
+    StartElection,
+    VoteRequest,
+)
+from ..storage.interface import GroupStorage
+from .campaign import Campaigns
+from .driver import Driver
+from .leadership import Leadership
+from .peers import PeerTransport
+from .replicator import Replicator
+from .settings import RuntimeSettings
+
+__all__ = ["GroupOutbound"]
+
+logger = logging.getLogger(__name__)
+
+
+class GroupOutbound:
+    """Implements `driver.Outbound` and `replicator.ReplicatorEvents` for one group."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        core: RaftCore,
+        storage: GroupStorage,
+        transports: Mapping[NodeId, PeerTransport],
+        settings: RuntimeSettings,
+        vote_timeout: float,
+        rng: random.Random,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._core = core
+        self._storage = storage
+        self._transports = transports
+        self._settings = settings
+        self._vote_timeout = vote_timeout
+        self._rng = rng
+        self._on_change = on_change
+        self._leadership: Leadership | None = None
+
+    def start(self, nursery: trio.Nursery, driver: Driver) -> None:
+        """Bind to the running group; everything started here lives in `nursery`."""
+        self._nursery = nursery
+        self._driver = driver
+        self._campaigns = Campaigns(nursery, self._transports, driver.step, self._vote_timeout)
+
+    # -- driver.Outbound
+
+    def send(self, to: NodeId, message: AppendRequest | VoteRequest | StartElection) -> None:
+        if isinstance(message, AppendRequest):
+            if self._leadership is not None:
+                self._leadership.post(to, message)
+        elif isinstance(message, VoteRequest):
+            self._campaigns.ask(to, message)
+        else:
+            self._campaigns.hand_over(to, message)
+
+    def role_changed(self, role: Role, term: int, leader: NodeId | None) -> None:
+        if role not in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+            self._campaigns.cancel()
+        leads = role is Role.LEADER
+        if self._leadership is not None and (not leads or self._leadership.term != term):
+            self._leadership.step_down()
+            self._leadership = None
+            logger.info("%s: leadership ended, term is now %d", self._name, term)
+        if leads and self._leadership is None:
+            logger.info("%s: leads in term %d", self._name, term)
+            self._leadership = Leadership(
+                node_id=self._core.node_id,
+                term=term,
+                configuration=self._core.configuration,
+                new_replicator=self._new_replicator,
+                rng=self._rng,
+            )
+            self._nursery.start_soon(self._leadership.run)
+        self._on_change()
+
+    def send_snapshot(self, to: NodeId) -> None:
+        if self._leadership is not None:
+            self._leadership.post_snapshot(to)
+
+    def load(self, request: LoadEntries) -> None:
+        self._nursery.start_soon(self._load, request)
+
+    async def _load(self, request: LoadEntries) -> None:
+        """Read entries that have left the cache for a follower that is far behind."""
+        entries: Sequence[Entry]
+        try:
+            entries = await self._storage.read(request.low, request.high, request.max_bytes)
+        except IndexError:
+            entries = ()  # compacted meanwhile: the core turns to a snapshot
+        self._driver.call(
+            lambda now: self._core.entries_loaded(request.follower, request.low, entries, now)
+        )
+
+    # -- replicator.ReplicatorEvents
+
+    def append_replies(self, replies: Sequence[AppendReply]) -> None:
+        for reply in replies:
+            self._driver.step(reply)
+
+    def unreachable(self, follower: NodeId) -> None:
+        self._driver.call(lambda now: self._core.peer_unreachable(follower, now))
+
+    def snapshot_finished(self, follower: NodeId, meta: SnapshotMeta | None) -> None:
+        self._driver.call(lambda now: self._core.snapshot_finished(follower, meta, now))
+
+    def _new_replicator(self, member: Member, term: int, rng: random.Random) -> Replicator:
+        return Replicator(
+            term=term,
+            leader=self._core.node_id,
+            follower=member,
+            transport=self._transports[member.id],
+            storage=self._storage,
+            events=self,
+            settings=self._settings,
+            rng=rng,
+        )

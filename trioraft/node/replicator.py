@@ -1,0 +1,207 @@
+"""A replicator: what a leader keeps running for one follower.
+
+Two streams, entries and heartbeats, so that a heartbeat never queues behind data, and a
+snapshot sender while the follower needs one. A lost stream is reopened with backoff; whatever
+was on it is forgotten, because the core probes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import trio
+
+from ..raft.types import (
+    NO_INDEX,
+    AppendReply,
+    AppendRequest,
+    Member,
+    SnapshotMeta,
+    SnapshotReply,
+    SnapshotRequest,
+)
+from ..storage.interface import GroupStorage, SnapshotReader
+from .peers import AppendStream, PeerTransport, PeerUnreachableError
+from .settings import RuntimeSettings
+from .wakeups import Doorbell
+
+__all__ = ["Replicator", "ReplicatorEvents"]
+
+logger = logging.getLogger(__name__)
+
+
+class ReplicatorEvents(Protocol):
+    """What a replicator tells the driver; plain calls that never block."""
+
+    def append_replies(self, replies: Sequence[AppendReply]) -> None: ...
+
+    def unreachable(self, follower: str) -> None: ...
+
+    def snapshot_finished(self, follower: str, meta: SnapshotMeta | None) -> None: ...
+
+
+class Replicator:
+    """Lives in the leadership nursery; `run` ends only by cancellation."""
+
+    def __init__(
+        self,
+        *,
+        term: int,
+        leader: str,
+        follower: Member,
+        transport: PeerTransport,
+        storage: GroupStorage,
+        events: ReplicatorEvents,
+        settings: RuntimeSettings,
+        rng: random.Random,
+    ) -> None:
+        self._term = term
+        self._leader = leader
+        self._follower = follower.id
+        self._transport = transport
+        self._storage = storage
+        self._events = events
+        self._settings = settings
+        self._entries = _Lane(heartbeat=False, rng=rng)
+        self._heartbeats = _Lane(heartbeat=True, rng=rng)
+        self._snapshot_bell = Doorbell()
+
+    def post(self, request: AppendRequest) -> None:
+        """Queue a request for its stream. The core's window bounds entries; a heartbeat that
+        has not been sent yet is replaced by the newer one, which says all it said."""
+        if request.heartbeat:
+            self._heartbeats.outbox = [request]
+            self._heartbeats.bell.ring()
+        else:
+            self._entries.outbox.append(request)
+            self._entries.bell.ring()
+
+    def post_snapshot(self) -> None:
+        """Send the newest snapshot; the core asks again only after `snapshot_finished`."""
+        self._snapshot_bell.ring()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_stream, self._entries)
+            nursery.start_soon(self._keep_stream, self._heartbeats)
+            nursery.start_soon(self._send_snapshots)
+
+    # -- streams
+
+    async def _keep_stream(self, lane: _Lane) -> None:
+        """Open, use, reopen with exponential backoff and jitter."""
+        settings = self._settings
+        pause = settings.reconnect_min
+        while True:
+            lane.answered = False
+            try:
+                async with self._transport.open_append_stream(heartbeat=lane.heartbeat) as stream:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._receive, stream, lane)
+                        await self._send(stream, lane)
+            except* PeerUnreachableError as group:
+                lane.report(self._follower, group)
+            lane.outbox.clear()
+            lane.awaiting = 0
+            if not lane.heartbeat:
+                self._events.unreachable(self._follower)
+            if lane.answered:
+                pause = settings.reconnect_min
+            await trio.sleep(pause * lane.rng.uniform(0.5, 1.0))
+            pause = min(pause * 2, settings.reconnect_max)
+
+    async def _send(self, stream: AppendStream, lane: _Lane) -> None:
+        while True:
+            if not lane.outbox:
+                await lane.bell.wait()
+                continue
+            batch, lane.outbox = lane.outbox, []
+            if lane.awaiting == 0:
+                lane.quiet_since = trio.current_time()
+            lane.awaiting += len(batch)
+            await stream.send(batch)
+
+    async def _receive(self, stream: AppendStream, lane: _Lane) -> None:
+        """Hand replies on. A peer that stays silent with requests unanswered is given up."""
+        timeout = self._settings.reply_timeout
+        while True:
+            with trio.move_on_after(timeout):
+                replies = await stream.receive()
+                lane.answered = True
+                lane.awaiting -= len(replies)
+                lane.quiet_since = trio.current_time()
+                self._events.append_replies(replies)
+                continue
+            if lane.awaiting > 0 and trio.current_time() - lane.quiet_since >= timeout:
+                raise PeerUnreachableError(
+                    f"{self._follower}: {lane.awaiting} requests unanswered for {timeout} s"
+                )
+
+    # -- snapshots
+
+    async def _send_snapshots(self) -> None:
+        while True:
+            await self._snapshot_bell.wait()
+            meta: SnapshotMeta | None = None
+            try:
+                meta = await self._send_snapshot()
+            except PeerUnreachableError as error:
+                logger.info("snapshot to %s failed, will probe again: %s", self._follower, error)
+            if meta is None:
+                await trio.sleep(self._settings.reconnect_max)
+            self._events.snapshot_finished(self._follower, meta)
+
+    async def _send_snapshot(self) -> SnapshotMeta | None:
+        async with self._storage.open_snapshot() as reader:
+            meta = reader.meta
+            logger.info("sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower)
+            chunks = _chunks(reader, self._settings.snapshot_chunk_bytes)
+            reply: SnapshotReply = await self._transport.send_snapshot(
+                SnapshotRequest(self._term, self._leader, meta), chunks
+            )
+        if reply.term > self._term:
+            # Only the term matters: the core steps down on it.
+            self._events.append_replies([AppendReply(reply.term, self._follower, False, NO_INDEX)])
+            return None
+        return meta if reply.success else None
+
+
+class _Lane:
+    """The state of one of the two streams."""
+
+    __slots__ = (
+        "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "silent",
+    )  # fmt: skip
+
+    def __init__(self, *, heartbeat: bool, rng: random.Random) -> None:
+        self.heartbeat = heartbeat
+        self.rng = rng
+        self.outbox: list[AppendRequest] = []
+        self.bell = Doorbell()
+        self.awaiting = 0  # requests sent on the open stream and not answered
+        self.quiet_since = 0.0  # when the last reply came, or the first request that waits left
+        self.answered = False
+        self.silent = False  # said once in the log that the peer is away
+
+    def report(self, follower: str, group: BaseExceptionGroup[PeerUnreachableError]) -> None:
+        """Log the first failure after a success, not every attempt."""
+        reasons = "; ".join(str(error) for error in _leaves(group))
+        if self.answered:
+            self.silent = False
+        level = logging.DEBUG if self.silent or self.heartbeat else logging.INFO
+        self.silent = True
+        logger.log(level, "stream to %s lost, reconnecting: %s", follower, reasons)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for child in error.exceptions for leaf in _leaves(child)]
+    return [error]
+
+
+async def _chunks(reader: SnapshotReader, size: int) -> AsyncIterator[bytes]:
+    while chunk := await reader.read(size):
+        yield chunk

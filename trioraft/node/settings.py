@@ -1,0 +1,30 @@
+"""Bounds and periods of a group's runtime; the consensus rules are in `raft.RaftConfig`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["RuntimeSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSettings:
+    """Times are in seconds, sizes in bytes. At a bound a caller gets OverloadedError.
+
+    snapshot_after_entries, snapshot_after_bytes: a snapshot is taken when either has been
+        applied since the last one.
+    keep_entries: how many entries before a snapshot stay in the log for slow followers.
+    reply_timeout: a follower's stream with an unanswered request is reopened after it.
+    """
+
+    max_inbox: int = 4096  # messages from peers that the driver has not taken yet
+    max_proposals: int = 16384  # proposals that wait for their outcome
+    max_reads: int = 16384  # queries that wait for their index or their turn
+    apply_batch_bytes: int = 4 << 20
+    snapshot_after_entries: int = 100_000
+    snapshot_after_bytes: int = 256 << 20
+    keep_entries: int = 10_000
+    snapshot_chunk_bytes: int = 1 << 20
+    reply_timeout: float = 5.0
+    reconnect_min: float = 0.05
+    reconnect_max: float = 1.0

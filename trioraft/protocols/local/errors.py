@@ -1,0 +1,69 @@
+"""Errors of trioraft as gRPC statuses, and back, for trioraft's own protocol.
+
+| error                | status              | may the write have happened? |
+|----------------------|---------------------|------------------------------|
+| NotLeaderError       | FAILED_PRECONDITION | no                           |
+| OverloadedError      | RESOURCE_EXHAUSTED  | no                           |
+| EntryTooLargeError   | INVALID_ARGUMENT    | no                           |
+| NoQuorumError        | UNAVAILABLE         | no                           |
+| GroupStoppedError    | INTERNAL            | yes                          |
+| ProposalDroppedError | ABORTED             | yes                          |
+| UnknownGroupError    | NOT_FOUND           | no                           |
+
+A lost connection is UNAVAILABLE too, without the `trioraft-error` trailer that names the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...node.peers import PeerUnreachableError, UnknownGroupError
+from ...raft.errors import (
+    EntryTooLargeError,
+    GroupStoppedError,
+    NoQuorumError,
+    NotLeaderError,
+    OverloadedError,
+    ProposalDroppedError,
+    TrioraftError,
+)
+from ...rpc import GRPCError, Status
+
+__all__ = ["ERROR_TRAILER", "LEADER_TRAILER", "error_of", "status_of"]
+
+ERROR_TRAILER = "trioraft-error"
+LEADER_TRAILER = "trioraft-leader"  # address of the leader, when known
+
+_STATUS: dict[type[TrioraftError], Status] = {
+    NotLeaderError: Status.FAILED_PRECONDITION,
+    OverloadedError: Status.RESOURCE_EXHAUSTED,
+    EntryTooLargeError: Status.INVALID_ARGUMENT,
+    NoQuorumError: Status.UNAVAILABLE,
+    GroupStoppedError: Status.INTERNAL,
+    ProposalDroppedError: Status.ABORTED,
+    UnknownGroupError: Status.NOT_FOUND,
+}
+_BY_NAME = {kind.__name__: kind for kind in _STATUS}
+
+
+def status_of(error: TrioraftError) -> tuple[Status, dict[str, str]]:
+    """The status and the trailing metadata for an error."""
+    kind = next((kind for kind in type(error).__mro__ if kind in _STATUS), None)
+    if kind is None:
+        return Status.UNKNOWN, {}
+    return _STATUS[kind], {ERROR_TRAILER: kind.__name__}
+
+
+def error_of(error: GRPCError, trailers: Mapping[str, str | bytes] | None) -> TrioraftError:
+    """The error behind a status, for a caller that wants to know whether a retry is safe.
+
+    Without the trailer the transport failed: PeerUnreachableError.
+    """
+    name = (trailers or {}).get(ERROR_TRAILER)
+    kind = _BY_NAME.get(name) if isinstance(name, str) else None
+    message = error.message or error.status.name
+    if kind is None:
+        return PeerUnreachableError(f"{error.status.name}: {message}")
+    if kind is NotLeaderError:
+        return NotLeaderError(message=message)
+    return kind(message)

@@ -1,0 +1,63 @@
+"""The calling side: how a follower gets a write or a read index from its leader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..._proto.local.node_grpc import NodeServiceStub
+from ..._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest
+from ...node.peers import PeerUnreachableError
+from ...raft.errors import ProposalDroppedError
+from ...raft.types import Member, Session
+from ...rpc import Channel, GRPCError
+from .errors import error_of
+
+__all__ = ["GrpcForwarder"]
+
+T = TypeVar("T")
+
+
+class GrpcForwarder:
+    """Implements `node.Forwarder` for one group over the host's peer channels.
+
+    timeout: seconds that a forwarded call may take; the caller's own deadline counts too.
+    """
+
+    def __init__(
+        self, group_id: bytes, channel_to: Callable[[Member], Channel], timeout: float
+    ) -> None:
+        self._group_id = group_id
+        self._channel_to = channel_to
+        self._timeout = timeout
+
+    async def propose(self, leader: Member, data: bytes, session: Session | None) -> bytes:
+        request = ProposeRequest(group_id=self._group_id, data=data, forwarded=True)
+        if session is not None:
+            request.client_id = session.client_id
+            request.call_id = session.call_id
+        stub = NodeServiceStub(self._channel_to(leader))
+        try:
+            reply = await self._call(stub.Propose, request)
+        except PeerUnreachableError as error:
+            raise ProposalDroppedError(
+                f"forwarding to the leader {leader.id} broke off ({error}); "
+                "the write may or may not take effect"
+            ) from error
+        data = reply.data
+        return data
+
+    async def read_index(self, leader: Member) -> int:
+        stub = NodeServiceStub(self._channel_to(leader))
+        reply = await self._call(stub.ReadIndex, ReadIndexRequest(group_id=self._group_id))
+        index: int = reply.index
+        return index
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        stream = method.open(timeout=self._timeout)
+        try:
+            async with stream:
+                await stream.send_message(request, end=True)
+                return await stream.recv_message()
+        except GRPCError as error:
+            raise error_of(error, stream.trailing_metadata) from error
