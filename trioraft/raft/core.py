@@ -76,6 +76,10 @@ class RaftCore:
         commit: known to be committed, such as the snapshot's index. The log's base always is.
         """
         commit = max(commit, log.base_index)
+        if log.last_term > max(hard_state.term, log.base_term):
+            raise InvariantError(
+                f"the log holds term {log.last_term}, but the stored term is {hard_state.term}"
+            )
         soft = SoftState(Role.FOLLOWER, hard_state.term, None)
         self._s = State(
             node_id=node_id,
@@ -92,11 +96,11 @@ class RaftCore:
             outbox=Outbox(log.last_index, commit, soft),
             matched=commit,
         )
-        if log.last_term > hard_state.term:
-            raise InvariantError(
-                f"the log holds term {log.last_term}, but the stored term is {hard_state.term}"
-            )
         self._s.set_commit(commit)
+        if log.base_term > hard_state.term:
+            # A snapshot of a newer leader became durable, then we crashed before the term did.
+            # Nothing was answered in that term, so no vote was given in it.
+            self._s.set_hard_state(log.base_term, None)
         self._s.refresh_configuration()
         self._s.restart_timer()
 

@@ -31,8 +31,10 @@ class Outbox:
 
     __slots__ = (
         "_hard_sequence",
+        "_order_waits",
         "_ordered_sequence",
         "_soft",
+        "_stored_sequence",
         "_truncations",
         "_unstable",
         "commit",
@@ -58,7 +60,10 @@ class Outbox:
         self._soft = soft
         self._unstable = last_index + 1  # first index that no Ready has carried
         self._hard_sequence = 0  # the Ready that carried the newest hard state
-        self._ordered_sequence = 0  # the newest Ready with a reply of an entry stream that waits
+        self._stored_sequence = 0  # the newest Ready that had anything for the disk
+        # What the newest waiting reply of an entry stream waits for. Until that is durable every
+        # further one waits too, or it would overtake.
+        self._ordered_sequence = 0
         # (Ready, index): from that Ready on, the disk no longer holds what it held at `index`
         # and behind. Reports about earlier ones prove nothing there.
         self._truncations: deque[tuple[int, int]] = deque()
@@ -76,6 +81,7 @@ class Outbox:
         self.loads: list[LoadEntries] = []
         self.snapshots: list[NodeId] = []
         self.truncated_from: int | None = None
+        self._order_waits = False  # a reply of an entry stream is among the synced ones
 
     @property
     def hard_state_durable(self) -> bool:
@@ -95,11 +101,11 @@ class Outbox:
             return
         waits = (
             reply.match_index > durable_index
+            or self._order_waits
             or self._ordered_sequence > self.persisted
             or not self.hard_state_durable
         )
-        if waits:
-            self._ordered_sequence = self.sequence + 1
+        self._order_waits = waits
         self.reply(token, reply, waits=waits)
 
     def truncated(self, index: int) -> None:
@@ -167,6 +173,10 @@ class Outbox:
             None if soft == self._soft else soft,
             self.truncated_from,
         )
+        if ready.must_persist:
+            self._stored_sequence = self.sequence
+        if self._order_waits:
+            self._ordered_sequence = self._stored_sequence
         self._unstable = log.last_index + 1
         self.commit = commit
         self._soft = soft

@@ -49,7 +49,9 @@ class Ready:
 
     A Ready is *durable* once its `reset`, `hard_state` and `entries` (in that order) and those
     of every Ready before it are; one that has none of them is durable with the one before.
-    What is not marked as waiting for that is to be done at once.
+    What is not marked as waiting for that is to be done at once. `replies` go out before the
+    `synced_replies` of the same Ready, and those before the ones of the next, so that answers
+    to entry appends keep the order of the requests.
 
     sequence: 1, 2, 3...; hand it to `persisted` when this Ready is durable.
     entries: to be stored; they may overwrite a suffix of the stored log (Raft §5.3).
