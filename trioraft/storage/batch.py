@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..raft.types import HardState
+from trioraft.raft.types import HardState
+
 from .interface import PersistBatch
 from .record import MAX_TERM
 

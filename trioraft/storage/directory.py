@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 
-from ..raft.errors import CorruptionError, DataDirectoryError, StorageError
+from trioraft.raft.errors import CorruptionError, DataDirectoryError, StorageError
+
 from .filesystem import FileLock, FileSystem, OsFileSystem, storage_error, write_aside
 from .log import (
     DEFAULT_QUEUE_BYTES,

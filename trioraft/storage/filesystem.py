@@ -12,7 +12,7 @@ import fcntl
 import os
 from typing import Protocol
 
-from ..raft.errors import DataDirectoryError, StorageError
+from trioraft.raft.errors import DataDirectoryError, StorageError
 
 __all__ = ["File", "FileLock", "FileSystem", "OsFileSystem", "storage_error", "write_aside"]
 

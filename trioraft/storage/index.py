@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..raft.types import NO_INDEX, NO_TERM
+from trioraft.raft.types import NO_INDEX, NO_TERM
 
 __all__ = ["LogIndex", "Segment", "Span", "TermRuns"]
 

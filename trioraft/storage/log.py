@@ -15,8 +15,9 @@ from typing import Any
 
 import trio
 
-from ..raft.errors import OverloadedError, StorageError
-from ..raft.types import NO_INDEX, Entry, SnapshotMeta
+from trioraft.raft.errors import OverloadedError, StorageError
+from trioraft.raft.types import NO_INDEX, Entry, SnapshotMeta
+
 from .batch import check_batch
 from .filesystem import FileSystem, OsFileSystem, storage_error
 from .index import Segment, Span

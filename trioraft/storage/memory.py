@@ -13,8 +13,9 @@ from typing import Any
 
 import trio
 
-from ..raft.errors import StorageError
-from ..raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, SnapshotMeta
+from trioraft.raft.errors import StorageError
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, SnapshotMeta
+
 from .batch import check_batch
 from .interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
 from .pending import take_within

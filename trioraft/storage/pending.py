@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ..raft.types import Entry
+from trioraft.raft.types import Entry
 
 __all__ = ["PendingEntries", "take_within"]
 

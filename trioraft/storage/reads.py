@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..raft.errors import CorruptionError
-from ..raft.types import Entry
+from trioraft.raft.errors import CorruptionError
+from trioraft.raft.types import Entry
+
 from .filesystem import FileSystem
 from .index import Span
 from .record import BadRecordError, decode_entry, record_at, salt_of

@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import NamedTuple
 from zlib import crc32
 
-from ..raft.types import Entry, EntryKind, HardState, Session
+from trioraft.raft.types import Entry, EntryKind, HardState, Session
 
 __all__ = [
     "FORMAT_VERSION",

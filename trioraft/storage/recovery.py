@@ -13,8 +13,9 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
-from ..raft.errors import CorruptionError
-from ..raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, SnapshotMeta
+from trioraft.raft.errors import CorruptionError
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, SnapshotMeta
+
 from .filesystem import File, FileSystem, write_aside
 from .index import LogIndex, Segment
 from .record import (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..raft.errors import StorageError
+from trioraft.raft.errors import StorageError
+
 from .filesystem import File, FileSystem, storage_error, write_aside
 from .record import encode_mark
 

@@ -17,8 +17,9 @@ from zlib import crc32
 
 import trio
 
-from ..raft.errors import CorruptionError, StorageError
-from ..raft.types import Configuration, SnapshotMeta
+from trioraft.raft.errors import CorruptionError, StorageError
+from trioraft.raft.types import Configuration, SnapshotMeta
+
 from .filesystem import File, FileSystem, storage_error
 from .writer import DiskWriter
 

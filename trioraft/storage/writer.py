@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
-from ..raft.errors import StorageError
+from trioraft.raft.errors import StorageError
 
 __all__ = ["DiskWriter", "Done", "GroupCommit", "Syncable", "Write", "open_disk_writer"]
 
