@@ -84,8 +84,8 @@ async def test_latency_is_charged_once_per_leg(run: SeededRun) -> None:
         await near.send_all(b"ping")
         assert await far.receive_some() == b"ping"
         assert trio.current_time() == pytest.approx(0.030)
-        assert far.remote_address == near.local_address
-        assert near.remote_address == listener.address == far.local_address
+        assert far.peer_address == near.local_address
+        assert near.peer_address == listener.address == far.local_address
 
 
 @simulated

@@ -25,19 +25,19 @@ DEFAULT_RECEIVE_SIZE = 65536
 class SimStream(trio.abc.HalfCloseableStream):
     """One end of a simulated connection. Made by `SimNetwork.dial` and `SimListener.accept`.
 
-    `local_address` and `remote_address` are "host:port" strings.
+    `local_address` and `peer_address` are "host:port" strings.
     """
 
     def __init__(
         self,
         local_address: str,
-        remote_address: str,
+        peer_address: str,
         incoming: Pipe,
         outgoing: Pipe,
         on_done: Callable[[], None],
     ) -> None:
         self.local_address = local_address
-        self.remote_address = remote_address
+        self.peer_address = peer_address
         self._incoming = incoming
         self._outgoing = outgoing
         self._on_done = on_done
@@ -52,7 +52,7 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._receiving = _Exclusive("another task is receiving on this stream")
 
     def __repr__(self) -> str:
-        return f"<SimStream {self.local_address} to {self.remote_address}>"
+        return f"<SimStream {self.local_address} to {self.peer_address}>"
 
     @property
     def done(self) -> bool:
