@@ -322,6 +322,15 @@ async def test_leaving_the_network_ends_everything_and_keeps_the_error(run: Seed
     for end in (near, far):
         with pytest.raises(trio.BrokenResourceError, match="shut down"):
             await end.receive_some()
+    group = ExceptionGroup("mine too", [KeyError("nested")])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with connected(run):
+            raise group
+    assert caught.value is group
+    with trio.move_on_after(1) as scope:
+        async with connected(run):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
 
 
 async def chatter(run: SeededRun) -> str:

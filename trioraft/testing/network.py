@@ -77,13 +77,11 @@ class SimNetwork:
             for end in connection.ends:
                 end.on_reset("the simulated network has shut down")
         self._nursery.cancel_scope.cancel()
-        try:
+        if exc is None or _holds_cancellation(exc):
             return await self._nursery_manager.__aexit__(exc_type, exc, traceback)
-        except BaseExceptionGroup as group:
-            # The nursery is ours and not the user's: their exception leaves as it was raised.
-            if exc is not None and group.exceptions == (exc,):
-                return False
-            raise
+        # The nursery is ours and not the user's: their error leaves as it was raised, ungrouped.
+        await self._nursery_manager.__aexit__(None, None, None)
+        return False
 
     async def listen(self, address: str) -> SimListener:
         """Open a listener; port 0 takes a free one (see its `address`).
@@ -272,6 +270,12 @@ def split_address(address: str) -> tuple[str, int]:
     if not (host and colon and port.isdecimal() and int(port) <= 65535):
         raise ValueError(f"an address is 'host:port' with a port up to 65535, got {address!r}")
     return host, int(port)
+
+
+def _holds_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 def _hosts(names: str | Iterable[str]) -> list[str]:
