@@ -114,19 +114,16 @@ class Channel(_StubChannel):  # type: ignore[misc]
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         nursery, self._nursery = self._nursery, None
         assert nursery is not None
-        # The block's own exception must come out as it is, not in the nursery's group: only
-        # cancellations go through it. The shield is against one arriving while we close, which
-        # takes no longer than `Limits.close_timeout`.
+        # The block's own exception must come out as it is, neither in the nursery's group nor, if
+        # it is a cancellation, swallowed by the scope that we cancel: the nursery does not get to
+        # see it. The shield is against a cancellation while we close, which takes no longer than
+        # `Limits.close_timeout`.
         nursery.cancel_scope.shield = True
         nursery.cancel_scope.cancel()
-        if isinstance(error, trio.Cancelled):
-            swallowed: bool | None = await self._manager.__aexit__(kind, error, traceback)
-            return swallowed
         await self._manager.__aexit__(None, None, None)
-        return None
 
     # ---- calls -------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,8 +21,6 @@ from .http2 import (
 from .limits import Limits
 from .peer import Peer
 from .status import GRPCError, Status
-
-log = logging.getLogger(__name__)
 
 
 class ClientConnection(Connection):
@@ -47,10 +44,10 @@ class ClientConnection(Connection):
         self._ready = False
         self._on_ready = on_ready
         self._max_streams = limits.max_concurrent_streams
+        self._dirty = True  # the client speaks first; the server once it has heard HTTP/2
         self._slots = trio.lowlevel.ParkingLot()
         self._handlers[ResponseReceived] = self._on_response
         self._handlers[TrailersReceived] = self._on_trailers
-        self._handlers[GoAwayReceived] = self._on_goaway
 
     # ---- for the channel and its calls -------------------------------------------------------
 
@@ -127,13 +124,7 @@ class ClientConnection(Connection):
             self._slots.unpark()
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
-        if event.error_code:
-            log.warning(
-                "%s: server is closing the connection: error %d %r",
-                self.name,
-                event.error_code,
-                event.debug_data[:200],
-            )
+        super()._on_goaway(event)
         self._retire()
 
     def _retire(self) -> None:

@@ -368,12 +368,14 @@ class ClientStream(Call[S, R]):
                 outcome = problem
         if self._sent_request and not self._closed:
             self._leave()
-        if self._scope is not None and self._scope.__exit__(
-            type(outcome) if outcome is not None else None,
-            outcome,
-            outcome.__traceback__ if outcome is not None else None,
-        ):
-            raise GRPCError(Status.DEADLINE_EXCEEDED, _DEADLINE_EXCEEDED) from None
+        if self._scope is not None:
+            self._scope.__exit__(
+                type(outcome) if outcome is not None else None,
+                outcome,
+                outcome.__traceback__ if outcome is not None else None,
+            )
+            if self._scope.cancelled_caught:
+                raise GRPCError(Status.DEADLINE_EXCEEDED, _DEADLINE_EXCEEDED) from None
         if outcome is not error and outcome is not None:
             raise outcome
 

@@ -22,6 +22,7 @@ from .http2 import (
 from .http2 import (
     ConnectionClosed,
     DataReceived,
+    GoAwayReceived,
     Http2Error,
     ProtocolViolation,
     SettingsReceived,
@@ -53,9 +54,10 @@ class Connection:
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
         self._stream = stream
-        self._dirty = True  # the engine starts with SETTINGS to send
+        self._dirty = False
         self._parked: Task | None = None  # the writer task, while it sleeps
         self._sending = False
+        self._peer_leaves = False  # GOAWAY has come
         self._over = False  # the engine has nothing more to do
         self._reset_later: list[tuple[int, int]] = []
         self._handshake = trio.CancelScope()
@@ -63,6 +65,7 @@ class Connection:
             DataReceived: self._on_data,
             StreamClosed: self._on_stream_closed,
             SettingsReceived: self._on_settings,
+            GoAwayReceived: self._on_goaway,
             ConnectionClosed: self._on_connection_closed,
         }
 
@@ -191,17 +194,16 @@ class Connection:
     def _reset_drained(self) -> None:
         waiting, self._reset_later = self._reset_later, []
         for stream_id, code in waiting:
-            if stream_id not in self.calls:
-                continue
+            try:
+                window = self.engine.stream_remote_window_size(stream_id)
+            except Http2Error:
+                continue  # the stream has ended by itself
             # An exhausted window holds back trailers too: the engine ends DATA with them.
-            if self.engine.queued_body_size(stream_id) or not self._window_open(stream_id):
+            shut = window <= 0 or self.engine.remote_window_size <= 0
+            if shut or self.engine.queued_body_size(stream_id):
                 self._reset_later.append((stream_id, code))
             else:
                 self.reset(stream_id, code)
-
-    def _window_open(self, stream_id: int) -> bool:
-        engine = self.engine
-        return engine.remote_window_size > 0 and engine.stream_remote_window_size(stream_id) > 0
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -227,8 +229,16 @@ class Connection:
     def _on_settings(self, event: SettingsReceived) -> None:
         self._handshake.deadline = math.inf
 
+    def _on_goaway(self, event: GoAwayReceived) -> None:
+        self._peer_leaves = True
+        if event.error_code:
+            debug = event.debug_data[:200]
+            log.warning("%s: peer is closing: error %d %r", self.name, event.error_code, debug)
+
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
         self._over = True
+        if event.error_code and not self._peer_leaves:
+            log.warning("%s: peer broke HTTP/2: error %d", self.name, event.error_code)
         self.mark_dirty()
 
     # ---- the end -----------------------------------------------------------------------------

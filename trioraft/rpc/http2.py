@@ -4,8 +4,8 @@ Everything else of the package sees an HTTP/2 engine without I/O: bytes in, even
 It hands on ngh2's classes themselves, not wrappers: this is the hottest path there is.
 
 Flow control. ngh2 acknowledges received bytes on the stream and on the connection together. To
-make a slow reader hold back its own stream only, the connection's window is made as large as all
-stream windows together (`Limits.connection_window`) and streams are acknowledged as the
+make a slow reader hold back its own stream only, the connection's window is made twice as large as
+all stream windows together (`Limits.connection_window`), and streams are acknowledged as the
 application takes their messages.
 """
 

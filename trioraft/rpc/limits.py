@@ -30,10 +30,11 @@ class Limits:
         max_concurrent_streams: Calls at once on one connection. A server refuses more
             (REFUSED_STREAM); a client makes further calls wait for a free slot.
         max_waiting_calls: Client: calls that may wait for a slot. Beyond it RESOURCE_EXHAUSTED.
-        stream_window: Receive window of one stream: the most a peer can send on it before the
-            application takes messages. One connection buffers at most
-            `max_concurrent_streams` times this; the connection's window is that product, so a
-            stream that nobody reads never takes window from its neighbours.
+        stream_window: Receive window of one stream: how much a peer can send on it before the
+            application takes messages. What one connection buffers is bounded by
+            `max_concurrent_streams` times this window and one incomplete message. The
+            connection's window is twice the product of the two, so that a stream which nobody
+            reads never takes window from its neighbours; the product is at most 2**30.
         max_queued_bytes: Unsent message bytes of one stream above which `send_message` waits.
         max_connections: Server: open connections. One more is closed at once.
         handshake_timeout: Time for TLS and the HTTP/2 preface, after which a silent
@@ -69,7 +70,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_receive_message", "max_send_message"):
             if not 0 <= getattr(self, name) < 2**32:
-                raise ValueError(f"{name} must fit the unsigned 32-bit length prefix")
+                raise ValueError(f"{name} must be between 0 and 2**32 - 1")
         if not 1 <= self.stream_window <= MAX_WINDOW:
             raise ValueError(f"stream_window must be between 1 and {MAX_WINDOW}")
         for name in (
@@ -81,10 +82,16 @@ class Limits:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.stream_window * self.max_concurrent_streams > 2**30:
+            raise ValueError("stream_window * max_concurrent_streams must be at most 2**30")
         if not 0 < self.reconnect_min <= self.reconnect_max:
             raise ValueError("reconnect_min must be positive and at most reconnect_max")
 
     @property
     def connection_window(self) -> int:
-        """Connection-level receive window: room for every stream to fill its own."""
-        return min(MAX_WINDOW, max(65_535, self.stream_window * self.max_concurrent_streams))
+        """Connection-level receive window.
+
+        Room for every stream to fill its own, and as much again: the engine reopens the
+        connection's window when half of it is consumed (RFC 9113 §6.9 leaves the moment open).
+        """
+        return max(65_535, min(MAX_WINDOW, 2 * self.stream_window * self.max_concurrent_streams))

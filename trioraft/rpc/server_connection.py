@@ -174,10 +174,9 @@ class ServerConnection(Connection):
     def _answer(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         try:
             self.engine.send_response(stream_id, headers, end_stream=True)
-            self.engine.reset_stream(stream_id, ErrorCode.NO_ERROR)
         except Http2Error as error:
             log.info("%s: no way to refuse a call: %s", self.name, error)
-        self.mark_dirty()
+        self.reset_when_sent(stream_id, ErrorCode.NO_ERROR)
 
     async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
         await super()._on_violation(data, error)

@@ -1,0 +1,312 @@
+"""Peers that break the rules: each gets a clear answer, is logged once, and bothers nobody else."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from echo_grpc import EchoStub
+from echo_pb2 import EchoRequest
+from echo_service import CHAT, UNARY, Echo, serving
+from ngh2 import (
+    Configuration,
+    Connection,
+    DataReceived,
+    GoAwayReceived,
+    ResponseReceived,
+    Role,
+    StreamReset,
+    TrailersReceived,
+)
+
+from trioraft.rpc import (
+    Cardinality,
+    Encoded,
+    GRPCError,
+    Limits,
+    Status,
+    open_channel,
+)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HURRIED = Limits(handshake_timeout=0.1)
+
+
+async def exchange(address: str, data: bytes) -> bytes:
+    """Send raw bytes and read until the server closes."""
+    host, port = address.split(":")
+    stream = await trio.open_tcp_stream(host, int(port))
+    async with stream:
+        answer = b""
+        try:
+            await stream.send_all(data)
+            while chunk := await stream.receive_some(65536):
+                answer += chunk
+        except trio.BrokenResourceError:
+            pass  # a reset instead of an orderly close is as good
+        return answer
+
+
+async def assert_alive(address: str) -> None:
+    async with open_channel(address) as channel:
+        reply = await EchoStub(channel).Unary(EchoRequest(payload=b"ok"))
+        assert reply.payload == b"ok"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00" * 100,
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        PREFACE[:10] + b"garbage garbage garbage",
+        PREFACE + b"\xff" * 200,
+        PREFACE + bytes.fromhex("000001040000000000ff"),  # SETTINGS of a wrong length
+        PREFACE + bytes.fromhex("000004080000000000 00000000"),  # before SETTINGS
+    ],
+    ids=["zeros", "ssh", "half a preface", "bad frames", "bad settings", "no settings"],
+)
+async def test_garbage_ends_its_connection_only(
+    data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving([Echo()], limits=HURRIED) as address:
+        with trio.fail_after(5):
+            await exchange(address, data)
+        await assert_alive(address)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+
+
+async def test_http1_is_told_what_port_this_is(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving([Echo()]) as address:
+        with trio.fail_after(5):
+            answer = await exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 505 ")
+        assert b"gRPC" in answer
+        await assert_alive(address)
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+
+
+@pytest.mark.parametrize("data", [b"", PREFACE, PREFACE[:5]], ids=["nothing", "preface", "half"])
+async def test_a_silent_connection_is_closed(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving([Echo()], limits=HURRIED) as address:
+        with trio.fail_after(5):
+            await exchange(address, data)
+        await assert_alive(address)
+    assert "no HTTP/2 from the peer within 0.1 s" in caplog.text
+
+
+async def test_an_idle_connection_is_kept() -> None:
+    async with serving([Echo()], limits=HURRIED) as address, open_channel(address) as channel:
+        await EchoStub(channel).Unary(EchoRequest())
+        connection = channel._current
+        await trio.sleep(0.3)
+        await EchoStub(channel).Unary(EchoRequest())
+        assert channel._current is connection
+
+
+# ---- requests that are HTTP/2 but not good gRPC ---------------------------------------------------
+
+
+class Raw:
+    """A bare HTTP/2 client: one request, everything that comes back."""
+
+    def __init__(self) -> None:
+        self.engine = Connection(Role.CLIENT, Configuration())
+        self.engine.initiate_connection({})
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.reset: int | None = None
+        self.goaway: int | None = None
+
+    async def request(
+        self, address: str, headers: list[tuple[bytes, bytes]], body: bytes = b"", end: bool = True
+    ) -> None:
+        host, port = address.split(":")
+        base = {
+            b":method": b"POST",
+            b":scheme": b"http",
+            b":path": UNARY.encode(),
+            b":authority": b"x",
+            b"content-type": b"application/grpc",
+            b"te": b"trailers",
+        }
+        fields = list({**base, **dict(headers)}.items())
+        stream_id = self.engine.send_request([pair for pair in fields if pair[1] != b"-"])
+        self.engine.send_data(stream_id, body, end_stream=end)
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            while not self._over:
+                await stream.send_all(self.engine.data_to_send())
+                data = await stream.receive_some(65536)
+                if not data:
+                    return
+                self.engine.receive_data(data)
+                for event in self.engine.events():
+                    self._note(event)
+
+    @property
+    def _over(self) -> bool:
+        return b"grpc-status" in self.headers or self.reset is not None or self._refused
+
+    @property
+    def _refused(self) -> bool:
+        return self.headers.get(b":status", b"200") != b"200"
+
+    def _note(self, event: Any) -> None:
+        if isinstance(event, ResponseReceived | TrailersReceived):
+            self.headers.update(event.headers)
+        elif isinstance(event, DataReceived):
+            self.body += event.data
+        elif isinstance(event, StreamReset):
+            self.reset = event.error_code
+        elif isinstance(event, GoAwayReceived):
+            self.goaway = event.error_code
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(b":method", b"GET")], {b":status": b"405"}),
+        ([(b"content-type", b"text/html")], {b":status": b"415"}),
+        ([(b"content-type", b"application/grpc-web")], {b":status": b"415"}),
+        ([(b"content-type", b"-")], {b":status": b"415"}),
+        ([(b":path", b"/no.Such/Method")], {b"grpc-status": b"12"}),
+        ([(b":path", b"/\xc3\xa4")], {b"grpc-status": b"12"}),
+        ([(b"grpc-timeout", b"soon")], {b"grpc-status": b"13"}),
+        (
+            [(b"grpc-encoding", b"gzip")],
+            {b"grpc-status": b"12", b"grpc-accept-encoding": b"identity"},
+        ),
+        ([(b"grpc-encoding", b"identity")], {b"grpc-status": b"0"}),
+        ([(b"content-type", b"application/grpc+proto")], {b"grpc-status": b"0"}),
+        ([(b"content-type", b"application/grpc; charset=utf-8")], {b"grpc-status": b"0"}),
+        ([(b"te", b"-")], {b"grpc-status": b"0"}),
+        ([(b"broken-bin", b"!!!")], {b"grpc-status": b"0"}),
+    ],
+)
+@pytest.mark.parametrize("end", [True, False], ids=["ended", "open"])
+async def test_request_headers(
+    headers: list[tuple[bytes, bytes]], expected: dict[bytes, bytes], end: bool
+) -> None:
+    raw = Raw()
+    async with serving([Echo()]) as address:
+        with trio.fail_after(5):
+            await raw.request(address, headers, b"\0\0\0\0\0", end)
+        assert expected.items() <= raw.headers.items()
+        await assert_alive(address)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"\1\0\0\0\1x", b"12"),  # compressed
+        (b"\7\0\0\0\1x", b"13"),  # an invalid flag
+        (b"\0\0\0\0\x02\xff\xff", b"13"),  # not protobuf
+        (b"\0\0\0", b"13"),  # cut inside the prefix
+        (b"\0\0\0\0\x09abc", b"13"),  # cut inside the message
+        (b"", b"13"),  # no message at all
+        (b"\0\xff\xff\xff\xff", b"8"),  # 4 GiB
+    ],
+    ids=["compressed", "flag", "protobuf", "prefix", "body", "nothing", "huge"],
+)
+async def test_request_bodies(body: bytes, status: bytes) -> None:
+    raw = Raw()
+    async with serving([Echo()]) as address:
+        with trio.fail_after(5):
+            await raw.request(address, [], body)
+        assert raw.headers[b"grpc-status"] == status
+        await assert_alive(address)
+
+
+async def test_a_malformed_message_in_a_stream_names_its_type() -> None:
+    async with serving([Echo()]) as address, open_channel(address) as channel:
+        async with channel.request(CHAT, Cardinality.STREAM_STREAM, Encoded, Encoded) as stream:
+            await stream.send_message(Encoded(b""))
+            assert await stream.recv_message() == b""
+            await stream.send_message(Encoded(b"\xff\xff\xff"))
+            with pytest.raises(GRPCError, match="cannot decode EchoRequest") as caught:
+                await stream.recv_message()
+            assert caught.value.status is Status.INTERNAL
+            await stream.cancel()
+
+
+# ---- servers that break the rules ----------------------------------------------------------------
+
+
+async def answer_with(
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    trailers: list[tuple[bytes, bytes]] | None,
+    stream: trio.SocketStream,
+) -> None:
+    engine = Connection(Role.SERVER, Configuration())
+    engine.initiate_connection({})
+    async with stream:
+        while True:
+            await stream.send_all(engine.data_to_send())
+            data = await stream.receive_some(65536)
+            if not data:
+                return
+            engine.receive_data(data)
+            for event in engine.events():
+                if isinstance(event, DataReceived) and event.end_stream:
+                    engine.send_response(event.stream_id, headers)
+                    engine.send_data(event.stream_id, body, end_stream=trailers is None)
+                    if trailers is not None:
+                        engine.send_trailers(event.stream_id, trailers)
+
+
+OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+DONE = [(b"grpc-status", b"0")]
+EMPTY = b"\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "trailers", "status"),
+    [
+        ([(b":status", b"503"), (b"content-type", b"text/html")], b"<html>", None, "UNAVAILABLE"),
+        ([(b":status", b"404")], b"", None, "UNIMPLEMENTED"),
+        ([(b":status", b"200"), (b"content-type", b"text/html")], b"x", None, "UNKNOWN"),
+        (OK, EMPTY, None, "INTERNAL"),
+        (OK, EMPTY, [(b"other", b"1")], "UNKNOWN"),
+        (OK, b"", DONE, "INTERNAL"),
+        (OK, b"\0\0\0\0\2\xff\xff", DONE, "INTERNAL"),
+        (OK, b"\0\0\0\0\2x", DONE, "INTERNAL"),
+        (OK, b"\1\0\0\0\0", DONE, "UNIMPLEMENTED"),
+        ([*OK, (b"grpc-encoding", b"gzip")], EMPTY, DONE, "UNIMPLEMENTED"),
+        (OK, EMPTY, [(b"grpc-status", b"5"), (b"grpc-message", b"%zz")], "NOT_FOUND"),
+    ],
+)
+async def test_bad_replies(
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    trailers: list[tuple[bytes, bytes]] | None,
+    status: str,
+    nursery: trio.Nursery,
+) -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        await answer_with(headers, body, trailers, stream)
+
+    [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        with trio.fail_after(5), pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status[status]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_speaks_something_else(nursery: trio.Nursery) -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"220 mail ready\r\n")
+        await trio.sleep_forever()
+
+    [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        with trio.fail_after(5), pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status.UNAVAILABLE
+    nursery.cancel_scope.cancel()
