@@ -141,8 +141,9 @@ def _written(operations: Sequence[rpc_pb2.RequestOp]) -> tuple[set[bytes], _Rang
             else_put, else_deleted = _written(operation.request_txn.failure)
             _reject(then_put & put)
             _reject((else_put & put) - then_put)
-            put |= then_put | else_put
-            _reject([key for key in put if key in deleted])
+            nested_put = then_put | else_put
+            _reject(any(key in deleted for key in nested_put))
+            put |= nested_put
             deleted.update(then_deleted)
             deleted.update(else_deleted)
     for operation in operations:
@@ -153,6 +154,6 @@ def _written(operations: Sequence[rpc_pb2.RequestOp]) -> tuple[set[bytes], _Rang
     return put, deleted
 
 
-def _reject(duplicates: object) -> None:
-    if duplicates:
+def _reject(duplicate: object) -> None:
+    if duplicate:
         raise KvError(*DUPLICATE_KEY)

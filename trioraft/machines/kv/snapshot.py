@@ -138,6 +138,8 @@ class SnapshotDecoder:
         for _ in range(count):
             key_size, versions = _KEY.unpack((yield from self._take(_KEY.size)))
             key = yield from self._take(key_size)
+            if not versions or key in histories:
+                raise self._corrupt(f"key {key[:40]!r} without versions, or for the second time")
             history = histories[key] = []
             for _ in range(versions):
                 fields = _VERSION.unpack((yield from self._take(_VERSION.size)))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import trio
-from kv_backend import DirectBackend
+from etcd_backend import DirectBackend
 from kv_requests import METHODS, RESPONSES, RequestMaker
 
 from trioraft._proto.etcd import rpc_pb2
