@@ -1,0 +1,260 @@
+"""A cluster of real `trioraft node` processes on loopback, to be started, killed and restarted."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from trioraft._proto.local.node_pb2 import StatusReply
+from trioraft.client.status import LEADER, fetch_status
+from trioraft.raft.errors import NoQuorumError, TrioraftError
+from trioraft.rpc import GRPCError
+
+__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "open_cluster"]
+
+#: What `trioraft node` prints once it serves.
+READY = b"ready: "
+
+_POLL = 0.02  # seconds between two looks at a log file or a status
+
+
+class NodeStartError(TrioraftError):
+    """A node process ended before it was ready; carries what it said."""
+
+
+@dataclass(slots=True)
+class NodeProcess:
+    """One node: its place, and its process while there is one."""
+
+    id: str
+    address: str
+    data: Path
+    log: Path
+    process: trio.Process | None = None
+    ready_count: int = field(default=0)  # lines `ready:` seen in the log, which is appended to
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class LocalCluster:
+    """Nodes n1..nN. Processes are started in sessions of their own: Ctrl-C is ours to handle.
+
+    Each node's standard input is a pipe from this process and the node stops when that closes, so
+    no node outlives us even if we are killed.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        size: int = 3,
+        wire: str = "ratis",
+        name: str = "demo",
+        options: Sequence[str] = (),
+    ) -> None:
+        self.root = root
+        self.name = name
+        self.wire = wire
+        self._options = tuple(options)
+        self.nodes = {
+            f"n{number}": NodeProcess(
+                id=f"n{number}",
+                address=address,
+                data=root / f"n{number}",
+                log=root / f"n{number}.log",
+            )
+            for number, address in enumerate(_free_addresses(size), start=1)
+        }
+
+    @property
+    def endpoints(self) -> str:
+        """`host:port,...` of all nodes, running or not."""
+        return ",".join(node.address for node in self.nodes.values())
+
+    def command(self, node_id: str) -> list[str]:
+        """The command line of a node."""
+        node = self.nodes[node_id]
+        peers = ",".join(f"{peer.id}={peer.address}" for peer in self.nodes.values())
+        arguments = ["node", "--id", node.id, "--listen", node.address, "--peers", peers]
+        arguments += ["--data", str(node.data), "--wire", self.wire, "--cluster", self.name]
+        arguments += ["--stop-at-eof", *self._options]
+        return [sys.executable, "-m", "trioraft.cli", *arguments]
+
+    async def start(self, *node_ids: str) -> None:
+        """Start nodes (all if none is named) and wait until they serve.
+
+        Raises NodeStartError with the last lines of its log if one ends instead.
+        """
+        chosen = node_ids or tuple(self.nodes)
+        for node_id in chosen:
+            await self.spawn(node_id)
+        for node_id in chosen:
+            await self.wait_ready(node_id)
+
+    async def spawn(self, node_id: str) -> None:
+        """Start a node without waiting for it."""
+        node = self.nodes[node_id]
+        assert not node.running, f"{node_id} is already running"
+        self.root.mkdir(parents=True, exist_ok=True)
+        node.ready_count = self._count_ready(node)
+        with node.log.open("ab") as log:
+            node.process = await trio.lowlevel.open_process(
+                self.command(node_id),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def wait_ready(self, node_id: str, *, timeout: float = 30.0) -> None:
+        """Wait until a node has said that it serves. Raises NodeStartError, trio.TooSlowError."""
+        node = self.nodes[node_id]
+        with trio.fail_after(timeout):
+            while self._count_ready(node) <= node.ready_count:
+                if not node.running:
+                    raise NodeStartError(f"{node_id} did not start:\n{self.log_tail(node_id)}")
+                await trio.sleep(_POLL)
+
+    async def kill(self, node_id: str) -> None:
+        """SIGKILL: the process gets no chance to do anything. Returns when it is gone."""
+        await self._end(node_id, signal.SIGKILL)
+
+    async def stop(self, node_id: str, *, timeout: float = 15.0) -> int:
+        """SIGTERM, the graceful way; returns the exit status. Raises trio.TooSlowError."""
+        with trio.fail_after(timeout):
+            return await self._end(node_id, signal.SIGTERM)
+
+    async def _end(self, node_id: str, number: signal.Signals) -> int:
+        process = self.nodes[node_id].process
+        assert process is not None, f"{node_id} was never started"
+        if process.returncode is None:
+            process.send_signal(number)
+        status = await process.wait()
+        if process.stdin is not None:
+            await process.stdin.aclose()
+        return status
+
+    async def status(self, node_id: str, *, timeout: float = 1.0) -> StatusReply:
+        """What a node says about itself. Raises GRPCError when it does not answer."""
+        return await fetch_status(self.nodes[node_id].address, timeout=timeout)
+
+    async def leader(self) -> str | None:
+        """The running node that says it leads, the one of the newest term if several do."""
+        claims = []
+        for node in self.nodes.values():
+            if not node.running:
+                continue
+            try:
+                group = (await self.status(node.id)).groups[0]
+            except GRPCError:
+                continue
+            if group.role == LEADER:
+                claims.append((int(group.term), node.id))
+        return max(claims)[1] if claims else None
+
+    async def wait_leader(self, *, timeout: float = 20.0, other_than: str | None = None) -> str:
+        """Wait for a leader, or for a new one. Raises NoQuorumError."""
+        with trio.move_on_after(timeout):
+            while True:
+                leader = await self.leader()
+                if leader is not None and leader != other_than:
+                    return leader
+                await trio.sleep(_POLL)
+        raise NoQuorumError(
+            f"no leader within {timeout:g} s. The logs of the nodes are in {self.root}."
+        )
+
+    async def applied_index(self, node_id: str) -> int:
+        """The last entry that a node's state machine has seen. Raises GRPCError."""
+        return (await self.status(node_id)).groups[0].applied_index
+
+    async def commit_index(self, node_id: str) -> int:
+        """The last entry that a node knows to be committed. Raises GRPCError."""
+        return (await self.status(node_id)).groups[0].commit_index
+
+    async def wait_applied(self, index: int, *, timeout: float = 30.0) -> None:
+        """Wait until every running node has applied `index`. Raises trio.TooSlowError."""
+        with trio.fail_after(timeout):
+            for node in self.nodes.values():
+                while node.running:
+                    try:
+                        if await self.applied_index(node.id) >= index:
+                            break
+                    except GRPCError:
+                        pass  # it is still starting: ask again
+                    await trio.sleep(_POLL)
+
+    def log_tail(self, node_id: str, lines: int = 15) -> str:
+        """The end of a node's log, for error messages."""
+        try:
+            text = self.nodes[node_id].log.read_text(errors="replace")
+        except FileNotFoundError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+    async def aclose(self) -> None:
+        """Kill what still runs. Not to be cancelled: it takes no time."""
+        with trio.CancelScope(shield=True):
+            for node in self.nodes.values():
+                if node.running:
+                    await self.kill(node.id)
+
+    @staticmethod
+    def _count_ready(node: NodeProcess) -> int:
+        try:
+            lines = node.log.read_bytes().splitlines()
+        except FileNotFoundError:
+            return 0
+        return sum(line.startswith(READY) for line in lines)
+
+
+def _free_addresses(count: int) -> list[str]:
+    """Loopback addresses that are free now, and stay so while a killed node is away.
+
+    They lie below the range from which the system takes ports for outgoing connections
+    (32768 and up on Linux): one of those could sit on a node's port when it comes back.
+    """
+    rng = random.Random()
+    addresses: list[str] = []
+    for _ in range(10_000):
+        address = ("127.0.0.1", rng.randrange(15_000, 32_000))
+        try:
+            socket.create_server(address).close()
+        except OSError:
+            continue
+        text = f"{address[0]}:{address[1]}"
+        if text not in addresses:
+            addresses.append(text)
+        if len(addresses) == count:
+            return addresses
+    raise TrioraftError(f"no {count} free ports on 127.0.0.1. Stop some of its servers.")
+
+
+@asynccontextmanager
+async def open_cluster(
+    root: Path,
+    *,
+    size: int = 3,
+    wire: str = "ratis",
+    name: str = "demo",
+    options: Sequence[str] = (),
+) -> AsyncIterator[LocalCluster]:
+    """A running cluster with a leader, for the length of the block. Raises NodeStartError."""
+    cluster = LocalCluster(root, size=size, wire=wire, name=name, options=options)
+    try:
+        await cluster.start()
+        await cluster.wait_leader()
+        yield cluster
+    finally:
+        await cluster.aclose()

@@ -1,0 +1,69 @@
+"""From exceptions to what the user reads: one line that says what to do next, and exit status 1."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from trioraft.drpc import DrpcError
+from trioraft.raft.errors import TrioraftError
+from trioraft.rpc import GRPCError
+
+__all__ = ["explain", "explained"]
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for an error that a user can do something about; None for a bug of ours."""
+    if isinstance(error, TrioraftError | DrpcError):
+        return str(error)
+    if isinstance(error, GRPCError):
+        return f"{error.message or 'no message'} ({error.status.name})"
+    if isinstance(error, OSError):
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"{error.strerror or error}: another process is using that address. "
+                "Stop it, or choose another --listen (and change --peers on every node)."
+            )
+        if error.errno == errno.EADDRNOTAVAIL:
+            return (
+                f"{error.strerror or error}: this machine does not have that address. "
+                "Give --listen an address of this machine."
+            )
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return None
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors that a user can act on into a message; let bugs through with their traceback.
+
+    Trio raises groups of exceptions. A group becomes a message if every error in it has one;
+    the first is shown, the others are mostly its echoes.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+            raise click.Abort from group
+        messages = [explain(leaf) for leaf in leaves]
+        if None in messages:
+            raise
+        raise click.ClickException(str(messages[0])) from group
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        raise click.ClickException(message) from error
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

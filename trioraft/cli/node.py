@@ -1,0 +1,200 @@
+"""`trioraft node`: one member of a cluster, serving peers, clients and the etcd v3 API."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from trioraft.host import KvBackend, Node, open_node
+from trioraft.machines.kv import KvMachine
+from trioraft.protocols.etcd import etcd_services
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import TrioraftError
+from trioraft.raft.types import Role
+
+from .errors import explained
+from .peers import parse_address, parse_peers
+
+__all__ = ["node"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a stopping leader waits for a follower to take over.
+HANDOVER_TIMEOUT = 5.0
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says."""
+
+    node_id: str
+    listen: str
+    peers: dict[str, str]
+    data: Path
+    wire: str
+    cluster: str
+    uds: str | None
+    drpc_socket: str | None
+    election_timeout: int
+    heartbeat: int
+    stop_at_eof: bool
+
+
+@click.command()
+@click.option("--id", "node_id", required=True, metavar="ID", help="This node's name in --peers.")
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Address to serve on.")
+@click.option(
+    "--peers",
+    required=True,
+    metavar="ID=HOST:PORT,...",
+    help="All nodes of the cluster, this one included; the same list on every node.",
+)
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Directory of this node's log and snapshots; created if missing.",
+)
+@click.option(
+    "--wire",
+    type=click.Choice(["ratis", "openraft"]),
+    default="ratis",
+    show_default=True,
+    help="Protocol between the nodes; the same on every node.",
+)
+@click.option(
+    "--cluster",
+    default="trioraft",
+    show_default=True,
+    metavar="NAME",
+    help="Name of the cluster; nodes of another one are refused.",
+)
+@click.option("--uds", metavar="PATH", help="Serve on this Unix socket too.")
+@click.option("--drpc-socket", metavar="PATH", help="Serve dRPC (trioraft status --socket) here.")
+@click.option(
+    "--election-timeout",
+    type=click.IntRange(min=10),
+    default=500,
+    show_default=True,
+    metavar="MS",
+    help="Shortest silence of the leader before an election; the longest is twice that.",
+)
+@click.option(
+    "--heartbeat",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="MS",
+    help="Pause between a leader's heartbeats.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="What goes to standard error.",
+)
+@click.option("--stop-at-eof", is_flag=True, help="Also stop when standard input closes.")
+def node(listen: str, peers: str, node_id: str, log_level: str, **rest: Any) -> None:
+    """Run one node of a cluster until SIGTERM or SIGINT.
+
+    Three nodes on one machine:
+
+    \b
+      trioraft node --id n1 --listen 127.0.0.1:7101 --data /tmp/n1 \\
+        --peers n1=127.0.0.1:7101,n2=127.0.0.1:7102,n3=127.0.0.1:7103
+      (n2 and n3 likewise, each with its own --id, --listen and --data)
+
+    The first signal stops gracefully: a leader hands over first. A second one stops at once,
+    which is safe too: nothing is acknowledged before it is on disk.
+    """
+    logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
+    options = Options(
+        node_id=node_id,
+        listen=parse_address(listen, "--listen"),
+        peers=parse_peers(peers, node_id),
+        **rest,
+    )
+    with explained():
+        trio.run(_run, options)
+
+
+async def _run(options: Options) -> None:
+    """Serve until a signal, the end of standard input, or the failure of the group."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with (
+            open_node(
+                id=options.node_id,
+                listen=options.listen,
+                peers=options.peers,
+                data=options.data,
+                machine=KvMachine(),
+                wire=options.wire,
+                cluster=options.cluster,
+                uds=options.uds,
+                drpc=options.drpc_socket,
+                services=lambda started: etcd_services(KvBackend(started)),
+                config=_config(options),
+            ) as started,
+            trio.open_nursery() as nursery,
+        ):
+            print(f"ready: {options.node_id} serving on {started.address}", flush=True)
+            nursery.start_soon(_stop_at_signal, started, signals, nursery.cancel_scope)
+            if options.stop_at_eof:
+                nursery.start_soon(_stop_at_eof, started, nursery.cancel_scope)
+            await started.wait_stopped()
+
+
+def _config(options: Options) -> RaftConfig:
+    return RaftConfig(
+        election_timeout_min=options.election_timeout / 1000,
+        election_timeout_max=2 * options.election_timeout / 1000,
+        heartbeat_interval=options.heartbeat / 1000,
+    )
+
+
+async def _stop_at_signal(started: Node, signals: Any, scope: trio.CancelScope) -> None:
+    """First signal: hand over, then stop. Second: stop at once."""
+    stopping = False
+    async with trio.open_nursery() as nursery:
+        async for number in signals:
+            if stopping:
+                print(f"stopped at once by {signal.Signals(number).name}", file=sys.stderr)
+                sys.stderr.flush()
+                # Disk and peers must be able to take this at any time: it is a crash.
+                os._exit(128 + number)
+            stopping = True
+            logger.info("%s: stopping", signal.Signals(number).name)
+            nursery.start_soon(_hand_over, started, scope)
+
+
+async def _stop_at_eof(started: Node, scope: trio.CancelScope) -> None:
+    """Stop like at the first signal when whoever started us closes our standard input or dies."""
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stdin:
+        async for _ in stdin:
+            pass  # input means nothing; its end does
+    await _hand_over(started, scope)
+
+
+async def _hand_over(started: Node, scope: trio.CancelScope) -> None:
+    """Give leadership away, in bounded time, and stop the node."""
+    if started.role is Role.LEADER and len(started.members) > 1:
+        with trio.move_on_after(HANDOVER_TIMEOUT):
+            try:
+                successor = await started.transfer_leadership()
+            except TrioraftError as error:
+                logger.warning("stopping without handing over: %s", error)
+            else:
+                logger.info("handed over to %s", successor)
+    scope.cancel()

@@ -1,0 +1,47 @@
+"""Reading the lists that users type: `--listen` and `--peers`."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["parse_address", "parse_peers"]
+
+
+def parse_address(text: str, option: str) -> str:
+    """Check `host:port`. Raises UsageError naming the option."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise click.UsageError(
+            f"{option}: {text!r} is not HOST:PORT (as in 127.0.0.1:7101, or [::1]:7101)."
+        )
+    return text
+
+
+def parse_peers(text: str, node_id: str) -> dict[str, str]:
+    """`n1=host:port,n2=host:port,...` as a mapping; `node_id` must be one of them.
+
+    Raises UsageError that names the entry and shows what it should look like.
+    """
+    peers: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, address = entry.partition("=")
+        name = name.strip()
+        if not (name and equals):
+            raise click.UsageError(
+                f"--peers: {entry!r} is not ID=HOST:PORT "
+                "(as in n1=127.0.0.1:7101,n2=127.0.0.1:7102,n3=127.0.0.1:7103)."
+            )
+        if name in peers:
+            raise click.UsageError(f"--peers: {name!r} appears twice; every node needs its own id.")
+        peers[name] = parse_address(address.strip(), "--peers")
+    if not peers:
+        raise click.UsageError("--peers: the list is empty; name every node, this one included.")
+    twice = [address for address in peers.values() if list(peers.values()).count(address) > 1]
+    if twice:
+        raise click.UsageError(f"--peers: two nodes have the address {twice[0]}.")
+    if node_id not in peers:
+        raise click.UsageError(
+            f"--id: {node_id!r} is not in --peers, which names {', '.join(peers)}. "
+            "The list must contain this node too, and be the same on every node."
+        )
+    return peers
