@@ -1,0 +1,267 @@
+"""Thousands of random schedules of whole groups: lost, doubled, late messages, crashes, slow disks.
+
+The properties of Raft's figure 3 are checked by the cluster at every output. At the end of a
+schedule the faults stop, and the group must agree again: nothing may stay stuck.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from raft_cluster import Cluster
+
+from trioraft.raft import RaftConfig
+from trioraft.raft.errors import NotLeaderError, OverloadedError
+from trioraft.raft.types import (
+    Configuration,
+    EntryKind,
+    Member,
+    Role,
+    SnapshotReply,
+    SnapshotRequest,
+)
+
+SCHEDULES = 1500
+ACTIONS = 300
+PACKET_LIMIT = 80
+
+
+def packed_terms(term: int, node_id: str) -> int:
+    """The next term as openraft counts: (term, node) in one integer."""
+    return ((term >> 64) + 1) << 64 | int(node_id)
+
+
+def random_cluster(rng: random.Random, seed: int) -> Cluster:
+    """A group of random size and shape, with bounds small enough to be met."""
+    ids = [str(n) for n in range(1, rng.choice([1, 2, 3, 3, 3, 3, 4, 5]) + 1)]
+    members = [Member(i, f"{i}:1") for i in ids]
+    shape = rng.random()
+    if shape < 0.1 and len(members) > 2:
+        configuration = Configuration(tuple(members[:-1]), learners=(members[-1],))
+    elif shape < 0.2 and len(members) > 3:
+        configuration = Configuration(tuple(members[1:]), old_voters=tuple(members[:3]))
+    else:
+        configuration = Configuration(tuple(members))
+    packed = rng.random() < 0.3
+    settings = {"next_term": packed_terms, "adopt_term_on_reject": False} if packed else {}
+    config = RaftConfig(
+        election_timeout_min=0.2,
+        election_timeout_max=0.4,
+        heartbeat_interval=0.05,
+        pre_vote=rng.random() < 0.6,
+        check_quorum=rng.random() < 0.8,
+        first_entry=rng.choice([EntryKind.BLANK, EntryKind.CONFIGURATION]),
+        max_inflight_appends=rng.choice([1, 2, 8]),
+        max_append_entries=rng.choice([1, 3, 64]),
+        max_append_bytes=rng.choice([4, 1 << 20]),
+        max_cached_bytes=rng.choice([600, 1 << 20]),
+        max_uncommitted_bytes=rng.choice([1500, 1 << 20]),
+        **settings,  # type: ignore[arg-type]
+    )
+    return Cluster(configuration, config, seed)
+
+
+class Schedule:
+    """One random run."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.cluster = random_cluster(self.rng, seed)
+        self.ids = list(self.cluster.nodes)
+        self.proposed = 0
+        self.cut_off: str | None = None  # a node that nobody hears and that hears nobody
+        stormy = self.rng.random() < 0.4
+        self.actions = [
+            (160, self.deliver),
+            (80 if stormy else 30, self.tick),
+            (40, self.sync),
+            (25, self.propose),
+            (6, self.drop),
+            (6, self.duplicate),
+            (6, self.read),
+            (16 if stormy else 3, self.crash_or_restart),
+            (4, self.partition),
+            (2, self.depose),
+            (8, self.compact),
+            (1, self.transfer),
+            (1, self.lose_stream),
+            (1, self.fail_snapshot),
+        ]
+
+    def run(self) -> None:
+        weights = [weight for weight, _ in self.actions]
+        steps = [action for _, action in self.actions]
+        self.heal()
+        for action in self.rng.choices(steps, weights, k=ACTIONS):
+            action()
+            del self.cluster.packets[:-PACKET_LIMIT]
+        self.heal()
+
+    def some_node(self) -> str | None:
+        up = [i for i in self.ids if self.cluster.nodes[i].core is not None]
+        return self.rng.choice(up) if up else None
+
+    def some_leader(self) -> str | None:
+        """The leader, or one that does not know yet that it is deposed."""
+        leaders = [
+            n.id for n in self.cluster.nodes.values() if n.core and n.core.role is Role.LEADER
+        ]
+        return self.rng.choice(leaders) if leaders else None
+
+    def deliver(self) -> None:
+        packets = self.cluster.packets
+        if packets:
+            early = self.rng.random() < 0.7
+            position = 0 if early else self.rng.randrange(len(packets))
+            packet = packets.pop(position)
+            if self.cut_off not in (packet.source, packet.target):
+                self.cluster.deliver(packet)
+
+    def partition(self) -> None:
+        """Cut the leader off, or somebody, or nobody."""
+        victims = [self.some_leader(), self.rng.choice(self.ids), None]
+        self.cut_off = self.rng.choice(victims)
+
+    def tick(self) -> None:
+        self.cluster.now += self.rng.choice([0.01, 0.02, 0.05, 0.1])
+        for node in self.cluster.nodes.values():
+            if node.core is not None and self.rng.random() < 0.7:
+                self.cluster.tick(node.id)
+
+    def sync(self) -> None:
+        if (node := self.some_node()) is not None:
+            self.cluster.sync(node)
+
+    def depose(self) -> None:
+        """Cut the leader off for long enough that the others go on without it."""
+        self.cut_off = self.some_leader()
+        for _ in range(self.rng.randrange(30)):
+            self.healthy_round()
+
+    def propose(self) -> None:
+        if (leader := self.some_leader()) is None:
+            return
+        count = self.rng.choice([1, 1, 2, 5])
+        data = [str(self.proposed + n).encode() for n in range(count)]
+        self.proposed += count
+        try:
+            self.cluster.propose(leader, *data)
+        except (NotLeaderError, OverloadedError):
+            self.proposed -= count
+
+    def read(self) -> None:
+        if (leader := self.some_leader()) is not None:
+            self.cluster.read(leader, f"r{len(self.cluster.reads)}")
+
+    def drop(self) -> None:
+        packets = self.cluster.packets
+        if packets:
+            packets.pop(self.rng.randrange(len(packets)))
+
+    def duplicate(self) -> None:
+        packets = self.cluster.packets
+        if packets:
+            packets.append(self.rng.choice(packets))
+
+    def crash_or_restart(self) -> None:
+        node = self.cluster.nodes[self.rng.choice(self.ids)]
+        if node.core is None:
+            self.cluster.start(node)
+        else:
+            self.cluster.crash(node.id, self.rng.choice([0, 0, 1, 2]))
+
+    def compact(self) -> None:
+        node_id = self.some_node()
+        if node_id is None:
+            return
+        applied = self.cluster.nodes[node_id].applied
+        base = self.cluster.core(node_id).log.base_index
+        if applied > base:
+            self.cluster.compact(node_id, self.rng.randint(base + 1, applied))
+
+    def transfer(self) -> None:
+        leader = self.cluster.leader
+        if leader is not None and sum(map(leader.configuration.is_voter, self.ids)) > 1:
+            leader.transfer_leadership(None, self.cluster.now)
+            self.cluster.flush(leader.node_id)
+
+    def lose_stream(self) -> None:
+        leader = self.some_leader()
+        if leader is not None:
+            other = self.rng.choice(self.ids)
+            self.cluster.core(leader).peer_unreachable(other, self.cluster.now)
+            self.cluster.flush(leader)
+
+    def fail_snapshot(self) -> None:
+        for leader, follower in list(self.cluster.sending):
+            self.cluster.end_snapshot(leader, follower, success=False)
+
+    def heal(self) -> None:
+        """No more faults: within a few elections everybody agrees."""
+        cluster = self.cluster
+        self.cut_off = None
+        for node in cluster.nodes.values():
+            if node.core is None:
+                cluster.start(node)
+        for _ in range(400):
+            self.healthy_round()
+            self.fail_lost_snapshots()
+            if self.agreed():
+                return
+        states = [(n.id, n.up.soft, n.up.commit, n.up.last_index) for n in cluster.nodes.values()]
+        pytest.fail(f"the group never agreed again: {states}")
+
+    def healthy_round(self) -> None:
+        """Every clock ticks, every disk syncs, every packet arrives, except where cut off."""
+        cluster = self.cluster
+        cluster.now += 0.03
+        for node_id in self.ids:
+            if cluster.nodes[node_id].core is not None:
+                cluster.tick(node_id)
+                while cluster.sync(node_id):
+                    pass
+        packets, cluster.packets = cluster.packets, []
+        for packet in packets:
+            if self.cut_off not in (packet.source, packet.target):
+                cluster.deliver(packet)
+
+    def fail_lost_snapshots(self) -> None:
+        """The answer to a snapshot can be lost; the sender notices when nothing is under way."""
+        waiting = any(r.synced_replies for n in self.cluster.nodes.values() for r in n.disk.queue)
+        moving = any(
+            isinstance(p.message, SnapshotRequest | SnapshotReply) for p in self.cluster.packets
+        )
+        if not waiting and not moving:
+            self.fail_snapshot()
+
+    def agreed(self) -> bool:
+        leader = self.cluster.leader
+        if leader is None or leader.log.last_term != leader.term:
+            return False
+        return all(
+            node.up.commit == node.up.last_index == leader.last_index
+            and node.up.leader_id == leader.node_id
+            for node in self.cluster.nodes.values()
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(3))
+def test_random_schedules_keep_every_promise(part: int) -> None:
+    for seed in range(part * SCHEDULES // 3, (part + 1) * SCHEDULES // 3):
+        try:
+            Schedule(seed).run()
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+def test_same_seed_same_history() -> None:
+    def history(seed: int) -> list[tuple[object, ...]]:
+        schedule = Schedule(seed)
+        schedule.run()
+        nodes = schedule.cluster.nodes.values()
+        return [(n.up.term, n.up.commit, n.up.leader_id, n.disk.entries) for n in nodes]
+
+    assert history(7) == history(7)
