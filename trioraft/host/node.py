@@ -107,6 +107,10 @@ class Node:
             await self._group.wait_change()
         self._check_running()
 
+    async def wait_change(self) -> None:
+        """Wait until role, term or leader changes, or the group stops."""
+        await self._group.wait_change()
+
     def status(self) -> GroupStatus:
         return self._group.status()
 

@@ -1,0 +1,60 @@
+"""The outside world of one simulated machine: simulated network and disk, seeded randomness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from ..host.environment import Disk
+from ..raft.errors import ConfigurationError
+from ..storage import DataDirectory, DiskWriter, GroupStorage
+from .disk import SimDisk, open_sim_writer
+from .network import SimNetwork
+
+__all__ = ["SimEnvironment"]
+
+
+class SimEnvironment:
+    """Implements `host.Environment` for one boot of one machine."""
+
+    def __init__(
+        self, machine: str, network: SimNetwork, disk: SimDisk, rng: random.Random
+    ) -> None:
+        self.rng = rng
+        self._machine = machine
+        self._network = network
+        self._disk = disk
+
+    async def dial(self, address: str) -> trio.abc.Stream:
+        return await self._network.dial(self._machine, address)
+
+    async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+        return [await self._network.listen(address)]
+
+    @asynccontextmanager
+    async def open_disk(
+        self, path: Path | None, *, node_id: str, cluster: str
+    ) -> AsyncIterator[Disk]:
+        if path is None:
+            raise ConfigurationError("a simulated node needs a data path on its simulated disk")
+        directory = DataDirectory.open(
+            path, node_id=node_id, cluster=cluster, filesystem=self._disk
+        )
+        try:
+            async with open_sim_writer(random.Random(self.rng.getrandbits(64))) as writer:
+                yield _SimGroups(directory, writer)
+        finally:
+            directory.close()
+
+
+class _SimGroups:
+    def __init__(self, directory: DataDirectory, writer: DiskWriter) -> None:
+        self._open = partial(directory.open_group, writer=writer)
+
+    async def open_group(self, group_id: bytes) -> GroupStorage:
+        return await self._open(group_id)
