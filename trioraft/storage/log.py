@@ -295,23 +295,20 @@ class FileStorage:
         log = self._index
         if log.base_index <= index <= log.last_index and log.term_at(index) != term:
             raise ValueError(f"entry {index} has term {log.term_at(index)}, not {term}")
-        # Files go only when everything that was queued by now, a CUT or RESET perhaps, is durable.
-        self._writer.submit(lambda: self._files, partial(self._drop, index, done))
-
-    def _drop(
-        self, index: int, done: Callable[[], Any] | None, error: BaseException | None
-    ) -> None:
         snapshot = self._snapshots.newest
         floor = min(index, NO_INDEX if snapshot is None else snapshot.index)
-        if error is not None or self._closed:
-            self._deleted(done, error)
-            return
-        dropped = self._index.drop(self._index.droppable(floor))
-        if dropped:
-            delete = partial(self._files.delete, [segment.number for segment in dropped])
-            self._writer.submit(delete, partial(self._deleted, done))
+        numbers = [segment.number for segment in log.drop(log.droppable(floor))]
+        # They go once all that was queued by now is durable: perhaps a CUT or RESET that is
+        # still queued is the reason why nothing in them counts.
+        self._writer.submit(lambda: self._files, partial(self._delete, numbers, done))
+
+    def _delete(
+        self, numbers: list[int], done: Callable[[], Any] | None, error: BaseException | None
+    ) -> None:
+        if error is None and numbers and not self._closed:
+            self._writer.submit(partial(self._files.delete, numbers), partial(self._deleted, done))
         else:
-            self._deleted(done, None)
+            self._deleted(done, error)
 
     def _deleted(self, done: Callable[[], Any] | None, error: BaseException | None) -> None:
         if error is not None:

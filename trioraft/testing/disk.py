@@ -191,7 +191,8 @@ class SimDisk:
     ) -> None:
         """Make operations fail with OSError `code`, on paths that contain `path`.
 
-        operation: a method of `File` or `FileSystem`, such as "write" or "datasync".
+        operation: a method of `File` or `FileSystem`, such as "write" or "datasync", or "*"
+        for any: with `after`, power that goes out in the middle of something.
         after: how many of them still go well. times: how many fail; None is all.
         """
         self._faults.append(_Fault(operation, path, code, after, times))
@@ -227,7 +228,7 @@ class SimDisk:
     def check(self, operation: str, path: str) -> None:
         """Raise what `fail` has ordered for this operation."""
         for fault in self._faults:
-            if fault.operation != operation or fault.path not in path:
+            if fault.operation not in ("*", operation) or fault.path not in path:
                 continue
             if fault.after > 0:
                 fault.after -= 1
