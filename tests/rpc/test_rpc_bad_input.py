@@ -1,5 +1,6 @@
 """Peers that break the rules: each gets a clear answer, is logged once, and bothers nobody else."""
 
+# ruff: noqa: SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 import logging
@@ -107,7 +108,7 @@ async def test_an_idle_connection_is_kept() -> None:
         assert channel._current is connection
 
 
-# ---- requests that are HTTP/2 but not good gRPC ---------------------------------------------------
+# ---- requests that are HTTP/2 but not good gRPC --------------------------------------------------
 
 
 class Raw:

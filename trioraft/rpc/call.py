@@ -31,7 +31,7 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 # Messages a task may send or take without giving way to others, when it never has to wait.
-_FAIR_SHARE = 64
+FAIR_SHARE = 64
 # Above this it is cheaper to queue the prefix alone than to copy the message behind it.
 _JOIN_BELOW = 32 * 1024
 _NEVER = 1 << 62
@@ -49,7 +49,9 @@ class Call(Generic[S, R]):
     _sent_end = False  # our direction is ended
     _reader: Task | None = None
     _writer: Task | None = None
-    _streak = 0
+    _streak = 0  # messages sent or taken since the task last gave way
+    _taken = False  # a message was
+    _queued = 0  # at least the unsent bytes of ours; exact when last compared with the engine
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
     _free = 0  # those of them that are consumed
     _credit = 0  # those of the free ones that belong to a message that is not taken yet
@@ -62,6 +64,7 @@ class Call(Generic[S, R]):
         self._inbox: deque[bytes] = deque()
         self._deframer = Deframer(limits.max_receive_message)
         self._acknowledge_at = limits.stream_window // 4
+        self._max_queued = limits.max_queued_bytes
 
     # ---- pushed in by the connection's reader task -------------------------------------------
 
@@ -82,7 +85,7 @@ class Call(Generic[S, R]):
                 self._acknowledge()
         if end:
             self.end_received()
-        else:
+        elif self._reader is not None:
             self._progress()
 
     def end_received(self) -> None:
@@ -90,17 +93,21 @@ class Call(Generic[S, R]):
         self._ended = True
         if self._deframer.incomplete and not self._discarding:
             self.refuse(GRPCError(Status.INTERNAL, "the stream ended inside a message"))
-        self._wake_reader()
+        if self._reader is not None:
+            self._wake_reader()
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:
         """The stream is gone: both directions ended, or a reset by either side."""
         self._closed = True
-        self._free = self._unacknowledged
-        if self._free:
-            self._acknowledge()
+        if self._unacknowledged:
+            # Nothing of the stream's window is left to reopen, but the connection's is.
+            self._connection.engine.acknowledge_received_data(self._unacknowledged, self._id)
+            self._unacknowledged = self._free = 0
         self._acknowledge_at = _NEVER
-        self._wake_reader()
-        self._wake_writer()
+        if self._reader is not None:
+            self._wake_reader()
+        if self._writer is not None:
+            self._wake_writer()
 
     def connection_lost(self, error: GRPCError) -> None:
         """The connection is gone and the call with it, unless it had ended already."""
@@ -117,8 +124,8 @@ class Call(Generic[S, R]):
         self._discard()
 
     def _progress(self) -> None:
-        """Data has come, but not the end: wake the reader if there is something for it."""
-        if self._reader is not None and (self._inbox or self._failure is not None):
+        """Data has come, but not the end: wake the waiting reader if there is something for it."""
+        if self._inbox or self._failure is not None:
             self._wake_reader()
 
     # ---- flow control ------------------------------------------------------------------------
@@ -177,7 +184,7 @@ class Call(Generic[S, R]):
 
     def output_drained(self, queued: int) -> None:
         """The connection's writer task has taken output; `queued` bytes of ours remain."""
-        if queued <= self._limits.max_queued_bytes // 2:
+        if queued <= self._max_queued // 2:
             self._wake_writer()
 
     # ---- receiving ---------------------------------------------------------------------------
@@ -191,7 +198,8 @@ class Call(Generic[S, R]):
         data = self._inbox.popleft()
         self._free += len(data) + PREFIX_SIZE - self._credit
         self._credit = 0
-        if not self._inbox:
+        self._taken = True
+        if not self._inbox and self._free != self._unacknowledged:
             self._release_incomplete()
         if self._free >= self._acknowledge_at:
             self._acknowledge()
@@ -206,7 +214,7 @@ class Call(Generic[S, R]):
 
     async def _receive(self) -> R | None:
         self._streak += 1
-        if self._streak >= _FAIR_SHARE:
+        if self._streak > FAIR_SHARE:
             self._streak = 0
             await trio.lowlevel.checkpoint()
         while not self._inbox:
@@ -250,7 +258,9 @@ class Call(Generic[S, R]):
     # ---- sending -----------------------------------------------------------------------------
 
     def _encode(self, message: Any) -> bytes:
-        if not isinstance(message, self._send_type) and not isinstance(message, Encoded):
+        if type(message) is not self._send_type and not isinstance(
+            message, (self._send_type, Encoded)
+        ):
             raise TypeError(
                 f"this call sends {self._send_type.__name__}, not {type(message).__name__}"
             )
@@ -266,30 +276,32 @@ class Call(Generic[S, R]):
 
     def _put(self, data: bytes, end: bool) -> None:
         """Queue one message. The caller has checked that our direction is open."""
-        engine = self._connection.engine
-        prefix = pack_prefix(0, len(data))
-        if len(data) < _JOIN_BELOW:
-            engine.send_data(self._id, prefix + data, end_stream=end)
+        connection = self._connection
+        size = len(data)
+        if size < _JOIN_BELOW:
+            connection.engine.send_data(self._id, pack_prefix(0, size) + data, end_stream=end)
         else:
-            engine.send_data(self._id, prefix)
-            engine.send_data(self._id, data, end_stream=end)
+            connection.engine.send_data(self._id, pack_prefix(0, size))
+            connection.engine.send_data(self._id, data, end_stream=end)
+        self._streak += 1
+        self._queued += size + PREFIX_SIZE
         self._sent_end = end
-        self._connection.mark_dirty()
+        if not connection.dirty:
+            connection.mark_dirty()
 
-    @property
     def _crowded(self) -> bool:
-        return (
-            not self._closed
-            and self._connection.engine.queued_body_size(self._id) > self._limits.max_queued_bytes
-        )
+        """Whether more is queued than may be; asks the engine only if it could be."""
+        if self._queued <= self._max_queued or self._closed:
+            return False
+        self._queued = self._connection.engine.queued_body_size(self._id)
+        return self._queued > self._max_queued
 
     async def _pace(self) -> None:
         """Wait while too much is queued, and give way now and then when it is not."""
-        self._streak += 1
-        if self._streak >= _FAIR_SHARE:
+        if self._streak >= FAIR_SHARE:
             self._streak = 0
             await trio.lowlevel.checkpoint()
-        if self._crowded:
+        if self._crowded():
             await self.wait_writable()
 
     async def wait_writable(self) -> None:
@@ -301,7 +313,7 @@ class Call(Generic[S, R]):
         Raises:
             trio.BusyResourceError: Another task is waiting already.
         """
-        while self._crowded:
+        while self._crowded():
             if self._writer is not None:
                 raise trio.BusyResourceError("another task is already sending on this call")
             self._streak = 0
@@ -321,6 +333,9 @@ class Call(Generic[S, R]):
         return self
 
     async def __anext__(self) -> R:
+        if self._inbox and self._streak < FAIR_SHARE:
+            self._streak += 1
+            return self._take()
         message = await self.recv_message()
         if message is None:
             raise StopAsyncIteration

@@ -44,7 +44,7 @@ class ClientConnection(Connection):
         self._ready = False
         self._on_ready = on_ready
         self._max_streams = limits.max_concurrent_streams
-        self._dirty = True  # the client speaks first; the server once it has heard HTTP/2
+        self.dirty = True  # the client speaks first; the server once it has heard HTTP/2
         self._slots = trio.lowlevel.ParkingLot()
         self._handlers[ResponseReceived] = self._on_response
         self._handlers[TrailersReceived] = self._on_trailers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from grpclib.const import Cardinality
 
-from .call import Call, misuse
+from .call import FAIR_SHARE, Call, misuse
 from .http2 import ErrorCode
 from .metadata import Metadata, decode_metadata, encode_metadata
 from .status import GRPCError, Status, read_status, status_from_http, status_from_reset
@@ -45,7 +45,6 @@ class ClientStream(Call[S, R]):
     _connection: ClientConnection
     _sent_request = False
     _sent_message = False
-    _received = False
     _got_response = False
     _got_trailers = False
     _cancelled = False
@@ -204,7 +203,7 @@ class ClientStream(Call[S, R]):
         data = self._encode(message)
         if not self._sent_request:
             await self.send_request()
-        else:
+        elif self._streak >= FAIR_SHARE or self._queued > self._max_queued:
             await self._pace()
         self._send(data, end)
 
@@ -218,7 +217,7 @@ class ClientStream(Call[S, R]):
         self._check_order()
         if not self._sent_request:
             raise misuse("send_request() first")
-        if self._crowded:
+        if self._crowded():
             raise trio.WouldBlock
         self._send(self._encode(message), end)
 
@@ -229,7 +228,8 @@ class ClientStream(Call[S, R]):
             raise misuse("the call was cancelled")
 
     def _send(self, data: bytes, end: bool) -> None:
-        self._raise_failure()
+        if self._failure is not None:
+            self._raise_failure()
         if self._closed or self._got_trailers:
             return
         self._sent_message = True
@@ -284,9 +284,8 @@ class ClientStream(Call[S, R]):
         if not self._sent_request:
             raise misuse("the request was not sent")
         message = await self._receive()
-        if message is None and not self._server_streaming and not self._received:
+        if message is None and not self._taken and not self._server_streaming:
             raise GRPCError(Status.INTERNAL, "the server ended a unary call without a reply")
-        self._received = True
         return message
 
     async def recv_initial_metadata(self) -> None:

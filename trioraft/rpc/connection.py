@@ -54,7 +54,7 @@ class Connection:
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
         self._stream = stream
-        self._dirty = False
+        self.dirty = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
         self._sending = False
         self._peer_leaves = False  # GOAWAY has come
@@ -73,7 +73,7 @@ class Connection:
 
     def mark_dirty(self) -> None:
         """Something is queued in the engine: let the writer task run after this pass."""
-        self._dirty = True
+        self.dirty = True
         task = self._parked
         if task is not None:
             self._parked = None
@@ -160,13 +160,15 @@ class Connection:
         engine = self.engine
         try:
             while not self._over:
-                if not self._dirty:
+                if not self.dirty:
                     self._parked = current_task()
                     await wait_task_rescheduled(self._abort_parked)
-                self._dirty = False
+                self.dirty = False
                 data = engine.data_to_send(_WRITE_SIZE)
-                self._dispatch()
-                self._drained(len(data) < _WRITE_SIZE)
+                if self._dispatch() and engine.want_write:
+                    self.dirty = True
+                if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:
+                    self._drained(len(data) < _WRITE_SIZE)
                 if data:
                     self._sending = True
                     await self._stream.send_all(data)
@@ -184,7 +186,7 @@ class Connection:
     def _drained(self, everything: bool) -> None:
         """Output was taken from the engine; `everything` says no more was ready."""
         if not everything:
-            self._dirty = True
+            self.dirty = True
         elif self._reset_later:
             self._reset_drained()
         if self.blocked:
@@ -207,12 +209,15 @@ class Connection:
 
     # ---- events ------------------------------------------------------------------------------
 
-    def _dispatch(self) -> None:
+    def _dispatch(self) -> bool:
+        """Hand the engine's events on; say whether there were any."""
+        events = self.engine.events()
         handlers = self._handlers
-        for event in self.engine.events():
+        for event in events:
             handler = handlers.get(type(event))
             if handler is not None:
                 handler(event)
+        return bool(events)
 
     def _on_data(self, event: DataReceived) -> None:
         call = self.calls.get(event.stream_id)

@@ -12,7 +12,7 @@ from grpclib.const import Handler
 
 from .limits import Limits
 from .listen import bound_address, open_listeners
-from .server_connection import ServerConnection
+from .server_connection import Methods, ServerConnection
 
 log = logging.getLogger(__name__)
 
@@ -72,20 +72,20 @@ async def serve(
         opened.remove_socket_file()
 
 
-def _methods(services: Collection[Service]) -> dict[bytes, Handler]:
-    methods: dict[bytes, Handler] = {}
+def _methods(services: Collection[Service]) -> Methods:
+    methods: dict[bytes, tuple[str, Handler]] = {}
     for service in services:
         for path, handler in service.__mapping__().items():
             if path.encode("ascii") in methods:
                 raise ValueError(f"two services offer {path}")
-            methods[path.encode("ascii")] = handler
+            methods[path.encode("ascii")] = path, handler
     return methods
 
 
 class _Server:
     """Accepts connections and counts them."""
 
-    def __init__(self, methods: dict[bytes, Handler], limits: Limits) -> None:
+    def __init__(self, methods: Methods, limits: Limits) -> None:
         self._methods = methods
         self._limits = limits
         self._connections = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from itertools import chain
+from typing import TypeAlias
 
 import trio
 from grpclib.const import Handler
@@ -36,6 +37,9 @@ _HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
 )
+#: What a server offers: by path as on the wire, the path as text and the handler.
+Methods: TypeAlias = Mapping[bytes, tuple[str, Handler]]
+
 # Accounting of RFC 9113 §6.5.2.
 _FIELD_OVERHEAD = 32
 
@@ -43,9 +47,7 @@ _FIELD_OVERHEAD = 32
 class ServerConnection(Connection):
     """Starts one task per call, in the connection's nursery."""
 
-    def __init__(
-        self, stream: trio.abc.Stream, methods: Mapping[bytes, Handler], limits: Limits
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, methods: Methods, limits: Limits) -> None:
         self.peer = Peer(stream)
         super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
         self._methods = methods
@@ -66,7 +68,7 @@ class ServerConnection(Connection):
     def _on_request(self, event: RequestReceived) -> None:
         headers = dict(event.headers)
         path = headers.get(b":path", b"")
-        size = sum(map(len, chain.from_iterable(event.headers)))
+        size = len(b"".join(chain.from_iterable(event.headers)))
         size += _FIELD_OVERHEAD * len(event.headers)
         if size > self.limits.max_header_list:
             log.warning("%s: %d bytes of request headers refused", self.name, size)
@@ -84,16 +86,16 @@ class ServerConnection(Connection):
         if content_type not in _CONTENT_TYPES and not _is_grpc(content_type):
             self._refuse_http(event, b"415")
             return
-        handler = self._methods.get(path)
-        if handler is None:
+        method = self._methods.get(path)
+        if method is None:
             name = path.decode("latin-1")
             log.warning("%s: unknown method %s", self.name, name)
             self._refuse(event.stream_id, Status.UNIMPLEMENTED, f"unknown method {name}")
             return
-        self._accept(event, headers, handler)
+        self._accept(event, headers, *method)
 
     def _accept(
-        self, event: RequestReceived, headers: dict[bytes, bytes], handler: Handler
+        self, event: RequestReceived, headers: dict[bytes, bytes], path: str, handler: Handler
     ) -> None:
         encoding = headers.get(b"grpc-encoding")
         if encoding is not None and encoding != b"identity":
@@ -118,7 +120,7 @@ class ServerConnection(Connection):
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
         call: ServerStream[object, object] = ServerStream(
-            self, event.stream_id, handler, event.headers, deadline
+            self, event.stream_id, path, handler, event.headers, deadline
         )
         self.calls[event.stream_id] = call
         if handler.cardinality.client_streaming or event.end_stream:
@@ -148,7 +150,7 @@ class ServerConnection(Connection):
     def _start(self, call: ServerStream[object, object]) -> None:
         call.started = True
         self._running += 1
-        self._nursery.start_soon(call.handle)
+        self._nursery.start_soon(call.handle, name=call.method_name)
 
     def handler_done(self) -> None:
         """A handler's task is ending."""

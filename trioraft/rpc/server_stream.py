@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from grpclib.const import Handler
 
-from .call import Call, misuse
+from .call import FAIR_SHARE, Call, misuse
 from .http2 import ErrorCode, Http2Error
 from .metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
 from .peer import Peer
@@ -40,7 +40,6 @@ class ServerStream(Call[S, R]):
     _connection: ServerConnection
     _sent_headers = False
     _sent_message = False
-    _received = False
     _sent_trailers = False
     _reset_sent = False
     started = False
@@ -49,6 +48,7 @@ class ServerStream(Call[S, R]):
         self,
         connection: ServerConnection,
         stream_id: int,
+        method_name: str,
         handler: Handler,
         headers: tuple[tuple[bytes, bytes], ...],
         deadline: Deadline | None,
@@ -56,6 +56,8 @@ class ServerStream(Call[S, R]):
         super().__init__(connection.limits, handler.reply_type, handler.request_type)
         self._connection = connection
         self._id = stream_id
+        #: The path of the method: `/package.Service/Method`.
+        self.method_name = method_name
         self._handler = handler
         self._headers = headers
         self._scope = trio.CancelScope()
@@ -75,11 +77,6 @@ class ServerStream(Call[S, R]):
     def peer(self) -> Peer:
         """The caller's address and certificate."""
         return self._connection.peer
-
-    @property
-    def method_name(self) -> str:
-        """The path of the method: `/package.Service/Method`."""
-        return self._header(b":path") or ""
 
     @property
     def user_agent(self) -> str | None:
@@ -109,10 +106,8 @@ class ServerStream(Call[S, R]):
                 went away. Left to rise, it becomes the call's status.
         """
         message = await self._receive()
-        unary = not self._handler.cardinality.client_streaming
-        if message is None and unary and not self._received:
+        if message is None and not self._taken and not self._handler.cardinality.client_streaming:
             raise GRPCError(Status.INTERNAL, "the caller ended a unary call without a request")
-        self._received = True
         return message
 
     def _undecodable(self, error: Exception) -> GRPCError:
@@ -152,7 +147,8 @@ class ServerStream(Call[S, R]):
             GRPCError: RESOURCE_EXHAUSTED: over the size limit. CANCELLED: the caller went away.
             TypeError: Not a message of the method's reply type.
         """
-        await self._pace()
+        if self._streak >= FAIR_SHARE or self._queued > self._max_queued:
+            await self._pace()
         self._send(message)
 
     def send_message_nowait(self, message: S) -> None:
@@ -162,7 +158,7 @@ class ServerStream(Call[S, R]):
             trio.WouldBlock: Too much is queued; `wait_writable` first.
             ProtocolError, GRPCError, TypeError: As `send_message`.
         """
-        if self._crowded:
+        if self._crowded():
             raise trio.WouldBlock
         self._send(message)
 
@@ -172,7 +168,8 @@ class ServerStream(Call[S, R]):
         if self._sent_message and not self._handler.cardinality.server_streaming:
             raise misuse("a unary reply was sent already")
         data = self._encode(message)
-        self._require_open()
+        if self._closed:
+            self._require_open()
         if not self._sent_headers:
             self._send_headers([])
         self._put(data, False)
