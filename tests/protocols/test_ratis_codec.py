@@ -1,0 +1,405 @@
+"""Ratis messages: golden bytes, round trips, and input that no correct peer sends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.protocols.ratis.appends import (
+    decode_append,
+    decode_append_reply,
+    encode_append,
+    encode_append_reply,
+)
+from trioraft.protocols.ratis.entries import decode_entry, encode_entry, entry_field
+from trioraft.protocols.ratis.header import Route, check_group_id
+from trioraft.protocols.ratis.members import decode_configuration, encode_configuration
+from trioraft.protocols.ratis.votes import (
+    decode_start_election,
+    decode_vote,
+    decode_vote_reply,
+    encode_start_election,
+    encode_vote,
+    encode_vote_reply,
+)
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Configuration,
+    Entry,
+    EntryKind,
+    Member,
+    Session,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+
+GROUP = bytes.fromhex("02511d47d67c49a39011abb3109a44c1")
+CLIENT = bytes.fromhex("00112233445546778899aabbccddeeff")
+N0 = Member("n0", "127.0.0.1:10024")
+ROUTE = Route.between(GROUP, "n0", "n1")
+CONFIGURATION = Configuration((N0,))
+CONF_ENTRY = Entry(1, 0, EntryKind.CONFIGURATION, CONFIGURATION.encode())
+
+# The vectors of "Golden byte vectors": generated from Ratis's own schema.
+PRE_VOTE = "0a1e0a026e3012026e311a120a1002511d47d67c49a39011abb3109a44c120012001"
+PRE_VOTE_GRANT = (
+    "0a200a026e3012026e311a120a1002511d47d67c49a39011abb3109a44c120017801220b10ffffffffffffffffff01"
+)
+FIRST_APPEND = (
+    "0a1c0a026e3012026e311a120a1002511d47d67c49a39011abb3109a44c11001"
+    "221d080122190a170a026e30120f3132372e302e302e313a31303032343802"
+    "28ffffffffffffffffff01"
+    "7a240a170a026e30120f3132372e302e302e313a3130303234380210ffffffffffffffffff01"
+)
+COMMIT_INFOS = "7a240a170a026e30120f3132372e302e302e313a3130303234380210ffffffffffffffffff01"
+APPEND_SUCCESS = (
+    "0a1e0a026e3012026e311a120a1002511d47d67c49a39011abb3109a44c178011001180128ffffffffffffffffff01"
+)
+HEARTBEAT_REPLY = (
+    "0a200a026e3012026e311a120a1002511d47d67c49a39011abb3109a44c120017801"
+    "1001180130ffffffffffffffffff013801"
+)
+CLIENT_WRITE = (
+    "0a2e0a1000112233445546778899aabbccddeeff12026e301a120a1002511d47d67c49a39011abb3109a44c1"
+    "20072801120b0a09494e4352454d454e541a00"
+)
+CLIENT_REPLY = (
+    "0a2e0a1000112233445546778899aabbccddeeff12026e301a120a1002511d47d67c49a39011abb3109a44c1"
+    "2007780112060a04000000017001"
+)
+NOT_LEADER = (
+    "0a2c0a1000112233445546778899aabbccddeeff12026e311a120a1002511d47d67c49a39011abb3109a44c1"
+    "20071a320a170a026e30120f3132372e302e302e313a3130303234380212170a026e30120f"
+    "3132372e302e302e313a31303032343802"
+)
+
+
+def first_append() -> AppendRequest:
+    return AppendRequest(1, "n0", -1, 0, [CONF_ENTRY], -1)
+
+
+# ---- golden bytes
+
+
+def test_pre_vote_golden() -> None:
+    request = VoteRequest(0, "n0", -1, 0, pre=True)
+    assert encode_vote(ROUTE, 1, request).SerializeToString().hex() == PRE_VOTE
+    message = pb.RequestVoteRequestProto.FromString(bytes.fromhex(PRE_VOTE))
+    assert decode_vote(message) == request
+
+
+def test_pre_vote_grant_golden() -> None:
+    reply = VoteReply(0, "n1", True, pre=True)
+    message = encode_vote_reply(ROUTE.header(1), reply)
+    assert message.SerializeToString().hex() == PRE_VOTE_GRANT
+    asked = VoteRequest(0, "n0", -1, 0, pre=True)
+    received = pb.RequestVoteReplyProto.FromString(bytes.fromhex(PRE_VOTE_GRANT))
+    assert decode_vote_reply("n1", asked, received) == reply
+
+
+def test_first_append_golden() -> None:
+    # Ours lacks only the commit infos, which are the message's last field.
+    assert encode_append(ROUTE, 0, first_append()).hex() + COMMIT_INFOS == FIRST_APPEND
+    message = pb.AppendEntriesRequestProto.FromString(bytes.fromhex(FIRST_APPEND))
+    assert decode_append(message) == first_append()
+    assert message.SerializeToString().hex() == FIRST_APPEND
+
+
+def test_append_reply_golden() -> None:
+    reply = AppendReply(1, "n1", True, match_index=0)
+    message = encode_append_reply(ROUTE.header(0), first_append(), reply)
+    assert message.SerializeToString().hex() == APPEND_SUCCESS
+    received = pb.AppendEntriesReplyProto.FromString(bytes.fromhex(APPEND_SUCCESS))
+    assert decode_append_reply("n1", first_append(), received, -1) == [reply]
+
+
+def test_heartbeat_reply_golden() -> None:
+    heartbeat = AppendRequest(1, "n0", 0, 1, (), 0, round=3, heartbeat=True)
+    reply = AppendReply(1, "n1", True, commit=0, round=3, heartbeat=True)
+    message = encode_append_reply(ROUTE.header(1), heartbeat, reply)
+    assert message.SerializeToString().hex() == HEARTBEAT_REPLY
+    received = pb.AppendEntriesReplyProto.FromString(bytes.fromhex(HEARTBEAT_REPLY))
+    assert decode_append_reply("n1", heartbeat, received, -1) == [reply]
+
+
+def test_client_protocol_golden() -> None:
+    """The client protocol is declared completely, though nothing here speaks it."""
+    header = pb.RaftRpcRequestProto(
+        requestorId=CLIENT,
+        replyId=b"n0",
+        raftGroupId=pb.RaftGroupIdProto(id=GROUP),
+        callId=7,
+        toLeader=True,
+    )
+    write = pb.RaftClientRequestProto(
+        rpcRequest=header,
+        message=pb.ClientMessageEntryProto(content=b"INCREMENT"),
+        write=pb.WriteRequestTypeProto(),
+    )
+    assert write.SerializeToString().hex() == CLIENT_WRITE
+    answer = pb.RaftClientReplyProto.FromString(bytes.fromhex(CLIENT_REPLY))
+    assert (answer.rpcReply.success, answer.logIndex) == (True, 1)
+    assert answer.message.content == b"\0\0\0\1"
+    assert answer.SerializeToString().hex() == CLIENT_REPLY
+    redirect = pb.RaftClientReplyProto.FromString(bytes.fromhex(NOT_LEADER))
+    assert redirect.notLeaderException.suggestedLeader.id == b"n0"
+    assert redirect.SerializeToString().hex() == NOT_LEADER
+
+
+def test_empty_position_golden() -> None:
+    assert pb.TermIndexProto(index=-1).SerializeToString().hex() == "10ffffffffffffffffff01"
+
+
+def test_empty_body_of_an_entry_is_never_written() -> None:
+    with pytest.raises(ValueError, match="blank"):
+        entry_field(Entry(1, 5, EntryKind.BLANK, b""))
+
+
+# ---- round trips
+
+terms = st.integers(1, 2**63 - 1)
+indices = st.integers(0, 2**63 - 2)
+sessions = st.none() | st.builds(
+    Session,
+    st.binary(min_size=16, max_size=16).filter(any),
+    st.integers(0, 2**64 - 1),
+)
+addresses = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+members = st.builds(
+    Member,
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    addresses,
+    st.integers(0, 2**31 - 1),
+)
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> Configuration:
+    everybody = draw(st.lists(members, min_size=1, max_size=7, unique_by=lambda m: m.id))
+    voters = draw(st.integers(1, len(everybody)))
+    old = draw(st.lists(members, max_size=4, unique_by=lambda m: m.id))
+    return Configuration(tuple(everybody[:voters]), tuple(everybody[voters:]), tuple(old))
+
+
+writes = st.builds(Entry, terms, indices, st.just(EntryKind.WRITE), st.binary(), sessions)
+metadata = st.builds(
+    Entry, terms, indices, st.just(EntryKind.METADATA), st.binary(min_size=8, max_size=8)
+)
+changes = st.builds(
+    Entry,
+    terms,
+    indices,
+    st.just(EntryKind.CONFIGURATION),
+    configurations().map(Configuration.encode),
+)
+
+
+@given(writes | metadata | changes)
+def test_entries_round_trip(entry: Entry) -> None:
+    raw = encode_entry(entry).SerializeToString()
+    assert decode_entry(pb.LogEntryProto.FromString(raw)) == entry
+    # The shared field is the one that protobuf itself would write.
+    proto = pb.AppendEntriesRequestProto(entries=[encode_entry(entry)])
+    assert entry_field(entry) == proto.SerializeToString()
+
+
+@given(configurations())
+def test_configurations_round_trip(configuration: Configuration) -> None:
+    assert decode_configuration(encode_configuration(configuration)) == configuration
+
+
+@st.composite
+def appends(draw: st.DrawFn) -> AppendRequest:
+    term = draw(terms)
+    prev_index = draw(st.integers(-1, 2**40))
+    prev_term = 0 if prev_index < 0 else draw(terms)
+    bodies = draw(st.lists(writes | metadata | changes, max_size=4))
+    for number, entry in enumerate(bodies, prev_index + 1):
+        entry.index = number
+    commit = draw(st.integers(-1, 2**63 - 1))
+    return AppendRequest(term, "n0", prev_index, prev_term, bodies, commit, heartbeat=not bodies)
+
+
+@given(appends(), st.integers(0, 2**63))
+def test_appends_round_trip_and_are_canonical(request: AppendRequest, call_id: int) -> None:
+    raw = encode_append(ROUTE, call_id, request)
+    message = pb.AppendEntriesRequestProto.FromString(raw)
+    assert message.serverRequest.callId == call_id
+    assert decode_append(message) == request
+    assert message.SerializeToString() == raw
+
+
+@given(terms, indices, terms, st.booleans())
+def test_votes_round_trip(term: int, last_index: int, last_term: int, pre: bool) -> None:
+    request = VoteRequest(term, "n0", last_index, last_term, pre=pre, transfer=not pre)
+    assert decode_vote(encode_vote(ROUTE, 9, request)) == request
+    reply = VoteReply(term, "n1", False, pre, None, last_index, last_term, shutdown=True)
+    assert decode_vote_reply("n1", request, encode_vote_reply(ROUTE.header(9), reply)) == reply
+
+
+def test_start_election_carries_the_leaders_term_in_its_last_entry() -> None:
+    request = StartElection(4, "n0", 17, 4)
+    assert decode_start_election(encode_start_election(ROUTE, request)) == request
+
+
+def test_an_entry_is_encoded_once() -> None:
+    entry = Entry(1, 0, EntryKind.WRITE, b"x")
+    assert entry_field(entry) is entry_field(entry)
+
+
+# ---- what replies mean
+
+
+def entries(first: int, count: int) -> list[Entry]:
+    return [Entry(3, first + i, EntryKind.WRITE, b"w") for i in range(count)]
+
+
+def reply_proto(**fields: object) -> pb.AppendEntriesReplyProto:
+    fields.setdefault("term", 3)
+    fields.setdefault("matchIndex", -1)
+    return pb.AppendEntriesReplyProto(**fields)
+
+
+APPEND = AppendRequest(3, "n0", 9, 3, entries(10, 5), 8, round=2)
+PROBE = AppendRequest(3, "n0", 9, 3, (), 8, round=2)
+INCONSISTENCY = pb.AppendEntriesReplyProto.INCONSISTENCY
+
+
+def test_conflict_goes_to_the_index_before_the_hinted_one() -> None:
+    core = AppendReply(3, "n1", False, rejected_prev=9, hint_index=5, hint_term=2, commit=4)
+    message = encode_append_reply(ROUTE.header(1), APPEND, core)
+    assert (message.result, message.nextIndex, message.matchIndex) == (INCONSISTENCY, 6, -1)
+    [reply] = decode_append_reply("n1", APPEND, message, -1)
+    assert (reply.success, reply.rejected_prev, reply.hint_index) == (False, 9, 5)
+    assert (reply.hint_term, reply.commit, reply.round) == (0, 4, 2)
+
+
+def test_a_follower_that_is_ahead_accepts_what_it_has_committed() -> None:
+    whole = decode_append_reply("n1", APPEND, reply_proto(result=INCONSISTENCY, nextIndex=20), -1)
+    assert [(r.success, r.match_index) for r in whole] == [(True, 14)]
+    accepted, rejected = decode_append_reply(
+        "n1", APPEND, reply_proto(result=INCONSISTENCY, nextIndex=12), -1
+    )
+    assert (accepted.success, accepted.match_index) == (True, 11)
+    assert (rejected.success, rejected.rejected_prev, rejected.hint_index) == (False, 14, 11)
+
+
+@pytest.mark.parametrize(("acked", "match_index"), [(-1, -1), (4, 4), (9, 9), (30, 9)])
+def test_an_empty_probe_is_answered_by_what_was_acknowledged(acked: int, match_index: int) -> None:
+    [reply] = decode_append_reply("n1", PROBE, reply_proto(isHearbeat=True), acked)
+    assert (reply.success, reply.match_index) == (True, match_index)
+
+
+def test_higher_term_is_not_leader() -> None:
+    core = AppendReply(7, "n1", False, rejected_prev=9, commit=3)
+    message = encode_append_reply(ROUTE.header(1), APPEND, core)
+    assert message.result == pb.AppendEntriesReplyProto.NOT_LEADER
+    [reply] = decode_append_reply("n1", APPEND, message, -1)
+    assert (reply.success, reply.term) == (False, 7)
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (reply_proto(isHearbeat=True), "isHearbeat"),
+        (reply_proto(matchIndex=15), "match index 15"),
+        (reply_proto(matchIndex=-1), "match index -1"),
+        (reply_proto(matchIndex=14, term=2), "success in term 2"),
+        (reply_proto(result=1), "another leader"),
+        (reply_proto(result=2, term=4), "append result 2 in term 4"),
+        (reply_proto(result=9), "append result 9"),
+    ],
+)
+def test_replies_that_cannot_be(message: pb.AppendEntriesReplyProto, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        decode_append_reply("n1", APPEND, message, -1)
+
+
+# ---- requests that cannot be
+
+
+def write_proto(**fields: object) -> pb.LogEntryProto:
+    fields.setdefault("clientId", CLIENT)
+    write = pb.StateMachineLogEntryProto(**fields)
+    return pb.LogEntryProto(term=1, index=3, stateMachineLogEntry=write)
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (write_proto(clientId=b"short"), "client id of 5 bytes"),
+        (write_proto(type=1), "writes of type 1"),
+        (
+            write_proto(stateMachineEntry=pb.StateMachineEntryProto(stateMachineData=b"x")),
+            "state machine data",
+        ),
+        (pb.LogEntryProto(term=1, index=3), "no body"),
+        (pb.LogEntryProto(term=1, index=-5, metadataEntry=pb.MetadataProto()), "negative"),
+    ],
+)
+def test_entries_that_are_refused(message: pb.LogEntryProto, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        decode_entry(message)
+
+
+def append_proto(**fields: object) -> pb.AppendEntriesRequestProto:
+    return pb.AppendEntriesRequestProto(
+        serverRequest=ROUTE.header(1), leaderTerm=fields.pop("leaderTerm", 1), **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (append_proto(entries=[write_proto()]), "entry 3 where 0 must follow"),
+        (append_proto(leaderCommit=-2), "leaderCommit -2"),
+        (append_proto(leaderTerm=2**64 - 1), "below 2\\^63"),
+        (append_proto(previousLog=pb.TermIndexProto(term=1, index=-4)), "entry index -4"),
+    ],
+)
+def test_appends_that_are_refused(message: pb.AppendEntriesRequestProto, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        decode_append(message)
+
+
+def peer(**fields: object) -> pb.RaftConfigurationProto:
+    fields.setdefault("id", b"n1")
+    return pb.RaftConfigurationProto(peers=[pb.RaftPeerProto(**fields)])
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (peer(id=b""), "peer id of 0 bytes"),
+        (peer(id=b"\xff\xfe"), "utf-8"),
+        (peer(priority=2**31), "priority"),
+        (peer(startupRole=pb.LEADER), "startup role 0"),
+        (
+            pb.RaftConfigurationProto(
+                peers=[pb.RaftPeerProto(id=b"a")], listeners=[pb.RaftPeerProto(id=b"a")]
+            ),
+            "named twice",
+        ),
+    ],
+)
+def test_configurations_that_are_refused(message: pb.RaftConfigurationProto, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        decode_configuration(message)
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 1024])
+def test_group_ids_of_other_lengths_are_refused(size: int) -> None:
+    header = pb.RaftRpcRequestProto(raftGroupId=pb.RaftGroupIdProto(id=bytes(size)))
+    with pytest.raises(ValueError, match=f"group id of {size} bytes"):
+        check_group_id(header)
+    with pytest.raises(ValueError, match=f"group id of {size} bytes"):
+        Route.between(bytes(size), "n0", "n1")
+
+
+def test_a_session_of_another_form_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(ValueError, match="client id of 3 bytes"):
+        entry_field(Entry(1, 0, EntryKind.WRITE, b"", Session(b"abc", 1)))

@@ -1,0 +1,37 @@
+"""What this node has acknowledged to the leader of each group: which empty appends are heartbeats.
+
+An empty append asks "do you have everything up to here?". If this node has answered that
+already, for this leader, the request is only a heartbeat and is answered without looking at
+the disk; else the answer must wait until what it asks about is durable.
+"""
+
+from __future__ import annotations
+
+from ..raft.types import NO_INDEX, NO_TERM, AppendReply, AppendRequest
+
+__all__ = ["AckedIndex"]
+
+
+class AckedIndex:
+    """The highest index acknowledged, per group, in the newest term that was acknowledged.
+
+    Within a term there is one leader and its log only grows, so an acknowledgement stands.
+    Holds one pair per group that has ever been a follower here.
+    """
+
+    def __init__(self) -> None:
+        self._acked: dict[bytes, tuple[int, int]] = {}
+
+    def covers(self, group_id: bytes, request: AppendRequest) -> bool:
+        """Whether everything up to the request's previous entry is acknowledged in its term."""
+        if request.prev_index == NO_INDEX:
+            return True
+        term, index = self._acked.get(group_id, (NO_TERM, NO_INDEX))
+        return term == request.term and request.prev_index <= index
+
+    def note(self, group_id: bytes, reply: AppendReply) -> None:
+        """Remember a reply that is about to leave."""
+        if reply.success and reply.match_index != NO_INDEX:
+            term, index = self._acked.get(group_id, (NO_TERM, NO_INDEX))
+            if reply.term > term or (reply.term == term and reply.match_index > index):
+                self._acked[group_id] = (reply.term, reply.match_index)

@@ -1,0 +1,133 @@
+"""Calls between nodes, on both ends, whatever their messages: what every dialect does alike.
+
+`unreachable` turns the failures of an outgoing call into the one error that the runtime knows.
+`AppendCall` serves an incoming stream of appends whose answers come later, from the driver of
+the group.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..node.peers import PeerUnreachableError
+from ..raft.errors import TrioraftError
+from ..raft.types import Member
+from ..rpc import GRPCError, ProtocolError, Status
+
+if TYPE_CHECKING:
+    from ..rpc import ServerStream
+
+__all__ = [
+    "MAX_PENDING",
+    "MAX_UNANSWERED",
+    "STALL_TIMEOUT",
+    "AppendCall",
+    "AppendStalledError",
+    "unreachable",
+]
+
+#: Appends of one incoming stream that are taken in and not answered; beyond it nothing is read.
+MAX_UNANSWERED = 1024
+#: Appends of one outgoing stream that are sent and not answered; beyond it the stream is given up.
+MAX_PENDING = 4096
+#: Seconds that the last appends of a stream may wait for their answers; then the call ends.
+STALL_TIMEOUT = 10.0
+
+
+class AppendStalledError(TrioraftError):
+    """Appends were not answered in time, as when their group has stopped; the stream is closed."""
+
+
+@contextmanager
+def unreachable(peer: Member) -> Iterator[None]:
+    """Raise PeerUnreachableError, naming the peer, for a failed call or an undecodable answer."""
+    try:
+        yield
+    except GRPCError as error:
+        reason = f"{error.status.name}: {error.message}"
+        raise PeerUnreachableError(f"{peer.id} at {peer.address}: {reason}") from error
+    except (ProtocolError, ValueError) as error:
+        raise PeerUnreachableError(f"{peer.id} at {peer.address}: {error}") from error
+
+
+class AppendCall(ABC):
+    """One incoming stream of appends.
+
+    `serve` takes requests in as they come; answers are handed to `send` by the group's driver,
+    without waiting. A subclass says what a request and an answer look like.
+    """
+
+    def __init__(self, stream: ServerStream[Any, Any]) -> None:
+        self._stream = stream
+        self._scope = trio.CancelScope()
+        self._answered = trio.lowlevel.ParkingLot()
+        self._unanswered = 0
+        self._finished = False
+        self._error: GRPCError | None = None
+
+    @abstractmethod
+    def take(self, message: Any) -> None:
+        """Hand one request to its group; `send` is called for it later, once, or at once.
+
+        What it raises ends the call.
+        """
+
+    async def serve(self) -> None:
+        """Run the call until the caller has ended its direction and everything is answered.
+
+        Raises what `take` raises, GRPCError for a broken stream, and AppendStalledError.
+        Cancelling it drops the answers that are still to come.
+        """
+        try:
+            with self._scope:
+                await self._run()
+        finally:
+            finished, self._finished = self._finished, True
+        if self._error is not None:
+            raise self._error
+        if self._scope.cancelled_caught and not finished:
+            raise AppendStalledError(f"no answer to an append in {STALL_TIMEOUT:g} s")
+
+    async def _run(self) -> None:
+        stream = self._stream
+        while batch := await stream.receive_available():
+            for message in batch:
+                if self._finished:
+                    return
+                self._unanswered += 1
+                self.take(message)
+            if self._unanswered:
+                self._scope.deadline = trio.current_time() + STALL_TIMEOUT
+            while self._unanswered >= MAX_UNANSWERED:
+                await self._answered.park()
+            await stream.wait_writable()
+        while self._unanswered:
+            await self._answered.park()
+
+    def send(self, message: Any) -> None:
+        """Answer one request that was taken; dropped if the call is over. Never waits or raises."""
+        self._unanswered -= 1
+        if self._finished:
+            return
+        try:
+            self._stream.send_message_nowait(message)
+        except trio.WouldBlock:
+            self.finish(GRPCError(Status.RESOURCE_EXHAUSTED, "the answers are not being read"))
+        except (GRPCError, ProtocolError) as error:
+            self.finish(GRPCError(Status.UNAVAILABLE, f"cannot answer: {error}"))
+        else:
+            if not self._unanswered:
+                self._scope.deadline = float("inf")
+            self._answered.unpark()
+
+    def finish(self, error: GRPCError | None = None) -> None:
+        """End the call: with status OK behind what was sent, or with `error`. Never waits."""
+        if not self._finished:
+            self._finished = True
+            self._error = error
+            self._scope.cancel()

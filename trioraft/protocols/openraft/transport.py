@@ -1,0 +1,201 @@
+"""Dialling out: how the group reaches one openraft peer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ...raft.types import (
+    AppendReply,
+    AppendRequest,
+    Member,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from ...rpc import Cardinality, Encoded, GRPCError, ProtocolError, Status
+from ..calls import MAX_PENDING, unreachable
+from .messages import (
+    decode_append_result,
+    decode_vote_reply,
+    encode_append,
+    encode_transfer,
+    encode_vote,
+)
+from .payload import unwrap, wrap
+from .positions import Positions
+from .service import SERVICE
+from .snapshots import decode_snapshot_response, snapshot_messages
+
+if TYPE_CHECKING:
+    from ...rpc import Channel, ClientStream
+
+__all__ = ["OpenraftAppendStream", "OpenraftTransport"]
+
+
+class OpenraftTransport:
+    """A PeerTransport."""
+
+    def __init__(self, peer: Member, entries: Channel, heartbeats: Channel) -> None:
+        self._peer = peer
+        self._entries = entries
+        self._heartbeats = heartbeats
+        self._positions = Positions()
+
+    async def request_vote(self, request: VoteRequest) -> VoteReply:
+        """Ask for a vote. Raises PeerUnreachableError, and ValueError for a pre-vote."""
+        message = wrap(encode_vote(request))
+        with unreachable(self._peer):
+            data = unwrap(await self._call("Vote", message))
+            return decode_vote_reply(self._peer.id, request, data)
+
+    @asynccontextmanager
+    async def open_append_stream(self, *, heartbeat: bool) -> AsyncIterator[OpenraftAppendStream]:
+        """Open a StreamAppend; leaving the block resets it. Raises PeerUnreachableError.
+
+        Heartbeats have a long-lived stream too, where openraft opens one for each: followers
+        answer every request of a stream alike.
+        """
+        channel = self._heartbeats if heartbeat else self._entries
+        stream = OpenraftAppendStream(channel, self._peer, self._positions)
+        try:
+            await stream.open()
+            yield stream
+        finally:
+            await stream.aclose()
+
+    async def send_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        """Send a snapshot and wait until it is installed or refused.
+
+        Raises PeerUnreachableError. What `chunks` raises comes out as it is.
+        """
+        async with (
+            aclosing(snapshot_messages(request, chunks)) as messages,
+            _calling(self._entries, "Snapshot", Cardinality.STREAM_UNARY) as stream,
+        ):
+            async for message in messages:
+                with unreachable(self._peer):
+                    await stream.send_message(wrap(message))
+            with unreachable(self._peer):
+                await stream.end()
+                body = await stream.recv_message()
+                if body is None:
+                    raise ValueError("it gives no answer to a snapshot")
+                return decode_snapshot_response(self._peer.id, request, unwrap(body))
+
+    async def start_election(self, request: StartElection) -> bool:
+        """Ask the peer to campaign; False if it says that it will not."""
+        message = wrap(encode_transfer(request, self._peer.id))
+        with unreachable(self._peer):
+            try:
+                await self._call("TransferLeader", message)
+            except GRPCError as error:
+                if error.status is Status.INTERNAL:
+                    return False
+                raise
+        return True
+
+    async def _call(self, method: str, message: Encoded) -> bytes:
+        async with _calling(self._heartbeats, method, Cardinality.UNARY_UNARY) as stream:
+            await stream.send_message(message, end=True)
+            body: bytes | None = await stream.recv_message()
+            if body is None:
+                raise ValueError(f"it gives no answer to {method}")
+            return body
+
+
+@asynccontextmanager
+async def _calling(
+    channel: Channel, method: str, cardinality: Cardinality
+) -> AsyncIterator[ClientStream[Any, Any]]:
+    """A call that is reset when the block is left, unless it is over by then."""
+    async with channel.request(SERVICE + method, cardinality, Encoded, Encoded) as stream:
+        await stream.send_request()
+        try:
+            yield stream
+        finally:
+            await stream.cancel()
+
+
+class OpenraftAppendStream:
+    """An AppendStream: answers come in the order of the requests.
+
+    A follower ends a StreamAppend behind a refusal, by design. The next `send` opens another one;
+    requests that were behind the refused one are forgotten, as the follower has dropped them.
+    """
+
+    def __init__(self, channel: Channel, peer: Member, positions: Positions) -> None:
+        self._channel = channel
+        self._peer = peer
+        self._positions = positions
+        self._pending: deque[AppendRequest] = deque()
+        self._call = AsyncExitStack()
+        self._stream: ClientStream[Any, Any] | None = None
+        self._opened = trio.Event()
+
+    async def open(self) -> None:
+        """Begin a call. Raises PeerUnreachableError."""
+        call = _calling(self._channel, "StreamAppend", Cardinality.STREAM_STREAM)
+        with unreachable(self._peer):
+            self._stream = await self._call.enter_async_context(call)
+        self._opened.set()
+
+    async def aclose(self) -> None:
+        """Reset the call, if there is one. Never waits."""
+        self._stream = None
+        await self._call.aclose()
+
+    async def send(self, requests: Sequence[AppendRequest]) -> None:
+        """As AppendStream.send. Raises ValueError for an entry that openraft does not have."""
+        if self._stream is None:
+            await self.open()
+        for request in requests:
+            self._positions.note(request)
+            message = wrap(encode_append(request, self._positions.commit(request.commit)))
+            stream = self._stream
+            if stream is None:
+                return  # an earlier one was refused meanwhile
+            with unreachable(self._peer):
+                if len(self._pending) >= MAX_PENDING:
+                    raise ValueError(f"{MAX_PENDING} appends are unanswered")
+                self._pending.append(request)
+                try:
+                    await stream.send_message(message)
+                except (GRPCError, ProtocolError):
+                    if self._stream is stream:
+                        raise
+
+    async def receive(self) -> Sequence[AppendReply]:
+        """As AppendStream.receive; waits for the next `send` while a refusal stands."""
+        await self._opened.wait()
+        stream = self._stream
+        assert stream is not None
+        with unreachable(self._peer):
+            bodies = await stream.receive_available()
+            if not bodies:
+                raise ValueError("it has ended the append stream")
+            replies = []
+            for body in bodies:
+                replies.append(self._match(body))
+                if not replies[-1].success:
+                    await self._refused()
+                    break
+            return replies
+
+    def _match(self, body: bytes) -> AppendReply:
+        if not self._pending:
+            raise ValueError("it answers more than it was asked")
+        return decode_append_result(self._peer.id, self._pending.popleft(), unwrap(body))
+
+    async def _refused(self) -> None:
+        self._opened = trio.Event()
+        self._pending.clear()
+        await self.aclose()

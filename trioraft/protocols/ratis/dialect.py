@@ -1,0 +1,68 @@
+"""What makes a group a Ratis group: its rules, its services, its transports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...node.peers import PeerRouter, PeerTransport
+from ...raft.config import RaftConfig, count_terms
+from ...raft.errors import ConfigurationError
+from ...raft.types import Configuration, EntryKind, Member, NodeId
+from .members import MAX_PRIORITY, check_peer_id
+from .service import RatisServerService
+from .transport import RatisTransport
+
+if TYPE_CHECKING:
+    from ...rpc import Channel
+    from ..dialect import Service
+
+__all__ = ["RatisDialect"]
+
+
+class RatisDialect:
+    """Apache Ratis. Groups have 16-byte ids, writes without a session travel without one.
+
+    Sessions must have client ids of 16 bytes: Java peers parse them when they apply an entry.
+    """
+
+    name = "ratis"
+    max_message_bytes = 64 << 20  # raft.grpc.message.size.max
+
+    def config(self, base: RaftConfig) -> RaftConfig:
+        """Terms count by one, elections begin by pre-vote, leaders by a configuration entry."""
+        return replace(
+            base,
+            next_term=count_terms,
+            first_entry=EntryKind.CONFIGURATION,
+            pre_vote=True,
+            adopt_term_on_reject=True,
+            max_entry_bytes=min(base.max_entry_bytes, 4 << 20),
+        )
+
+    def check_members(self, configuration: Configuration) -> None:
+        """Ids are any text but the empty one. Raises ConfigurationError."""
+        for member in configuration.members():
+            try:
+                check_peer_id(member.id)
+            except ValueError as error:
+                raise ConfigurationError(f"--id {member.id!r}: {error}") from None
+            if not 0 <= member.priority <= MAX_PRIORITY:
+                raise ConfigurationError(
+                    f"priority={member.priority} of {member.id}: must be 0 to {MAX_PRIORITY}"
+                )
+
+    def services(self, router: PeerRouter) -> list[Service]:
+        return [RatisServerService(router)]
+
+    def transport(
+        self,
+        *,
+        group_id: bytes,
+        self_id: NodeId,
+        peer: Member,
+        entries: Channel,
+        heartbeats: Channel,
+    ) -> PeerTransport:
+        """Raises ValueError for a group id that is not 16 bytes."""
+        return RatisTransport(group_id, self_id, peer, entries, heartbeats)

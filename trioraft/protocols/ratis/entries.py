@@ -1,0 +1,113 @@
+"""Log entries: LogEntryProto <-> Entry.
+
+| kind          | body                 | Entry.data                                    |
+|---------------|----------------------|-----------------------------------------------|
+| WRITE         | stateMachineLogEntry | logData; clientId and callId are the session  |
+| CONFIGURATION | configurationEntry   | Configuration.encode()                        |
+| METADATA      | metadataEntry        | the commit index, 8 bytes, big-endian, signed |
+| BLANK         | none exists          |                                               |
+
+An empty body makes a Java peer close its division, so a blank entry is refused here. A write
+without a session carries Ratis's empty client id, sixteen zero bytes, and call id 0.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ..._proto.ratis import raft_pb2 as pb
+from ...raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
+from .members import decode_configuration, encode_configuration
+
+__all__ = ["CLIENT_ID_BYTES", "decode_entry", "encode_entry", "entry_body", "entry_field"]
+
+CLIENT_ID_BYTES = 16
+_NO_CLIENT = bytes(CLIENT_ID_BYTES)
+_COMMIT_INDEX = struct.Struct(">q")
+_ENTRIES_TAG = b"\x22"  # AppendEntriesRequestProto.entries: field 4, length-delimited
+
+
+def varint(number: int) -> bytes:
+    """An unsigned protobuf varint."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def entry_field(entry: Entry) -> bytes:
+    """`entry` as one element of AppendEntriesRequestProto.entries, encoded once and then shared.
+
+    Raises ValueError as `encode_entry` does.
+    """
+    field: bytes | None = entry.wire
+    if field is None:
+        body = encode_entry(entry).SerializeToString()
+        field = entry.wire = _ENTRIES_TAG + varint(len(body)) + body
+    return field
+
+
+def encode_entry(entry: Entry) -> pb.LogEntryProto:
+    """Raises ValueError for a blank entry and for a client id that is not 16 bytes."""
+    proto = entry_body(entry)
+    proto.term = entry.term
+    proto.index = entry.index
+    return proto
+
+
+def entry_body(entry: Entry) -> pb.LogEntryProto:
+    """The entry without its term and index. Raises ValueError as `encode_entry` does."""
+    if entry.kind is EntryKind.WRITE:
+        client_id, call_id = entry.session or (_NO_CLIENT, 0)
+        if len(client_id) != CLIENT_ID_BYTES:
+            raise ValueError(
+                f"entry {entry.index}: client id of {len(client_id)} bytes; Ratis needs "
+                f"{CLIENT_ID_BYTES}"
+            )
+        return pb.LogEntryProto(
+            stateMachineLogEntry=pb.StateMachineLogEntryProto(
+                logData=entry.data, clientId=client_id, callId=call_id
+            )
+        )
+    if entry.kind is EntryKind.CONFIGURATION:
+        configuration = Configuration.decode(entry.data)
+        return pb.LogEntryProto(configurationEntry=encode_configuration(configuration))
+    if entry.kind is EntryKind.METADATA:
+        (commit,) = _COMMIT_INDEX.unpack(entry.data)
+        return pb.LogEntryProto(metadataEntry=pb.MetadataProto(commitIndex=commit))
+    raise ValueError(f"entry {entry.index}: Ratis has no blank entries")
+
+
+def decode_entry(proto: pb.LogEntryProto) -> Entry:
+    """Raises ValueError for an entry that this node could not keep and pass on unchanged."""
+    index = proto.index
+    if index < FIRST_INDEX:
+        raise ValueError(f"entry index {index} is negative")
+    body = proto.WhichOneof("LogEntryBody")
+    if body == "stateMachineLogEntry":
+        data, session = _decode_write(index, proto.stateMachineLogEntry)
+        return Entry(proto.term, index, EntryKind.WRITE, data, session)
+    if body == "configurationEntry":
+        data = decode_configuration(proto.configurationEntry).encode()
+        return Entry(proto.term, index, EntryKind.CONFIGURATION, data)
+    if body == "metadataEntry":
+        data = _COMMIT_INDEX.pack(proto.metadataEntry.commitIndex)
+        return Entry(proto.term, index, EntryKind.METADATA, data)
+    raise ValueError(f"entry {index} has no body that this version knows")
+
+
+def _decode_write(index: int, write: pb.StateMachineLogEntryProto) -> tuple[bytes, Session | None]:
+    client_id = write.clientId
+    if len(client_id) != CLIENT_ID_BYTES:
+        raise ValueError(f"entry {index}: client id of {len(client_id)} bytes")
+    # Both belong to features that keep part of a write outside the log; dropping that part
+    # would make this replica differ from the others without a sign of it.
+    if write.type != pb.StateMachineLogEntryProto.WRITE:
+        raise ValueError(f"entry {index}: writes of type {write.type} are not supported")
+    if write.stateMachineEntry.stateMachineData:
+        raise ValueError(f"entry {index}: state machine data is not supported")
+    if client_id == _NO_CLIENT and not write.callId:
+        return write.logData, None
+    return write.logData, Session(client_id, write.callId)

@@ -1,0 +1,169 @@
+"""Dialling out: how one group reaches one Ratis peer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..._proto.ratis import raft_pb2 as pb
+from ..._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
+from ...raft.types import (
+    NO_INDEX,
+    NO_TERM,
+    AppendReply,
+    AppendRequest,
+    Member,
+    NodeId,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from ...rpc import Encoded
+from ..calls import MAX_PENDING, unreachable
+from .appends import decode_append_reply, encode_append
+from .header import Route
+from .snapshot import send_chunks
+from .votes import decode_vote_reply, encode_start_election, encode_vote
+
+if TYPE_CHECKING:
+    from ...rpc import Channel, ClientStream
+
+__all__ = ["RatisTransport"]
+
+
+class RatisTransport:
+    """A PeerTransport. Call ids count per transport, over both append streams, as Ratis does."""
+
+    def __init__(
+        self, group_id: bytes, self_id: NodeId, peer: Member, entries: Channel, heartbeats: Channel
+    ) -> None:
+        """Raises ValueError for a group id that is not 16 bytes, or an empty node id."""
+        self._peer = peer
+        self._route = Route.between(group_id, self_id, peer.id)
+        self._entries = _stub(entries)
+        self._heartbeats = _stub(heartbeats)
+        self._append_ids = itertools.count()
+        self._vote_ids = itertools.count(1)
+        self._snapshots = itertools.count(1)
+        self._acked = _Acked()
+
+    async def request_vote(self, request: VoteRequest) -> VoteReply:
+        """Ask for a vote or a pre-vote. Raises PeerUnreachableError."""
+        message = encode_vote(self._route, next(self._vote_ids), request)
+        with unreachable(self._peer):
+            reply: pb.RequestVoteReplyProto = await self._heartbeats.requestVote(message)
+            return decode_vote_reply(self._peer.id, request, reply)
+
+    @asynccontextmanager
+    async def open_append_stream(self, *, heartbeat: bool) -> AsyncIterator[RatisAppendStream]:
+        """Open an append stream; leaving the block resets it. Raises PeerUnreachableError."""
+        stub = self._heartbeats if heartbeat else self._entries
+        async with stub.appendEntries.open() as stream:
+            with unreachable(self._peer):
+                await stream.send_request()
+            try:
+                yield RatisAppendStream(
+                    stream, self._peer, self._route, self._append_ids, self._acked
+                )
+            finally:
+                await stream.cancel()
+
+    async def send_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        """Send a snapshot in chunks and wait until it is installed or refused.
+
+        Raises PeerUnreachableError. What `chunks` raises comes out as it is.
+        """
+        name = f"{self._peer.id} {next(self._snapshots)}"
+        return await send_chunks(
+            self._entries.installSnapshot, self._peer, self._route, name, request, chunks
+        )
+
+    async def start_election(self, request: StartElection) -> bool:
+        """Ask the peer to campaign. Raises PeerUnreachableError."""
+        message = encode_start_election(self._route, request)
+        with unreachable(self._peer):
+            reply: pb.StartLeaderElectionReplyProto = await self._heartbeats.startLeaderElection(
+                message
+            )
+            return reply.serverReply.success
+
+
+def _stub(channel: Channel) -> Any:
+    """grpclib's generated stub is annotated with grpclib's own channel; ours fits it."""
+    untyped: Any = channel
+    return RaftServerProtocolServiceStub(untyped)
+
+
+class _Acked:
+    """The highest match index that the follower has given in the newest term of this leader."""
+
+    __slots__ = ("index", "term")
+
+    def __init__(self) -> None:
+        self.term = NO_TERM
+        self.index = NO_INDEX
+
+    def in_term(self, term: int) -> int:
+        return self.index if self.term == term else NO_INDEX
+
+    def note(self, reply: AppendReply) -> None:
+        if reply.success:
+            self.index = max(self.in_term(reply.term), reply.match_index)
+            self.term = reply.term
+
+
+class RatisAppendStream:
+    """An AppendStream: requests and replies find each other by call id."""
+
+    def __init__(
+        self,
+        stream: ClientStream[Any, Any],
+        peer: Member,
+        route: Route,
+        call_ids: itertools.count[int],
+        acked: _Acked,
+    ) -> None:
+        self._stream = stream
+        self._peer = peer
+        self._route = route
+        self._call_ids = call_ids
+        self._acked = acked
+        self._pending: dict[int, AppendRequest] = {}
+
+    async def send(self, requests: Sequence[AppendRequest]) -> None:
+        """As AppendStream.send. Raises ValueError for an entry that Ratis cannot express."""
+        for request in requests:
+            call_id = next(self._call_ids)
+            message = Encoded(encode_append(self._route, call_id, request))
+            with unreachable(self._peer):
+                if len(self._pending) >= MAX_PENDING:
+                    raise ValueError(f"{MAX_PENDING} appends are unanswered")
+                self._pending[call_id] = request
+                await self._stream.send_message(message)
+
+    async def receive(self) -> Sequence[AppendReply]:
+        """As AppendStream.receive."""
+        replies: list[AppendReply] = []
+        with unreachable(self._peer):
+            messages = await self._stream.receive_available()
+            if not messages:
+                raise ValueError("it has ended the append stream")
+            for message in messages:
+                replies += self._match(message)
+        return replies
+
+    def _match(self, message: pb.AppendEntriesReplyProto) -> list[AppendReply]:
+        request = self._pending.pop(message.serverReply.callId, None)
+        if request is None:
+            raise ValueError(f"it answers call {message.serverReply.callId}, which is not open")
+        acked = self._acked.in_term(request.term)
+        replies = decode_append_reply(self._peer.id, request, message, acked)
+        for reply in replies:
+            self._acked.note(reply)
+        return replies
