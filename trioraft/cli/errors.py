@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,30 +16,38 @@ from trioraft.rpc import GRPCError
 __all__ = ["explain", "explained"]
 
 
-def explain(error: BaseException) -> str | None:
-    """The message for an error that a user can do something about; None for a bug of ours."""
+def explain(error: BaseException, address: str | None = None) -> str | None:
+    """The message for an error that a user can do something about; None for a bug of ours.
+
+    `address` is what the command was to listen on: the system's errors do not name it.
+    """
     if isinstance(error, TrioraftError | DrpcError):
         return str(error)
     if isinstance(error, GRPCError):
         return f"{error.message or 'no message'} ({error.status.name})"
     if isinstance(error, OSError):
-        if error.errno == errno.EADDRINUSE:
-            return (
-                f"{error.strerror or error}: another process is using that address. "
-                "Stop it, or choose another --listen (and change --peers on every node)."
-            )
-        if error.errno == errno.EADDRNOTAVAIL:
-            return (
-                f"{error.strerror or error}: this machine does not have that address. "
-                "Give --listen an address of this machine."
-            )
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        return _explain_system(error, address)
     return None
 
 
+def _explain_system(error: OSError, address: str | None) -> str:
+    text = error.strerror or str(error)
+    listen = f"cannot listen on {address}: " if address else ""
+    if isinstance(error, socket.gaierror):
+        return f"{listen}{text}. Give --listen a name or an address of this machine."
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{listen}{text}: another process has that port. "
+            "Stop it, or choose another port (in --peers of every node too)."
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{listen}{text}. Give --listen an address that this machine has."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{text}"
+
+
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(address: str | None = None) -> Iterator[None]:
     """Turn errors that a user can act on into a message; let bugs through with their traceback.
 
     Trio raises groups of exceptions. A group becomes a message if every error in it has one;
@@ -50,12 +59,12 @@ def explained() -> Iterator[None]:
         leaves = list(_leaves(group))
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
             raise click.Abort from group
-        messages = [explain(leaf) for leaf in leaves]
+        messages = [explain(leaf, address) for leaf in leaves]
         if None in messages:
             raise
         raise click.ClickException(str(messages[0])) from group
     except Exception as error:
-        message = explain(error)
+        message = explain(error, address)
         if message is None:
             raise
         raise click.ClickException(message) from error

@@ -126,7 +126,7 @@ def node(listen: str, peers: str, node_id: str, log_level: str, **rest: Any) -> 
         peers=parse_peers(peers, node_id),
         **rest,
     )
-    with explained():
+    with explained(listen):
         trio.run(_run, options)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from trioraft._proto.local.node_pb2 import StatusReply
 from trioraft.client.endpoints import parse_endpoints
+from trioraft.client.failover import describe_failure
 from trioraft.client.status import ask_all
 from trioraft.host.management import ask_status
 from trioraft.rpc import GRPCError
@@ -73,7 +74,7 @@ async def _ask(endpoints: str, timeout: float) -> list[Row]:
 async def _rows(targets: tuple[str, ...], timeout: float) -> list[Row]:
     answers = await ask_all(targets, timeout=timeout)
     return [
-        Row(target, None, answer.message or answer.status.name)
+        Row(target, None, describe_failure(target, answer))
         if isinstance(answer, GRPCError)
         else Row(target, answer)
         for target, answer in zip(targets, answers, strict=True)

@@ -28,7 +28,7 @@ from trioraft.rpc import GRPCError, Status
 from .endpoints import Endpoint, EndpointRing
 from .status import leader_among
 
-__all__ = ["Failover", "RetryPolicy", "is_retriable"]
+__all__ = ["Failover", "RetryPolicy", "describe_failure", "is_retriable"]
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Failover:
             pause = min(pause * 2, policy.pause_max)
 
     def _move_on(self, endpoint: Endpoint, error: GRPCError | TrioraftError) -> None:
-        reason = _describe(error)
+        reason = describe_failure(endpoint.target, error)
         logger.debug("%s: %s", endpoint.target, reason)
         self.ring.failed(endpoint, reason)
         # The leader may have changed: look soon, yet not once per failed call.
@@ -150,7 +150,8 @@ class Failover:
         )
 
 
-def _describe(error: GRPCError | TrioraftError) -> str:
+def describe_failure(target: str, error: GRPCError | TrioraftError) -> str:
+    """The error's text, without the target where the reader sees that already."""
     if isinstance(error, GRPCError):
-        return error.message or error.status.name
+        return (error.message or error.status.name).removeprefix(f"server {target}: ")
     return str(error)

@@ -141,9 +141,8 @@ async def _watch(load: Load, display: Display) -> None:
 
 
 def _describe(finding: Finding) -> str:
-    where = f"node {finding.where}" if finding.where.startswith("n") else f"a {finding.where} read"
     return (
-        f"{where} has {finding.found} of them"
+        f"{finding.where} has {finding.found} of them"
         + (f", MISSING {finding.missing}" if finding.missing else "")
         + (f", DIFFERENT {finding.different}" if finding.different else "")
     )

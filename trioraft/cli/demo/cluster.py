@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -40,7 +40,8 @@ class NodeProcess:
     data: Path
     log: Path
     process: trio.Process | None = None
-    ready_count: int = field(default=0)  # lines `ready:` seen in the log, which is appended to
+    ready_count: int = 0  # lines `ready:` in the log before this start: it is appended to
+    told_to_end: bool = False
 
     @property
     def running(self) -> bool:
@@ -48,10 +49,11 @@ class NodeProcess:
 
 
 class LocalCluster:
-    """Nodes n1..nN. Processes are started in sessions of their own: Ctrl-C is ours to handle.
+    """Nodes n1 to nN (1 to N for openraft, whose ids are numbers).
 
-    Each node's standard input is a pipe from this process and the node stops when that closes, so
-    no node outlives us even if we are killed.
+    Processes are started in sessions of their own: Ctrl-C is ours to handle. Each node's standard
+    input is a pipe from this process and the node stops when that closes, so no node outlives us
+    even if we are killed.
     """
 
     def __init__(
@@ -67,15 +69,15 @@ class LocalCluster:
         self.name = name
         self.wire = wire
         self._options = tuple(options)
-        self.nodes = {
-            f"n{number}": NodeProcess(
-                id=f"n{number}",
+        self.nodes: dict[str, NodeProcess] = {}
+        for number, address in enumerate(_free_addresses(size), start=1):
+            node_id = str(number) if wire == "openraft" else f"n{number}"
+            self.nodes[node_id] = NodeProcess(
+                id=node_id,
                 address=address,
-                data=root / f"n{number}",
-                log=root / f"n{number}.log",
+                data=root / node_id,
+                log=root / f"{node_id}.log",
             )
-            for number, address in enumerate(_free_addresses(size), start=1)
-        }
 
     @property
     def endpoints(self) -> str:
@@ -108,6 +110,7 @@ class LocalCluster:
         assert not node.running, f"{node_id} is already running"
         self.root.mkdir(parents=True, exist_ok=True)
         node.ready_count = self._count_ready(node)
+        node.told_to_end = False
         with node.log.open("ab") as log:
             node.process = await trio.lowlevel.open_process(
                 self.command(node_id),
@@ -116,6 +119,15 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def check_alive(self) -> None:
+        """Raises NodeStartError if a process ended that was not told to."""
+        for node in self.nodes.values():
+            status = None if node.process is None else node.process.returncode
+            if status is not None and not node.told_to_end:
+                raise NodeStartError(
+                    f"{node.id} ended by itself with status {status}:\n{self.log_tail(node.id)}"
+                )
 
     async def wait_ready(self, node_id: str, *, timeout: float = 30.0) -> None:
         """Wait until a node has said that it serves. Raises NodeStartError, trio.TooSlowError."""
@@ -136,8 +148,11 @@ class LocalCluster:
             return await self._end(node_id, signal.SIGTERM)
 
     async def _end(self, node_id: str, number: signal.Signals) -> int:
-        process = self.nodes[node_id].process
+        node = self.nodes[node_id]
+        process = node.process
         assert process is not None, f"{node_id} was never started"
+        self.check_alive()
+        node.told_to_end = True
         if process.returncode is None:
             process.send_signal(number)
         status = await process.wait()
@@ -207,8 +222,10 @@ class LocalCluster:
         """Kill what still runs. Not to be cancelled: it takes no time."""
         with trio.CancelScope(shield=True):
             for node in self.nodes.values():
-                if node.running:
-                    await self.kill(node.id)
+                if node.process is not None and node.running:
+                    node.told_to_end = True
+                    node.process.kill()
+                    await node.process.wait()
 
     @staticmethod
     def _count_ready(node: NodeProcess) -> int:

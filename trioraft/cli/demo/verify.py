@@ -53,12 +53,12 @@ async def verify(
     for node in cluster.nodes.values():
         async with open_etcd(node.address) as client:
             finding = await _compare(
-                client, source, acknowledged, report, where=node.id, serializable=True
+                client, source, acknowledged, report, where=f"node {node.id}", serializable=True
             )
             findings.append(finding)
     async with open_etcd(cluster.endpoints) as client:
         finding = await _compare(
-            client, source, acknowledged, report, where="linearizable", serializable=False
+            client, source, acknowledged, report, where="a linearizable read", serializable=False
         )
         findings.append(finding)
     return findings
