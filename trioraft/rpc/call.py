@@ -20,7 +20,7 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from .framing import PREFIX_SIZE, Deframer, Encoded, Message, pack_prefix
-from .http2 import ErrorCode
+from .http2 import ErrorCode, Http2Error
 from .status import GRPCError, ProtocolError, Status
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Call(Generic[S, R]):
     _ended = False  # the peer has ended its direction
     _closed = False  # the stream is gone from the engine
     _failure: GRPCError | None = None  # what further receiving raises
+    _reset_sent = False  # RST_STREAM is queued
     _discarding = False  # nobody will take messages any more
     _sent_end = False  # our direction is ended
     _reader: Task | None = None
@@ -100,9 +101,9 @@ class Call(Generic[S, R]):
         """The stream is gone: both directions ended, or a reset by either side."""
         self._closed = True
         if self._unacknowledged:
-            # Nothing of the stream's window is left to reopen, but the connection's is.
-            self._connection.engine.acknowledge_received_data(self._unacknowledged, self._id)
-            self._unacknowledged = self._free = 0
+            # The stream has no window left to reopen, but the connection has.
+            self._free = self._unacknowledged
+            self._acknowledge()
         self._acknowledge_at = _NEVER
         if self._reader is not None:
             self._wake_reader()
@@ -278,16 +279,23 @@ class Call(Generic[S, R]):
         """Queue one message. The caller has checked that our direction is open."""
         connection = self._connection
         size = len(data)
-        if size < _JOIN_BELOW:
-            connection.engine.send_data(self._id, pack_prefix(0, size) + data, end_stream=end)
-        else:
-            connection.engine.send_data(self._id, pack_prefix(0, size))
-            connection.engine.send_data(self._id, data, end_stream=end)
+        try:
+            if size < _JOIN_BELOW:
+                connection.engine.send_data(self._id, pack_prefix(0, size) + data, end_stream=end)
+            else:
+                connection.engine.send_data(self._id, pack_prefix(0, size))
+                connection.engine.send_data(self._id, data, end_stream=end)
+        except Http2Error as error:
+            raise self._cannot_send(error) from error
         self._streak += 1
         self._queued += size + PREFIX_SIZE
         self._sent_end = end
         if not connection.dirty:
             connection.mark_dirty()
+
+    def _cannot_send(self, error: Http2Error) -> GRPCError:
+        """For the moment between the session's end and the news of it reaching this call."""
+        return GRPCError(Status.UNAVAILABLE, f"{self._connection.name}: {error}")
 
     def _crowded(self) -> bool:
         """Whether more is queued than may be; asks the engine only if it could be."""
@@ -323,7 +331,8 @@ class Call(Generic[S, R]):
 
     def _reset(self, code: int = ErrorCode.CANCEL) -> None:
         """Queue RST_STREAM, if there is still a stream."""
-        if not self._closed:
+        if not self._closed and not self._reset_sent:
+            self._reset_sent = True
             self._discard()
             self._connection.reset(self._id, code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import trio
@@ -10,10 +11,12 @@ import trio
 from .client_stream import ClientStream
 from .connection import Connection
 from .http2 import (
+    ErrorCode,
     GoAwayReceived,
     Http2Error,
     ResponseReceived,
     SettingsReceived,
+    StreamClosed,
     TrailersReceived,
     client_engine,
     max_streams_of,
@@ -41,6 +44,7 @@ class ClientConnection(Connection):
         self.peer = Peer(stream)
         #: Whether new calls may start here.
         self.accepting = False
+        self._refused: list[StreamClosed] = []
         self._ready = False
         self._on_ready = on_ready
         self._max_streams = limits.max_concurrent_streams
@@ -54,7 +58,7 @@ class ClientConnection(Connection):
     @property
     def has_slot(self) -> bool:
         """Whether a stream may be opened here right now."""
-        return self.accepting and len(self.calls) < self._max_streams
+        return self.accepting and len(self.calls) < self._max_streams and not self._slots
 
     async def slot(self) -> None:
         """Wait until one more stream may be opened here, or `accepting` turns false.
@@ -118,10 +122,23 @@ class ClientConnection(Connection):
             assert isinstance(call, ClientStream)
             call.trailers_received(event.headers)
 
-    def _on_stream_closed(self, event: Any) -> None:
+    def _on_stream_closed(self, event: StreamClosed) -> None:
+        if self.peer_leaves and event.error_code == ErrorCode.REFUSED_STREAM:
+            self._refused.append(event)
+            return
         super()._on_stream_closed(event)
         if self._slots:
             self._slots.unpark()
+
+    def _dispatch(self) -> bool:
+        # GOAWAY closes the streams that the server has not seen all at once, in the random order
+        # of the engine's table. Callers hear of it in the order of their calls, run after run.
+        busy = super()._dispatch()
+        if self._refused:
+            refused, self._refused = self._refused, []
+            for event in sorted(refused, key=attrgetter("stream_id")):
+                super()._on_stream_closed(event)
+        return busy
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
         super()._on_goaway(event)

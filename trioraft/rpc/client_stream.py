@@ -9,7 +9,7 @@ import trio
 from grpclib.const import Cardinality
 
 from .call import FAIR_SHARE, Call, misuse
-from .http2 import ErrorCode
+from .http2 import ErrorCode, Http2Error
 from .metadata import Metadata, decode_metadata, encode_metadata
 from .status import GRPCError, Status, read_status, status_from_http, status_from_reset
 from .timeout import Deadline, encode_timeout
@@ -160,27 +160,34 @@ class ClientStream(Call[S, R]):
         Raises:
             GRPCError: UNAVAILABLE: no connection, and why. RESOURCE_EXHAUSTED: too many calls wait.
             ProtocolError: Sent already, or `end` on a call that takes one message.
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
         if self._sent_request:
             raise misuse("the request was sent already")
         if end and not self._client_streaming:
             raise misuse("a unary request takes a message before it ends")
+        metadata = encode_metadata(self._metadata) if self._metadata else None
         connection = self._channel.ready_connection
         if connection is None:
             connection = await self._channel.connection()
-        self._open(connection, end)
+        self._open(connection, metadata, end)
 
-    def _open(self, connection: ClientConnection, end: bool) -> None:
+    def _open(
+        self,
+        connection: ClientConnection,
+        metadata: list[tuple[bytes, bytes]] | None,
+        end: bool,
+    ) -> None:
         headers = self._channel.request_headers(self._path)
         at = trio.current_effective_deadline()
         if self.deadline is not None and self.deadline.at < at:
             at = self.deadline.at
-        if at != _INFINITY or self._metadata:
+        if at != _INFINITY or metadata:
             headers = headers.copy()
             if at != _INFINITY:
                 headers.append((b"grpc-timeout", encode_timeout(at - trio.current_time())))
-            if self._metadata:
-                headers += encode_metadata(self._metadata)
+            if metadata:
+                headers += metadata
         self._id = connection.open(self, headers, end_stream=end)
         self._connection = connection
         self._sent_request = True
@@ -240,6 +247,7 @@ class ClientStream(Call[S, R]):
 
         Raises:
             ProtocolError: Not open yet, ended already, or a unary request without its message.
+            GRPCError: UNAVAILABLE: the connection has just gone.
         """
         if not self._sent_request:
             raise misuse("the request was not sent")
@@ -251,7 +259,10 @@ class ClientStream(Call[S, R]):
             raise misuse("our direction of the stream is ended already")
         self._sent_end = True
         if not self._closed:
-            self._connection.engine.end_stream(self._id)
+            try:
+                self._connection.engine.end_stream(self._id)
+            except Http2Error as error:
+                raise self._cannot_send(error) from error
             self._connection.mark_dirty()
 
     async def cancel(self) -> None:

@@ -57,7 +57,7 @@ class Connection:
         self.dirty = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
         self._sending = False
-        self._peer_leaves = False  # GOAWAY has come
+        self.peer_leaves = False  # GOAWAY has come
         self._over = False  # the engine has nothing more to do
         self._reset_later: list[tuple[int, int]] = []
         self._handshake = trio.CancelScope()
@@ -235,14 +235,14 @@ class Connection:
         self._handshake.deadline = math.inf
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
-        self._peer_leaves = True
+        self.peer_leaves = True
         if event.error_code:
             debug = event.debug_data[:200]
             log.warning("%s: peer is closing: error %d %r", self.name, event.error_code, debug)
 
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
         self._over = True
-        if event.error_code and not self._peer_leaves:
+        if event.error_code and not self.peer_leaves:
             log.warning("%s: peer broke HTTP/2: error %d", self.name, event.error_code)
         self.mark_dirty()
 

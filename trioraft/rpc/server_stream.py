@@ -41,7 +41,6 @@ class ServerStream(Call[S, R]):
     _sent_headers = False
     _sent_message = False
     _sent_trailers = False
-    _reset_sent = False
     started = False
 
     def __init__(
@@ -131,7 +130,10 @@ class ServerStream(Call[S, R]):
 
     def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
         headers = _RESPONSE + extra if extra else _RESPONSE
-        self._connection.engine.send_response(self._id, headers)
+        try:
+            self._connection.engine.send_response(self._id, headers)
+        except Http2Error as error:
+            raise self._cannot_send(error) from error
         self._sent_headers = True
         self._connection.mark_dirty()
 
@@ -211,7 +213,7 @@ class ServerStream(Call[S, R]):
         """
         if self._reset_sent:
             raise misuse("the stream was cancelled already")
-        self._reset_sent = self._sent_trailers = True
+        self._sent_trailers = True
         self._reset()
 
     def _require_open(self) -> None:
