@@ -1,0 +1,294 @@
+"""Elections: Raft §5.2, §5.4.1; pre-vote and stickiness, thesis §9.6 and §4.2.3."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from raft_rig import HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN, Rig, append, only_reply, sent, vote
+
+from trioraft.raft.errors import InvariantError
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    HardState,
+    Role,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+
+
+def test_timeouts_are_random_and_within_bounds() -> None:
+    rig = Rig(pre_vote=False)
+    waits = []
+    for _ in range(50):
+        before = rig.now
+        rig.time_out()
+        waits.append(rig.now - before)
+    assert all(TIMEOUT_MIN - 1e-9 <= wait <= TIMEOUT_MAX + 1e-9 for wait in waits)
+    assert max(waits) - min(waits) > 0.5
+
+
+def test_a_leader_that_is_heard_keeps_followers_quiet() -> None:
+    rig = Rig(term=1)
+    for _ in range(20):
+        rig.step(append(heartbeat=True))
+        rig.wait(TIMEOUT_MIN - 0.01)
+    assert rig.core.role is Role.FOLLOWER
+    assert rig.core.leader_id == "n2"
+
+
+def test_pre_candidates_ask_at_the_current_term_and_write_nothing() -> None:
+    rig = Rig(1, 2, term=5)
+    rig.time_out()
+    ready = rig.ready()
+    assert rig.core.role is Role.PRE_CANDIDATE
+    assert ready.hard_state is None
+    expected = VoteRequest(5, "n1", 1, 2, pre=True)
+    assert ready.messages == [("n2", expected), ("n3", expected)]
+
+
+def test_candidates_are_heard_of_once_their_own_vote_is_durable() -> None:
+    rig = Rig(1, term=5)
+    rig.time_out()
+    rig.ready()
+    rig.step(VoteReply(5, "n3", True, pre=True))
+    ready = rig.ready()
+    assert ready.hard_state == HardState(6, "n1")
+    assert ready.messages == []
+    assert ready.synced_messages == [(n, VoteRequest(6, "n1", 0, 1)) for n in ("n2", "n3")]
+
+
+def test_a_vote_before_the_own_is_durable_does_not_elect() -> None:
+    rig = Rig(pre_vote=False)
+    rig.time_out()
+    rig.ready()
+    rig.step(VoteReply(1, "n2", True))
+    assert rig.core.role is Role.CANDIDATE
+    rig.sync()
+    assert rig.core.role is Role.LEADER
+
+
+def test_a_single_voter_wins_when_its_vote_is_durable() -> None:
+    rig = Rig(voters=["n1"])
+    rig.time_out()
+    assert rig.core.role is Role.CANDIDATE
+    rig.ready()
+    rig.sync()
+    assert rig.core.role is Role.LEADER
+    rig.settle()
+    assert rig.core.commit == 0
+
+
+def test_learners_and_strangers_never_campaign() -> None:
+    for rig in (Rig(voters=["n2"], learners=["n1"]), Rig(voters=["n2", "n3"])):
+        assert rig.core.next_deadline == math.inf
+        rig.wait(100)
+        assert rig.core.role is Role.FOLLOWER
+
+
+def test_the_leader_announces_itself_at_once() -> None:
+    rig = Rig(1)
+    rig.time_out()
+    rig.step(VoteReply(1, "n2", True, pre=True))
+    rig.ready()
+    rig.sync()
+    rig.step(VoteReply(2, "n2", True))
+    kinds = [(to, m.heartbeat) for to, m in sent(rig.ready(), AppendRequest)]
+    assert kinds == [("n2", True), ("n3", True), ("n2", False), ("n3", False)]
+    assert rig.core.next_deadline == pytest.approx(rig.now + HEARTBEAT)
+
+
+def test_a_vote_is_given_once_per_term_and_is_durable_first() -> None:
+    rig = Rig()
+    rig.step(vote(3), "a")
+    ready = rig.ready()
+    assert ready.hard_state == HardState(3, "n2")
+    assert ready.replies == []
+    assert ready.synced_replies == [("a", VoteReply(3, "n1", True))]
+    rig.sync()
+    rig.step(vote(3, candidate="n3"), "b")
+    assert only_reply(rig.ready()).granted is False
+    rig.step(vote(3), "again")
+    ready = rig.ready()
+    assert ready.hard_state is None
+    assert ready.replies == [("again", VoteReply(3, "n1", True))]
+
+
+def test_a_restarted_voter_remembers_its_vote() -> None:
+    rig = Rig(term=3, voted_for="n3")
+    rig.step(vote(3), "a")
+    assert only_reply(rig.ready()).granted is False
+
+
+@pytest.mark.parametrize(
+    ("last", "granted"),
+    [((3, 2), True), ((4, 0), True), ((3, 5), True), ((3, 1), False), ((2, 9), False)],
+)
+@pytest.mark.parametrize("pre", [True, False])
+def test_voters_want_a_log_that_is_not_behind(
+    last: tuple[int, int], granted: bool, pre: bool
+) -> None:
+    """Raft §5.4.1: the later last term wins, then the longer log."""
+    rig = Rig(1, 3, 3)
+    rig.step(vote(7, last, pre=pre), "a")
+    reply = only_reply(rig.ready())
+    assert (reply.granted, reply.pre, reply.last_index, reply.last_term) == (granted, pre, 2, 3)
+
+
+@pytest.mark.parametrize("adopts", [True, False])
+def test_whether_a_refused_candidate_moves_the_term_is_the_dialects_choice(adopts: bool) -> None:
+    rig = Rig(1, 3, adopt_term_on_reject=adopts)
+    rig.step(vote(7, (1, 0)), "a")
+    assert only_reply(rig.ready()).granted is False
+    assert rig.core.term == (7 if adopts else 3)
+
+
+def test_a_refusal_does_not_restart_the_timer() -> None:
+    rig = Rig(3)
+    deadline = rig.core.next_deadline
+    rig.now = 0.5
+    rig.step(vote(7, (1, 0)), "a")
+    assert rig.core.next_deadline == deadline
+
+
+@pytest.mark.parametrize("pre", [True, False])
+def test_voters_that_hear_their_leader_do_not_vote(pre: bool) -> None:
+    rig = Rig(term=1)
+    rig.step(append(heartbeat=True), "h")
+    rig.settle()
+    rig.now += TIMEOUT_MIN - 0.01
+    rig.step(vote(9, pre=pre, candidate="n3"), "a")
+    assert only_reply(rig.settle()) == VoteReply(1, "n1", False, pre=pre, leader="n2")
+    rig.now += 0.02
+    rig.step(vote(9, pre=pre, candidate="n3"), "b")
+    assert only_reply(rig.ready()).granted is True
+    assert rig.core.term == (1 if pre else 9)
+
+
+def test_leaders_are_sticky_too() -> None:
+    rig = Rig()
+    rig.lead()
+    rig.step(vote(9, (9, 9), candidate="n3"), "a")
+    assert only_reply(rig.ready()).granted is False
+    assert rig.core.role is Role.LEADER
+
+
+def test_without_check_quorum_a_higher_term_deposes() -> None:
+    rig = Rig(check_quorum=False)
+    rig.lead()
+    rig.step(vote(9, (9, 9), candidate="n3"), "a")
+    assert only_reply(rig.ready()).granted is True
+    assert rig.core.role is Role.FOLLOWER
+
+
+def test_a_handover_passes_the_lease() -> None:
+    rig = Rig(term=1)
+    rig.step(append(heartbeat=True), "h")
+    rig.settle()
+    rig.step(vote(2, candidate="n3", transfer=True), "a")
+    assert only_reply(rig.ready()).granted is True
+
+
+@pytest.mark.parametrize("pre", [True, False])
+def test_candidates_of_an_older_term_are_told_the_new_one(pre: bool) -> None:
+    rig = Rig(term=5)
+    rig.step(vote(4, (4, 9), pre=pre), "a")
+    assert only_reply(rig.ready()) == VoteReply(5, "n1", False, pre=pre)
+
+
+def test_a_lost_election_ends_the_candidacy() -> None:
+    rig = Rig(pre_vote=False)
+    rig.time_out()
+    rig.settle()
+    rig.step(VoteReply(1, "n2", False))
+    assert rig.core.role is Role.CANDIDATE
+    rig.step(VoteReply(1, "n3", False))
+    assert rig.core.role is Role.FOLLOWER
+
+
+def test_votes_of_other_elections_are_not_counted() -> None:
+    rig = Rig(pre_vote=False)
+    rig.time_out()
+    rig.settle()
+    rig.time_out()
+    rig.settle()
+    assert rig.core.term == 2
+    for reply in (
+        VoteReply(1, "n2", True),
+        VoteReply(2, "n2", True, pre=True),
+        VoteReply(2, "n9", True),
+    ):
+        rig.step(reply)
+    assert rig.core.role is Role.CANDIDATE
+
+
+def test_a_repeated_vote_counts_once() -> None:
+    rig = Rig(voters=["n1", "n2", "n3", "n4", "n5"], pre_vote=False)
+    rig.time_out()
+    rig.settle()
+    rig.step(VoteReply(1, "n2", True))
+    rig.step(VoteReply(1, "n2", True))
+    assert rig.core.role is Role.CANDIDATE
+
+
+@pytest.mark.parametrize("message", [VoteReply(9, "n2", False), AppendReply(9, "n2", False)])
+def test_a_higher_term_in_an_answer_deposes(message: VoteReply | AppendReply) -> None:
+    rig = Rig()
+    rig.lead()
+    rig.step(message)
+    assert (rig.core.role, rig.core.term, rig.core.leader_id) == (Role.FOLLOWER, 9, None)
+    assert rig.ready().hard_state == HardState(9, None)
+
+
+def test_candidates_follow_the_leader_of_their_term() -> None:
+    rig = Rig(pre_vote=False)
+    rig.time_out()
+    rig.settle()
+    rig.step(append(heartbeat=True), "h")
+    assert (rig.core.role, rig.core.leader_id) == (Role.FOLLOWER, "n2")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        StartElection(1, "n3", 0, 1),  # not the leader
+        StartElection(2, "n2", 0, 1),  # of another term
+        StartElection(1, "n2", 1, 1),  # has more than we have
+    ],
+)
+def test_start_election_is_refused_if_it_is_not_our_turn(request_: StartElection) -> None:
+    rig = Rig(1)
+    rig.step(append((1, 0), heartbeat=True), "h")
+    rig.settle()
+    rig.step(request_, "s")
+    assert rig.ready().replies == [("s", False)]
+    assert rig.core.role is Role.FOLLOWER
+
+
+def test_start_election_skips_the_pre_vote() -> None:
+    rig = Rig(1)
+    rig.step(append((1, 0), heartbeat=True), "h")
+    rig.settle()
+    rig.step(StartElection(1, "n2", 0, 1), "s")
+    ready = rig.ready()
+    assert ready.synced_replies == [("s", True)]
+    assert ready.synced_messages[0] == ("n2", VoteRequest(2, "n1", 0, 1, transfer=True))
+
+
+def test_next_term_must_grow() -> None:
+    rig = Rig(pre_vote=False, next_term=lambda term, _node: term)
+    with pytest.raises(InvariantError, match="next_term"):
+        rig.time_out()
+
+
+def test_a_restart_between_a_snapshot_and_its_term_takes_the_term() -> None:
+    rig = Rig(base=(9, 4), term=3, voted_for="n3")
+    assert rig.core.term == 4
+    assert rig.ready().hard_state == HardState(4, None)
+
+
+def test_a_log_above_the_stored_term_is_refused() -> None:
+    with pytest.raises(InvariantError, match="stored term"):
+        Rig(1, 4, term=3)
