@@ -31,6 +31,7 @@ async def test_it_adds_in_order() -> None:
     machine = CounterMachine()
     assert await machine.apply(commands(b"1", b"41", b"-2")) == [b"1", b"42", b"40"]
     assert await machine.query(b"") == b"40"
+    assert machine.describe() == {"value": "40"}
 
 
 @pytest.mark.parametrize("bad", [b"", b"one", b"--1", b"1.5", b"-", b"9" * 19, b"\xb2"])

@@ -33,6 +33,12 @@ async def test_a_put_is_answered_by_eight_bytes() -> None:
     assert replies == [b"\0\0\0\0\0\0\0\2", b"\0\0\0\0\0\0\0\3"]
 
 
+async def test_it_describes_itself() -> None:
+    machine = KvMachine()
+    await machine.apply([put(b"a"), put(b"a"), put(b"b")])
+    assert machine.describe() == {"keys": "2", "revision": "4", "compacted": "-1"}
+
+
 async def test_the_empty_store_has_revision_one() -> None:
     assert decode_reply(await KvMachine().query(Tag.REVISION.encode(b""))) == Reply(1, b"")
 

@@ -6,7 +6,7 @@ answered with the value. Both are decimal text, so it can be tried by hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trioraft.node.machine import Command, SnapshotSink, SnapshotSource, StateMachine
 from trioraft.raft.errors import CorruptionError
@@ -47,6 +47,10 @@ class CounterMachine(StateMachine):
             self.value = int(text)
         except ValueError:
             raise CorruptionError("counter snapshot", 0, f"{text[:40]!r} is no number") from None
+
+    def describe(self) -> Mapping[str, str]:
+        """The value, for `trioraft status`."""
+        return {"value": str(self.value)}
 
     def _add(self, data: bytes) -> bytes:
         digits = data.removeprefix(b"-")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 from google.protobuf.message import DecodeError
@@ -44,6 +44,15 @@ class KvMachine(StateMachine):
             Tag.READ_TXN: self._read_txn,
             Tag.HASH_KV: self._hash_kv,
             Tag.REVISION: self._revision,
+        }
+
+    def describe(self) -> Mapping[str, str]:
+        """Keys, revision and compact revision, for `trioraft status`."""
+        store = self._store
+        return {
+            "keys": str(len(store.index)),
+            "revision": str(store.revision),
+            "compacted": str(store.compact_revision),
         }
 
     @property

@@ -65,7 +65,7 @@ class Caller:
         self.require_vote()
         if len(request) > MAX_REQUEST_BYTES:
             raise GRPCError(*REQUEST_TOO_LARGE)
-        with trio.move_on_after(self._timeout):
+        with trio.CancelScope(relative_deadline=self._timeout):
             return self._response(await self.backend.propose(tag.encode(request)))
         raise GRPCError(*TIMED_OUT)
 
@@ -74,7 +74,7 @@ class Caller:
         if not linearizable:
             return self._response(await self.backend.query(tag.encode(request), linearizable=False))
         self.require_vote()
-        with trio.move_on_after(self._timeout):
+        with trio.CancelScope(relative_deadline=self._timeout):
             return self._response(await self.backend.query(tag.encode(request), linearizable=True))
         raise GRPCError(*TIMED_OUT)
 
