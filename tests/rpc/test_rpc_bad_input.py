@@ -270,6 +270,7 @@ EMPTY = b"\0\0\0\0\0"
         ([(b":status", b"503"), (b"content-type", b"text/html")], b"<html>", None, "UNAVAILABLE"),
         ([(b":status", b"404")], b"", None, "UNIMPLEMENTED"),
         ([(b":status", b"200"), (b"content-type", b"text/html")], b"x", None, "UNKNOWN"),
+        ([(b":status", b"200"), (b"grpc-status", b"12")], b"", None, "UNIMPLEMENTED"),
         (OK, EMPTY, None, "INTERNAL"),
         (OK, EMPTY, [(b"other", b"1")], "UNKNOWN"),
         (OK, b"", DONE, "INTERNAL"),

@@ -81,7 +81,7 @@ class ClientStream(Call[S, R]):
         fields = dict(headers)
         status = fields.get(b":status", b"")
         content_type = fields.get(b"content-type", b"")
-        if not content_type.startswith(b"application/grpc"):
+        if b"grpc-status" not in fields and not content_type.startswith(b"application/grpc"):
             if status == b"200":
                 text = content_type.decode("latin-1")
                 self._abandon(GRPCError(Status.UNKNOWN, f"the reply is not gRPC: {text!r}"))
