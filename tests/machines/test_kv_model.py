@@ -51,8 +51,8 @@ def model_answer(model: Model, request: Any) -> Any:
             return model.compact(request)
 
 
-@given(seed=st.integers(0, 2**32), steps=st.integers(1, 80))
-@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(20, 120))
+@settings(max_examples=80, deadline=None)
 async def test_it_answers_like_a_list_of_all_writes(seed: int, steps: int) -> None:
     machine, model, maker = KvMachine(), Model(), RequestMaker(random.Random(seed))
     for _ in range(steps):

@@ -60,7 +60,7 @@ def put(key: bytes, value: bytes) -> Command:
 
 @given(
     seed=st.integers(0, 2**32),
-    steps=st.integers(0, 60),
+    steps=st.integers(0, 100),
     sizes=st.lists(st.integers(1, 200), min_size=1, max_size=5),
 )
 @settings(max_examples=40, deadline=None)

@@ -20,6 +20,7 @@ from .store import Store, range_end
 __all__ = ["Selection", "encode_selection", "key_value", "run_range", "selection_message"]
 
 _PAIRS_PER_CHUNK = 256
+_UNLIMITED = 1 << 62
 
 _Request = rpc_pb2.RangeRequest
 _SORT_FIELDS: dict[int, Callable[[Version], Any]] = {
@@ -46,7 +47,7 @@ def run_range(store: Store, request: rpc_pb2.RangeRequest) -> Selection:
     at = request.revision if request.revision > 0 else current
     store.check_readable(at)
     end = range_end(request.range_end)
-    limit = max(0, request.limit)
+    limit = min(max(0, request.limit), _UNLIMITED)
     filtered = _has_filters(request)
     cut_early = limit + 1 if limit and not filtered and not request.sort_order else 0
     if at == current:
