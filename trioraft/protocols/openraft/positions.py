@@ -29,25 +29,47 @@ class Positions:
 
     def note(self, request: AppendRequest) -> None:
         """Learn from a request that is about to be sent."""
-        follows = (
-            request.term == self._leader_term
-            and self._starts
-            and self._starts[0] <= request.prev_index <= self._last
-        )
-        if not follows:
+        first, last = request.prev_index, request.prev_index + len(request.entries)
+        if request.term != self._leader_term:
             self._leader_term = request.term
-            self._starts, self._terms = [request.prev_index], [request.prev_term]
-            self._last = request.prev_index
+            self._forget()
+        if self._starts and last < self._starts[0] - 1:
+            return  # far below what is known, which is of more use
+        if self._starts and first > self._last + 1:
+            self._forget()
+        if self._starts and first < self._starts[0]:
+            known = self._runs()
+            self._forget()
+            self._pass(request)
+            for start, end, term in known:
+                if end > last:
+                    self._extend(max(start, last + 1), end, term)
+        else:
+            self._pass(request)
+
+    def _pass(self, request: AppendRequest) -> None:
+        self._extend(request.prev_index, request.prev_index, request.prev_term)
         entries = request.entries
-        last = request.prev_index + len(entries)
-        if last <= self._last:
-            return
-        if entries[-1].term != self._terms[-1]:
+        if entries and entries[0].term == entries[-1].term:
+            self._extend(entries[0].index, entries[-1].index, entries[0].term)
+        else:
             for entry in entries:
-                if entry.index > self._last and entry.term != self._terms[-1]:
-                    self._starts.append(entry.index)
-                    self._terms.append(entry.term)
-        self._last = last
+                self._extend(entry.index, entry.index, entry.term)
+
+    def _extend(self, start: int, end: int, term: int) -> None:
+        """[start, end] is of `term`: add what of it lies behind the last known index."""
+        if not self._starts or (end > self._last and term != self._terms[-1]):
+            self._starts.append(max(start, self._last + 1) if self._starts else start)
+            self._terms.append(term)
+        self._last = max(self._last, end)
+
+    def _runs(self) -> list[tuple[int, int, int]]:
+        """(first index, last index, term) of each run."""
+        ends = [start - 1 for start in self._starts[1:]] + [self._last]
+        return list(zip(self._starts, ends, self._terms, strict=True))
+
+    def _forget(self) -> None:
+        self._starts, self._terms, self._last = [], [], NO_INDEX
 
     def commit(self, index: int) -> tuple[int, int]:
         """(term, index) of commit index `index`, or of the last known index if that is lower.
