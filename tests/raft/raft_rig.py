@@ -67,6 +67,9 @@ class Rig:
             now=0.0,
         )
 
+    def role(self) -> Role:
+        return self.core.role
+
     def step(self, message: Any, token: object = None) -> None:
         self.core.step(message, token, self.now)
 
@@ -104,7 +107,7 @@ class Rig:
         return told
 
     def lead(self) -> None:
-        """Win an election with n2's votes; the first entry is durable here, acknowledged nowhere."""
+        """Win an election with n2's votes; the first entry is durable here, but only here."""
         self.time_out()
         if self.core.role is Role.PRE_CANDIDATE:
             self.step(VoteReply(self.core.term, "n2", True, pre=True))

@@ -35,7 +35,7 @@ def test_a_leader_that_is_heard_keeps_followers_quiet() -> None:
     for _ in range(20):
         rig.step(append(heartbeat=True))
         rig.wait(TIMEOUT_MIN - 0.01)
-    assert rig.core.role is Role.FOLLOWER
+    assert rig.role() is Role.FOLLOWER
     assert rig.core.leader_id == "n2"
 
 
@@ -43,7 +43,7 @@ def test_pre_candidates_ask_at_the_current_term_and_write_nothing() -> None:
     rig = Rig(1, 2, term=5)
     rig.time_out()
     ready = rig.ready()
-    assert rig.core.role is Role.PRE_CANDIDATE
+    assert rig.role() is Role.PRE_CANDIDATE
     assert ready.hard_state is None
     expected = VoteRequest(5, "n1", 1, 2, pre=True)
     assert ready.messages == [("n2", expected), ("n3", expected)]
@@ -65,18 +65,18 @@ def test_a_vote_before_the_own_is_durable_does_not_elect() -> None:
     rig.time_out()
     rig.ready()
     rig.step(VoteReply(1, "n2", True))
-    assert rig.core.role is Role.CANDIDATE
+    assert rig.role() is Role.CANDIDATE
     rig.sync()
-    assert rig.core.role is Role.LEADER
+    assert rig.role() is Role.LEADER
 
 
 def test_a_single_voter_wins_when_its_vote_is_durable() -> None:
     rig = Rig(voters=["n1"])
     rig.time_out()
-    assert rig.core.role is Role.CANDIDATE
+    assert rig.role() is Role.CANDIDATE
     rig.ready()
     rig.sync()
-    assert rig.core.role is Role.LEADER
+    assert rig.role() is Role.LEADER
     rig.settle()
     assert rig.core.commit == 0
 
@@ -85,7 +85,7 @@ def test_learners_and_strangers_never_campaign() -> None:
     for rig in (Rig(voters=["n2"], learners=["n1"]), Rig(voters=["n2", "n3"])):
         assert rig.core.next_deadline == math.inf
         rig.wait(100)
-        assert rig.core.role is Role.FOLLOWER
+        assert rig.role() is Role.FOLLOWER
 
 
 def test_the_leader_announces_itself_at_once() -> None:
@@ -172,7 +172,7 @@ def test_leaders_are_sticky_too() -> None:
     rig.lead()
     rig.step(vote(9, (9, 9), candidate="n3"), "a")
     assert only_reply(rig.ready()).granted is False
-    assert rig.core.role is Role.LEADER
+    assert rig.role() is Role.LEADER
 
 
 def test_without_check_quorum_a_higher_term_deposes() -> None:
@@ -180,7 +180,7 @@ def test_without_check_quorum_a_higher_term_deposes() -> None:
     rig.lead()
     rig.step(vote(9, (9, 9), candidate="n3"), "a")
     assert only_reply(rig.ready()).granted is True
-    assert rig.core.role is Role.FOLLOWER
+    assert rig.role() is Role.FOLLOWER
 
 
 def test_a_handover_passes_the_lease() -> None:
@@ -203,9 +203,9 @@ def test_a_lost_election_ends_the_candidacy() -> None:
     rig.time_out()
     rig.settle()
     rig.step(VoteReply(1, "n2", False))
-    assert rig.core.role is Role.CANDIDATE
+    assert rig.role() is Role.CANDIDATE
     rig.step(VoteReply(1, "n3", False))
-    assert rig.core.role is Role.FOLLOWER
+    assert rig.role() is Role.FOLLOWER
 
 
 def test_votes_of_other_elections_are_not_counted() -> None:
@@ -221,7 +221,7 @@ def test_votes_of_other_elections_are_not_counted() -> None:
         VoteReply(2, "n9", True),
     ):
         rig.step(reply)
-    assert rig.core.role is Role.CANDIDATE
+    assert rig.role() is Role.CANDIDATE
 
 
 def test_a_repeated_vote_counts_once() -> None:
@@ -230,7 +230,7 @@ def test_a_repeated_vote_counts_once() -> None:
     rig.settle()
     rig.step(VoteReply(1, "n2", True))
     rig.step(VoteReply(1, "n2", True))
-    assert rig.core.role is Role.CANDIDATE
+    assert rig.role() is Role.CANDIDATE
 
 
 @pytest.mark.parametrize("message", [VoteReply(9, "n2", False), AppendReply(9, "n2", False)])
@@ -264,7 +264,7 @@ def test_start_election_is_refused_if_it_is_not_our_turn(request_: StartElection
     rig.settle()
     rig.step(request_, "s")
     assert rig.ready().replies == [("s", False)]
-    assert rig.core.role is Role.FOLLOWER
+    assert rig.role() is Role.FOLLOWER
 
 
 def test_start_election_skips_the_pre_vote() -> None:

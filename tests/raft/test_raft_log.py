@@ -43,7 +43,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(rises=st.lists(st.integers(0, 2), min_size=1, max_size=4))
     def append(self, rises: list[int]) -> None:
         term = self.truth[-1].term if self.truth else max(self.base[1], 1)
-        fresh = []
+        fresh: list[Entry] = []
         for rise in rises:
             term += rise
             fresh += entries(self.last + 1 + len(fresh), term)
