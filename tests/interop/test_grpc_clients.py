@@ -29,6 +29,26 @@ async def test_on_our_server(client: ClientChild, scenario: scenarios.Scenario) 
         assert server.listener.accepted == 1, "a failed call cost the connection"
 
 
+async def test_too_many_request_headers(client: ClientChild) -> None:
+    async with our_server() as server:
+        caller = client.caller(server.target)
+        big = [(f"initial-{n}", "x" * 7000) for n in range(10)]
+        outcome = await scenarios.only(caller, scenarios.call("Unary", Instruction(), metadata=big))
+        assert outcome.code == "RESOURCE_EXHAUSTED", outcome.summary
+        await scenarios.expect_alive(caller)
+
+
+async def test_status_details(client: ClientChild) -> None:
+    async with our_server() as server:
+        call = scenarios.call("Unary", Instruction(status=9, details=b"\x08\x09\xff"))
+        outcome = await scenarios.only(client.caller(server.target), call)
+        assert outcome.code == "FAILED_PRECONDITION"
+        assert scenarios.values(outcome.trailing, "grpc-status-details-bin") in (
+            [b"\x08\x09\xff"],
+            [],  # grpclib hides it
+        )
+
+
 async def test_over_a_unix_socket(client: ClientChild, tmp_path: Path) -> None:
     async with our_unix_server(tmp_path / "s") as target:
         await scenarios.metadata_both_ways(client.caller(target))
@@ -42,6 +62,39 @@ async def test_over_tls(client: ClientChild, tmp_path: Path) -> None:
         await scenarios.metadata_both_ways(client.caller(target, tmp_path))
         await scenarios.large_messages(client.caller(target, tmp_path))
         await scenarios.deadline_passes(client.caller(target, tmp_path))
+
+
+async def test_compressed_requests_are_refused_by_name() -> None:
+    with client_child("grpcio", "grpc.default_compression_algorithm=2") as client:
+        async with our_server() as server:
+            call = scenarios.call("Unary", Instruction(payload=bytes(10_000)))
+            outcome = await scenarios.only(client.caller(server.target), call)
+            assert outcome.code == "UNIMPLEMENTED", outcome.summary
+            assert "gzip" in outcome.message
+
+
+async def test_keepalive_pings_during_a_quiet_call() -> None:
+    pings = ["grpc.keepalive_time_ms=100", "grpc.http2.max_pings_without_data=0"]
+    with client_child("grpcio", *pings) as client:
+        async with our_server() as server:
+            call = scenarios.call("Unary", Instruction(payload=b"quiet", wait=1.0))
+            outcome = await scenarios.only(client.caller(server.target), call)
+            assert outcome.only.payload == b"quiet"
+            assert server.listener.accepted == 1
+
+
+async def test_our_server_comes_back_on_its_unix_socket(
+    client: ClientChild, tmp_path: Path
+) -> None:
+    """A killed server leaves its socket file behind; the next one takes it over."""
+    with server_child("trioraft", tmp_path) as first:
+        caller = client.caller(first.unix_target)
+        await scenarios.expect_alive(caller)
+        first.kill()
+        outcome = await scenarios.only(caller, scenarios.call("Unary", Instruction()))
+        assert outcome.code == "UNAVAILABLE", outcome.summary
+    with server_child("trioraft", tmp_path):
+        await scenarios.expect_alive_soon(caller)
 
 
 async def test_our_server_shuts_down_during_a_call(client: ClientChild) -> None:

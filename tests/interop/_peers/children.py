@@ -28,6 +28,11 @@ class ServerChild:
     unix_target: str
     tls_target: str | None
 
+    def stop(self) -> None:
+        """Ask it to stop gracefully."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def kill(self) -> None:
         """SIGKILL, as when the machine runs out of memory."""
         self.process.kill()
@@ -84,16 +89,16 @@ class ClientChildCaller:
 
 
 @contextmanager
-def client_child(name: str) -> Iterator[ClientChild]:
+def client_child(name: str, *options: str) -> Iterator[ClientChild]:
     """Run `_peers.<name>_client` for the length of the block."""
-    with _python(f"_peers.{name}_client") as process:
+    with _python(f"_peers.{name}_client", *options) as process:
         yield ClientChild(process)
 
 
 @contextmanager
-def server_child(name: str, directory: Path) -> Iterator[ServerChild]:
+def server_child(name: str, directory: Path, *options: str) -> Iterator[ServerChild]:
     """Run `_peers.<name>_server` for the length of the block, its socket in `directory`."""
-    with _python(f"_peers.{name}_server", str(directory)) as process:
+    with _python(f"_peers.{name}_server", str(directory), *options) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:

@@ -1,5 +1,6 @@
 """A client on the official grpcio package, in a process of its own.
 
+`python -m _peers.grpcio_client [OPTION=INTEGER...]`; options are grpc-core's channel arguments.
 Reads commands as lines of JSON, {"target", "directory" (with a certificate, for TLS), "calls"},
 makes the calls at the same time on one channel per target, and answers with a line of outcomes.
 """
@@ -31,6 +32,7 @@ def perform(channel: Any, call: Call) -> Outcome:
         timer = threading.Timer(call.cancel_after, response.cancel)
         timer.start()
     replies: list[bytes] = []
+    time.sleep(call.pause)
     try:
         for reply in received(response, call):
             replies.append(reply)
@@ -71,10 +73,12 @@ def received(response: Any, call: Call) -> Iterator[bytes]:
 
 def open_channel(target: str, directory: str | None) -> Any:
     """A channel, with TLS if there is a directory with a certificate to trust."""
+    pairs = [argument.split("=") for argument in sys.argv[1:]]
+    options = OPTIONS + [(name, int(value)) for name, value in pairs]
     if directory is None:
-        return grpc.insecure_channel(target, options=OPTIONS)
+        return grpc.insecure_channel(target, options=options)
     credentials = grpc.ssl_channel_credentials((Path(directory) / CERTIFICATE).read_bytes())
-    return grpc.secure_channel(target, credentials, options=OPTIONS)
+    return grpc.secure_channel(target, credentials, options=options)
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """A server on the official grpcio package, in a process of its own.
 
-`python -m _peers.grpcio_server DIRECTORY` listens on TCP, on a Unix socket, and with TLS if the
-directory holds a certificate; prints its addresses as a line of JSON; ends with its stdin.
+`python -m _peers.grpcio_server DIRECTORY [OPTION=INTEGER...]` listens on TCP, on a Unix socket, and
+with TLS if the directory holds a certificate; prints its addresses as a line of JSON; stops
+gracefully when its stdin ends. Options are grpc-core's channel arguments.
 """
 
 from __future__ import annotations
@@ -103,9 +104,12 @@ class _Call:
 
     def begin(self, instruction: Instruction) -> None:
         self._id = instruction.call_id
+        metadata = list(self._echoed("trailing-"))
         if instruction.trailer_size:
-            big = ("big", "x" * instruction.trailer_size)
-            self._context.set_trailing_metadata((*self._echoed("trailing-"), big))
+            metadata.append(("big", "x" * instruction.trailer_size))
+        if instruction.details:
+            metadata.append(("grpc-status-details-bin", instruction.details))
+        self._context.set_trailing_metadata(metadata)
 
     def wait_and_fail(self, instruction: Instruction) -> None:
         if instruction.wait:
@@ -118,12 +122,12 @@ class _Call:
         return tuple((key, value) for key, value in metadata if key.startswith(prefix))
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, options: list[tuple[str, int]]) -> None:
     """Serve until stdin ends."""
     # Handlers that wait hold a thread each; the scenarios have a hundred at once.
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=128),
-        options=[("grpc.max_metadata_size", 128 * 1024)],
+        options=[("grpc.max_metadata_size", 128 * 1024), *options],
     )
     register: Callable[[InteropServicer, Any], None] = add_InteropServicer_to_server
     register(Service(), server)
@@ -138,8 +142,9 @@ def main(directory: Path) -> None:
     server.start()
     print(dumps(addresses), flush=True)
     sys.stdin.read()
-    server.stop(0).wait()
+    server.stop(grace=10).wait()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    pairs = [argument.split("=") for argument in sys.argv[2:]]
+    main(Path(sys.argv[1]), [(name, int(value)) for name, value in pairs])

@@ -22,7 +22,7 @@ from .model import Call, Outcome, call_from, dumps, fields_of, loads
 async def perform(channel: Channel, call: Call) -> Outcome:
     """Make one call and tell all that came of it."""
     start = time.monotonic()
-    exchange = Exchange(channel, call)
+    exchange = Exchange(channel, call, asyncio.sleep)
     try:
         async with asyncio.timeout(call.cancel_after) as cancelling:
             code, message = await exchange.run()

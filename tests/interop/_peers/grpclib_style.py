@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from grpclib import GRPCError
@@ -16,8 +17,9 @@ CARDINALITIES = {cardinality.value: cardinality for cardinality in Cardinality}
 class Exchange:
     """One call on a channel of either library, and what has been seen of it."""
 
-    def __init__(self, channel: Any, call: Call) -> None:
+    def __init__(self, channel: Any, call: Call, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._call = call
+        self._sleep = sleep
         self._stream = channel.request(
             SERVICE + call.method,
             CARDINALITIES[METHODS[call.method]],
@@ -37,6 +39,8 @@ class Exchange:
             async with self._stream as stream:
                 await self._send(stream)
                 await stream.recv_initial_metadata()
+                if self._call.pause:
+                    await self._sleep(self._call.pause)
                 while (reply := await stream.recv_message()) is not None:
                     self._replies.append(reply.SerializeToString())
                     if len(self._replies) == self._call.cancel_after_replies:

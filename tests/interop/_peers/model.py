@@ -31,7 +31,7 @@ class Call:
 
     requests: serialized instructions. timeout: seconds, None for none. cancel_after: the client
     cancels that many seconds after its start. cancel_after_replies: the client cancels once it
-    has that many.
+    has that many. pause: seconds to wait before reading the first reply.
     """
 
     method: str
@@ -40,6 +40,7 @@ class Call:
     metadata: Metadata = ()
     cancel_after: float | None = None
     cancel_after_replies: int | None = None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class OurCaller:
 
     async def _perform(self, call: Call) -> Outcome:
         start = time.monotonic()
-        exchange = Exchange(self._channel, call)
+        exchange = Exchange(self._channel, call, trio.sleep)
         code, message = "CANCELLED", "cancelled by the caller's scope"
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:

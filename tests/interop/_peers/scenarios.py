@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Iterable
 
 import pytest
+import trio
 from grpclib import Status
 
 from ._gen.interop_pb2 import Instruction
@@ -59,6 +61,17 @@ async def expect_ending(caller: Caller, call_id: str, ending: bytes) -> None:
 async def expect_alive(caller: Caller) -> None:
     """The connection still serves."""
     assert (await only(caller, call("Unary", Instruction(payload=b"on")))).only.payload == b"on"
+
+
+async def expect_alive_soon(caller: Caller) -> None:
+    """The server serves as soon as the client tries again to connect."""
+    outcome = None
+    with trio.move_on_after(2 * SOON):
+        while outcome is None or outcome.code == "UNAVAILABLE":
+            await trio.sleep(0.1)
+            outcome = await only(caller, call("Unary", Instruction()))
+    assert outcome is not None
+    assert outcome.code == "OK", outcome.summary
 
 
 @scenario
@@ -180,14 +193,13 @@ async def unknown_method(caller: Caller) -> None:
 
 @scenario
 async def deadline_passes(caller: Caller) -> None:
-    for kind in KINDS:
-        call_id = f"late {kind}"
-        outcome = await only(
-            caller, call(kind, Instruction(call_id=call_id, wait=LONG), timeout=0.3)
-        )
+    late = [
+        call(kind, Instruction(call_id=f"late {kind}", wait=LONG), timeout=0.3) for kind in KINDS
+    ]
+    for kind, outcome in zip(KINDS, await caller.run(*late), strict=True):
         assert outcome.code == "DEADLINE_EXCEEDED", f"{kind}: {outcome.summary}"
         assert 0.25 < outcome.seconds < SOON, f"{kind}: {outcome.summary}"
-        await expect_ending(caller, call_id, b"cancelled")
+        await expect_ending(caller, f"late {kind}", b"cancelled")
 
 
 @scenario
@@ -205,14 +217,14 @@ async def handler_sees_the_time_remaining(caller: Caller) -> None:
 
 @scenario
 async def client_cancels_while_the_handler_works(caller: Caller) -> None:
-    for kind in KINDS:
-        call_id = f"cancelled {kind}"
-        outcome = await only(
-            caller, call(kind, Instruction(call_id=call_id, wait=LONG), cancel_after=0.3)
-        )
+    given_up = [
+        call(kind, Instruction(call_id=f"given up {kind}", wait=LONG), cancel_after=0.3)
+        for kind in KINDS
+    ]
+    for kind, outcome in zip(KINDS, await caller.run(*given_up), strict=True):
         assert outcome.code == "CANCELLED", f"{kind}: {outcome.summary}"
-        assert outcome.seconds < SOON
-        await expect_ending(caller, call_id, b"cancelled")
+        assert outcome.seconds < SOON, f"{kind}: {outcome.summary}"
+        await expect_ending(caller, f"given up {kind}", b"cancelled")
 
 
 @scenario
@@ -275,6 +287,56 @@ async def a_hundred_calls_at_once(caller: Caller) -> None:
     ]
     outcomes = await caller.run(*calls)
     assert [outcome.only.payload for outcome in outcomes] == payloads(range(100))
+
+
+@scenario
+async def a_slow_reader_stalls_only_itself(caller: Caller) -> None:
+    """A stream fills its window and its reader takes its time; calls beside it go on.
+
+    All of it below 4 MiB: grpclib's own client gives one stream the whole connection's window.
+    """
+    many = Instruction(reply_size=64 * 1024, reply_count=48)
+    slow = call("ServerStream", many, pause=1.0)
+    quick = [call("Unary", Instruction(payload=bytes(10_000))) for _ in range(20)]
+    outcome, *others = await caller.run(slow, *quick)
+    assert outcome.code == "OK", outcome.summary
+    assert sum(len(reply.payload) for reply in outcome.parsed) == 48 * 64 * 1024
+    assert all(len(other.only.payload) == 10_000 for other in others)
+    slowest = max(others, key=lambda other: other.seconds)
+    assert slowest.seconds < 1.0 <= outcome.seconds, f"{slowest.summary}; {outcome.summary}"
+
+
+@scenario
+async def a_storm_of_calls_that_go_wrong(caller: Caller) -> None:
+    """Every way to end a call, mixed on one connection at random, and then it still serves."""
+    rng = random.Random(1)
+    calls, expected = [], []
+    for number in range(200):
+        payload = b"%d/" % number + bytes(rng.choice([0, 100, 20_000]))
+        method = rng.choice(KINDS)
+        match rng.randrange(4):
+            case 0:
+                one = call(method, Instruction(payload=payload, reply_count=1))
+                allowed = {"OK"}
+            case 1:
+                one = call(method, Instruction(payload=payload, status=10))
+                allowed = {"ABORTED"}
+            case 2:
+                soon = rng.uniform(0.01, 0.3)
+                one = call(method, Instruction(payload=payload, wait=LONG), timeout=soon)
+                allowed = {"DEADLINE_EXCEEDED"}
+            case _:
+                soon = rng.uniform(0.0, 0.3)
+                one = call(method, Instruction(payload=payload, wait=LONG), cancel_after=soon)
+                allowed = {"CANCELLED"}
+        calls.append(one)
+        expected.append((payload, allowed))
+    outcomes = [o for at in range(0, 200, 100) for o in await caller.run(*calls[at : at + 100])]
+    for outcome, (payload, allowed) in zip(outcomes, expected, strict=True):
+        assert outcome.code in allowed, outcome.summary
+        assert all(reply.payload == payload for reply in outcome.parsed)
+        assert outcome.replies or outcome.code != "OK"
+    await expect_alive(caller)
 
 
 @scenario

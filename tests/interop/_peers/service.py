@@ -90,10 +90,12 @@ class InteropService(InteropBase):
             ending = b"finished"
         except GRPCError as error:
             ending = b"finished"
+            metadata = echoed(stream.metadata, "trailing-")
+            if error.details is not None:
+                # grpclib itself takes details only as messages of an optional package.
+                raise
             await stream.send_trailing_metadata(
-                status=error.status,
-                status_message=error.message,
-                metadata=echoed(stream.metadata, "trailing-"),
+                status=error.status, status_message=error.message, metadata=metadata
             )
         finally:
             self._endings[instruction.call_id] = ending
@@ -103,7 +105,8 @@ class InteropService(InteropBase):
         if instruction.wait:
             await self._sleep(instruction.wait)
         if instruction.status:
-            raise GRPCError(Status(instruction.status), instruction.status_message)
+            details = instruction.details or None
+            raise GRPCError(Status(instruction.status), instruction.status_message, details)
 
     async def _finish(self, stream: Any, instruction: Instruction) -> None:
         metadata = echoed(stream.metadata, "trailing-")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19_peers/_gen/interop.proto\x12\x10trioraft.interop\"\xa4\x01\n\x0bInstruction\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0breply_count\x18\x03 \x01(\x05\x12\x12\n\nreply_size\x18\x04 \x01(\x05\x12\x0c\n\x04wait\x18\x05 \x01(\x01\x12\x0e\n\x06status\x18\x06 \x01(\x05\x12\x16\n\x0estatus_message\x18\x07 \x01(\t\x12\x14\n\x0ctrailer_size\x18\x08 \x01(\x05\"B\n\x05Reply\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x16\n\x0etime_remaining\x18\x02 \x01(\x01\x12\x10\n\x08received\x18\x03 \x01(\x05\x32\xe6\x02\n\x07Interop\x12?\n\x05Unary\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply\x12H\n\x0cServerStream\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply0\x01\x12H\n\x0c\x43lientStream\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply(\x01\x12\x42\n\x04\x42idi\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply(\x01\x30\x01\x12\x42\n\x08HowEnded\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Replyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19_peers/_gen/interop.proto\x12\x10trioraft.interop\"\xb5\x01\n\x0bInstruction\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0breply_count\x18\x03 \x01(\x05\x12\x12\n\nreply_size\x18\x04 \x01(\x05\x12\x0c\n\x04wait\x18\x05 \x01(\x01\x12\x0e\n\x06status\x18\x06 \x01(\x05\x12\x16\n\x0estatus_message\x18\x07 \x01(\t\x12\x14\n\x0ctrailer_size\x18\x08 \x01(\x05\x12\x0f\n\x07\x64\x65tails\x18\t \x01(\x0c\"B\n\x05Reply\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x16\n\x0etime_remaining\x18\x02 \x01(\x01\x12\x10\n\x08received\x18\x03 \x01(\x05\x32\xe6\x02\n\x07Interop\x12?\n\x05Unary\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply\x12H\n\x0cServerStream\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply0\x01\x12H\n\x0c\x43lientStream\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply(\x01\x12\x42\n\x04\x42idi\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Reply(\x01\x30\x01\x12\x42\n\x08HowEnded\x12\x1d.trioraft.interop.Instruction\x1a\x17.trioraft.interop.Replyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, '_peers._gen.interop_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INSTRUCTION']._serialized_start=48
-  _globals['_INSTRUCTION']._serialized_end=212
-  _globals['_REPLY']._serialized_start=214
-  _globals['_REPLY']._serialized_end=280
-  _globals['_INTEROP']._serialized_start=283
-  _globals['_INTEROP']._serialized_end=641
+  _globals['_INSTRUCTION']._serialized_end=229
+  _globals['_REPLY']._serialized_start=231
+  _globals['_REPLY']._serialized_end=297
+  _globals['_INTEROP']._serialized_start=300
+  _globals['_INTEROP']._serialized_end=658
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Instruction(_message.Message):
-    __slots__ = ("payload", "call_id", "reply_count", "reply_size", "wait", "status", "status_message", "trailer_size")
+    __slots__ = ("payload", "call_id", "reply_count", "reply_size", "wait", "status", "status_message", "trailer_size", "details")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     REPLY_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -14,6 +14,7 @@ class Instruction(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     STATUS_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TRAILER_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     payload: bytes
     call_id: str
     reply_count: int
@@ -22,7 +23,8 @@ class Instruction(_message.Message):
     status: int
     status_message: str
     trailer_size: int
-    def __init__(self, payload: _Optional[bytes] = ..., call_id: _Optional[str] = ..., reply_count: _Optional[int] = ..., reply_size: _Optional[int] = ..., wait: _Optional[float] = ..., status: _Optional[int] = ..., status_message: _Optional[str] = ..., trailer_size: _Optional[int] = ...) -> None: ...
+    details: bytes
+    def __init__(self, payload: _Optional[bytes] = ..., call_id: _Optional[str] = ..., reply_count: _Optional[int] = ..., reply_size: _Optional[int] = ..., wait: _Optional[float] = ..., status: _Optional[int] = ..., status_message: _Optional[str] = ..., trailer_size: _Optional[int] = ..., details: _Optional[bytes] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("payload", "time_remaining", "received")
