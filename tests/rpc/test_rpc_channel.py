@@ -314,7 +314,7 @@ async def test_unix_sockets(tmp_path: Path, nursery: trio.Nursery) -> None:
                 await EchoStub(channel).Unary(EchoRequest())
         scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
-        assert not Path(path).exists()
+        assert not await trio.Path(path).exists()
         with socket.socket(socket.AF_UNIX) as stale:
             stale.bind(path)
     assert seen == [""] * 4

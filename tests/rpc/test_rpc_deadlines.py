@@ -89,6 +89,23 @@ async def test_an_expired_timeout_does_not_hang(autojump_clock: trio.testing.Moc
             assert caught.value.status is Status.DEADLINE_EXCEEDED
 
 
+async def test_a_call_that_is_over_before_it_begins_is_not_sent() -> None:
+    sleeper = Sleeper()
+    async with in_memory([One(sleeper)]) as (channel, network):
+        await channel.connection()
+        [client] = network.client_ends
+        client.sends.clear()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await EchoStub(channel).Unary(EchoRequest())
+        assert scope.cancelled_caught
+        with pytest.raises(GRPCError):
+            await EchoStub(channel).Unary(EchoRequest(), timeout=0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(len(sent) > 40 for sent in client.sends)
+        assert not sleeper.started.is_set()
+
+
 async def test_the_servers_own_deadline_answers(autojump_clock: trio.testing.MockClock) -> None:
     """The server does not rely on the client to give up: it answers by itself."""
     sleeper = Sleeper()

@@ -152,7 +152,8 @@ class ClientStream(Call[S, R]):
     async def send_request(self, *, end: bool = False) -> None:
         """Open the stream: connect if need be, send headers. `send_message` does it if need be.
 
-        Waits for the connection and for a free stream on it. Cancelled, nothing was sent.
+        Waits for the connection and for a free stream on it; no checkpoint if both are there.
+        Cancelled, or with the deadline passed already, nothing is sent.
 
         Args:
             end: Also end our direction: a streaming call without messages.
@@ -167,6 +168,8 @@ class ClientStream(Call[S, R]):
         if end and not self._client_streaming:
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
+        if self._effective_deadline() <= trio.current_time():
+            await trio.lowlevel.checkpoint()
         connection = self._channel.ready_connection
         if connection is None:
             connection = await self._channel.connection()
@@ -179,9 +182,7 @@ class ClientStream(Call[S, R]):
         end: bool,
     ) -> None:
         headers = self._channel.request_headers(self._path)
-        at = trio.current_effective_deadline()
-        if self.deadline is not None and self.deadline.at < at:
-            at = self.deadline.at
+        at = self._effective_deadline()
         if at != _INFINITY or metadata:
             headers = headers.copy()
             if at != _INFINITY:
@@ -192,6 +193,11 @@ class ClientStream(Call[S, R]):
         self._connection = connection
         self._sent_request = True
         self._sent_end = end
+
+    def _effective_deadline(self) -> float:
+        """The earliest deadline around the call; minus infinity in a cancelled scope."""
+        at = trio.current_effective_deadline()
+        return min(at, self.deadline.at) if self.deadline is not None else at
 
     async def send_message(self, message: S, *, end: bool = False) -> None:
         """Send one message; `end` ends our direction, a unary request does so by itself.

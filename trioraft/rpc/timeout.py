@@ -29,7 +29,7 @@ def encode_timeout(seconds: float) -> bytes:
     Args:
         seconds: Time left; negative counts as zero, and more than 99,999,999 hours is cut to it.
     """
-    nanoseconds = max(0, math.ceil(min(seconds, 4e11) * 1e9))
+    nanoseconds = math.ceil(min(max(seconds, 0.0), 4e11) * 1e9)
     for unit in _FINEST_FIRST:
         value = -(-nanoseconds // _NANOSECONDS[unit])
         if value <= _MAX_VALUE:
