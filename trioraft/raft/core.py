@@ -17,10 +17,11 @@ from typing import TypeAlias
 
 from . import election, follower, replication, transfer
 from .config import RaftConfig
-from .errors import EntryTooLargeError, InvariantError, NotLeaderError, OverloadedError
-from .log import ENTRY_OVERHEAD, RaftLog
+from .errors import InvariantError, NotLeaderError
+from .log import RaftLog
 from .outbox import Outbox
 from .progress import Progress
+from .proposals import propose as accept_proposals
 from .quorum import Quorum
 from .ready import Ready, SoftState
 from .state import State
@@ -30,7 +31,6 @@ from .types import (
     AppendRequest,
     Configuration,
     Entry,
-    EntryKind,
     HardState,
     NodeId,
     Proposal,
@@ -156,40 +156,12 @@ class RaftCore:
         """Append entries; returns their indices. All of them are taken, or none.
 
         Raises NotLeaderError (also while leadership is being handed over), EntryTooLargeError
-        if one is above `max_entry_bytes`, OverloadedError while more than
-        `max_uncommitted_bytes` wait for a quorum (a batch is always taken when none do), and
-        ValueError for a CONFIGURATION entry, which is not the application's to write.
+        if one is above `max_entry_bytes`, OverloadedError if with them more than
+        `max_uncommitted_bytes` would wait for a quorum (data, and `ENTRY_OVERHEAD` for each;
+        a batch is always taken when nothing waits), and ValueError for a CONFIGURATION entry,
+        which is not the application's to write.
         """
-        s = self._advance(now)
-        lead = s.leadership
-        if lead is None:
-            raise NotLeaderError(s.leader_id)
-        if lead.transfer is not None:
-            raise NotLeaderError(
-                lead.transfer.target, f"leadership is being handed to {lead.transfer.target}"
-            )
-        first = s.log.last_index + 1
-        if not proposals:
-            return range(first, first)
-        sizes = [len(proposal.data) for proposal in proposals]
-        if max(sizes) > s.config.max_entry_bytes:
-            raise EntryTooLargeError(
-                f"entry of {max(sizes)} bytes is above max_entry_bytes={s.config.max_entry_bytes}"
-            )
-        cost = sum(sizes) + ENTRY_OVERHEAD * len(sizes)
-        if lead.uncommitted and lead.uncommitted_bytes + cost > s.config.max_uncommitted_bytes:
-            raise OverloadedError(f"{lead.uncommitted_bytes} bytes of proposals are uncommitted")
-        if any(proposal.kind is EntryKind.CONFIGURATION for proposal in proposals):
-            raise ValueError("a configuration cannot be proposed as an entry")
-        term = s.term
-        entries = [
-            Entry(term, index, kind, data, session)
-            for index, (data, session, kind) in enumerate(proposals, first)
-        ]
-        s.log.append(entries)
-        lead.uncommitted.append((s.log.last_index, cost))
-        lead.uncommitted_bytes += cost
-        return range(first, first + len(entries))
+        return accept_proposals(self._advance(now), proposals)
 
     def read_index(self, token: object, now: float) -> None:
         """Ask up to where the log must be applied for a linearizable read (thesis §6.4).

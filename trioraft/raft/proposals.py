@@ -1,0 +1,44 @@
+"""Taking writes in at the leader (Raft §5.3), within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import EntryTooLargeError, NotLeaderError, OverloadedError
+from .log import ENTRY_OVERHEAD
+from .state import State
+from .types import Entry, EntryKind, Proposal
+
+__all__ = ["propose"]
+
+
+def propose(s: State, proposals: Sequence[Proposal]) -> range:
+    """Append them all, or none; returns their indices. Raises as `RaftCore.propose` says."""
+    lead = s.leadership
+    if lead is None:
+        raise NotLeaderError(s.leader_id)
+    if lead.transfer is not None:
+        target = lead.transfer.target
+        raise NotLeaderError(target, f"leadership is being handed to {target}")
+    first = s.log.last_index + 1
+    if not proposals:
+        return range(first, first)
+    sizes = [len(proposal.data) for proposal in proposals]
+    largest, limit = max(sizes), s.config.max_entry_bytes
+    if largest > limit:
+        raise EntryTooLargeError(f"entry of {largest} bytes is above max_entry_bytes={limit}")
+    cost = sum(sizes) + ENTRY_OVERHEAD * len(sizes)
+    if lead.uncommitted and lead.uncommitted_bytes + cost > s.config.max_uncommitted_bytes:
+        raise OverloadedError(f"{lead.uncommitted_bytes} bytes of proposals are uncommitted")
+    if any(proposal.kind is EntryKind.CONFIGURATION for proposal in proposals):
+        raise ValueError("a configuration cannot be proposed as an entry")
+    term = s.term
+    s.log.append(
+        [
+            Entry(term, index, kind, data, session)
+            for index, (data, session, kind) in enumerate(proposals, first)
+        ]
+    )
+    lead.uncommitted.append((s.log.last_index, cost))
+    lead.uncommitted_bytes += cost
+    return range(first, first + len(proposals))
