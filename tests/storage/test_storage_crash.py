@@ -84,10 +84,10 @@ class History:
         self.states = [State()]  # the last acknowledged one, and everything that came after
         self.snapshots: list[SnapshotMeta | None] = [None]  # likewise
         self.contents: dict[tuple[int, int], bytes] = {}
-        self.acknowledged = 0
+        self.acknowledged = self.crashes = 0
 
     async def round(self) -> None:
-        """Recover and check, then write until the power goes out."""
+        """Recover and check, then write until the power goes out or the process dies."""
         writer = SteppedWriter()
         storage = await open_on(self.disk, writer, segment_bytes=self.rng.choice((400, 1500)))
         await self.check(storage)
@@ -98,7 +98,10 @@ class History:
         except StorageError:
             pass  # the power is gone
         self.disk.heal()
-        self.disk.crash(self.rng)
+        if self.rng.random() < 0.7:
+            self.disk.crash(self.rng)
+            self.crashes += 1
+        # Otherwise only the process was killed, and the next one finds what was not synced.
 
     async def check(self, storage: FileStorage) -> None:
         found = storage.recovered
@@ -215,6 +218,6 @@ def test_what_was_acknowledged_survives_power_loss(block: int) -> None:
             error.add_note(f"seed {seed}")
             raise
         acknowledged += history.acknowledged
-        crashes += history.disk.crashes
-    assert crashes == 240
+        crashes += history.crashes
+    assert crashes > 120
     assert acknowledged > 500  # the histories did reach the disk

@@ -218,6 +218,21 @@ async def test_what_recovery_returns_is_durable() -> None:
         assert (again.tail, again.hard_state) == (found.tail, found.hard_state)
 
 
+async def test_what_a_failed_sync_left_in_the_page_cache_is_not_trusted() -> None:
+    """The kernel calls such pages clean: syncing them again, even as a new process, does nothing."""
+    for seed in range(20):
+        disk, writer = SimDisk(), SteppedWriter()
+        storage = await open_on(disk, writer)
+        storage.persist(PersistBatch(HardState(3, "n1"), entries(0, 3)), Answers())
+        disk.fail("datasync", 5, times=1)
+        writer.step()
+        found = (await opened(disk)).recovered
+        assert found.tail == entries(0, 3)
+        power_loss(disk, seed)
+        again = (await opened(disk)).recovered
+        assert (again.tail, again.hard_state) == (found.tail, found.hard_state)
+
+
 async def test_leftovers_are_deleted() -> None:
     disk = await written([PersistBatch(entries=entries(0, 3))])
     for name in ("incoming-1.snapshot.tmp", "0000000000000002.log.tmp"):

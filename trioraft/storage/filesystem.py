@@ -173,11 +173,11 @@ class OsFileSystem:
         return sorted(os.listdir(path))
 
     def make_directory(self, path: str) -> None:
-        if os.path.isdir(path):
-            return
         parent = os.path.dirname(path) or "."
-        self.make_directory(parent)
-        os.mkdir(path, 0o700)
+        if not os.path.isdir(path):
+            self.make_directory(parent)
+            os.mkdir(path, 0o700)
+        # Also if it was there: whoever made it may have died before this.
         self.sync_directory(parent)
 
     def rename(self, source: str, target: str) -> None:

@@ -7,6 +7,7 @@ index ahead of the disk, and hands one job to the writer. Files are `segments.py
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -45,6 +46,8 @@ __all__ = [
     "DEFAULT_TAIL_BYTES",
     "FileStorage",
 ]
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_SEGMENT_BYTES = 64 << 20  # a new file is begun once one has this many bytes
 DEFAULT_TAIL_BYTES = 32 << 20  # of entries handed over by recovery
@@ -331,14 +334,25 @@ class FileStorage:
         return sum(s.size for s in self._index.segments) + self._snapshots.size_on_disk
 
     async def aclose(self) -> None:
-        """See `GroupStorage.aclose`. Idempotent. A failure is not raised: `done` has told it."""
+        """See `GroupStorage.aclose`. Idempotent; to be called while the writer lives.
+
+        Raises nothing about the disk: `done` has told what became of every write.
+        """
         if self._closed:
             return
         self._closed = True
         ended = trio.Event()
-        self._writer.submit(self._files.close, lambda _: ended.set())
+        outcome: list[BaseException | None] = []
+
+        def closed(error: BaseException | None) -> None:
+            outcome.append(error)
+            ended.set()
+
+        self._writer.submit(self._files.close, closed)
         with trio.CancelScope(shield=True):
             await ended.wait()
+        if outcome[0] is not None:
+            _log.warning("%s: closed without its last mark: %s", self._folder, outcome[0])
         if self._on_close is not None:
             self._on_close()
 

@@ -100,7 +100,8 @@ def encode_entries(
     `offset` is where the first one goes in the file; returns the offset behind the last.
     Raises ValueError for a field out of range, leaving rubbish in the two lists.
     """
-    term, term_bytes = -1, b""
+    term: int | None = None
+    term_bytes = b""
     for entry in entries:
         if entry.term != term:
             term = entry.term

@@ -92,15 +92,18 @@ def _open_last(
         if end < len(data):
             _log.warning("%s: cut a torn tail of %d bytes at %d", path, len(data) - end, end)
             file.truncate(end)
-            file.datasync()
+        # What was read counts as durable from now on, but may be in the page cache only, and
+        # marked clean there if an earlier process died of a failed sync. So what no mark
+        # vouches for is written again.
+        file.write(data[replay.durable : end], replay.durable)
+        file.datasync()
+        filesystem.sync_directory(replay.folder)
         if reset is not None:
             record = replay.encode_reset(reset, end)
             file.write(record, end)
+            file.datasync()
             replay.index.segments[-1].size = end + len(record)
             replay.reset(reset.index, reset.term)
-        # What was read may still be in the page cache only, and from now on it counts as durable.
-        file.datasync()
-        filesystem.sync_directory(replay.folder)
     except BaseException:
         file.close()
         raise
@@ -126,6 +129,7 @@ class _Replay:
         self.hard_state = HardState()
         self.configurations: list[Entry] = []
         self.tail: deque[Entry] = deque()
+        self.durable = 0  # how far the marks vouch for the file read last
         self._group_id = group_id
         self._tail_budget = tail_bytes
         self._salt = 0
@@ -170,14 +174,17 @@ class _Replay:
             raise BadRecordError(f"{header.hard_state} follows {self.hard_state}")
         self.index.segments.append(Segment(number, end))
         self.hard_state = header.hard_state
+        self.durable = end  # a file gets its name after its header is durable
         return end
 
     def _apply(self, kind: int, data: bytes, offset: int, body: int, end: int) -> None:
         if kind == RecordType.ENTRY:
             self._entry(decode_entry(data, body, end), offset)
         elif kind == RecordType.MARK:
-            if decode_mark(data, body, end) > offset:
-                raise BadRecordError("a mark vouches for bytes behind itself")
+            synced = decode_mark(data, body, end)
+            if not self.durable <= synced <= offset:
+                raise BadRecordError(f"a mark vouches for {synced} bytes, after {self.durable}")
+            self.durable = synced
         elif kind == RecordType.HARD_STATE:
             self.hard_state = decode_hard_state(data, body, end)
         elif kind == RecordType.CUT:
@@ -243,8 +250,7 @@ class _Replay:
 
     def encode_reset(self, snapshot: SnapshotMeta, end: int) -> bytes:
         """The RESET with its mark, for offset `end` of the last file."""
-        # Only the header is certain to be durable here: the claim is kept as small as that.
-        mark = encode_mark(0, self._salt, end)
+        mark = encode_mark(end, self._salt, end)
         position = encode_position(
             RecordType.RESET, snapshot.index, snapshot.term, self._salt, end + len(mark)
         )

@@ -132,9 +132,9 @@ class _SimFile:
         try:
             self._check("datasync")
         except OSError:
-            # As Linux does: the dirty pages are dropped or marked clean, so that a second
-            # attempt would succeed without having written anything.
-            self._inode.changes.clear()
+            # As Linux does: the dirty pages stay readable but are marked clean, so that a second
+            # attempt succeeds without having written anything. Sizes are in the journal.
+            self._inode.changes = [c for c in self._inode.changes if c[1] is None]
             raise
         self._disk.syncs += 1
         self._inode.sync()

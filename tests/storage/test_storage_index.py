@@ -1,0 +1,107 @@
+"""The index of a log against a plain list of entries."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from trioraft.storage.index import LogIndex, Segment
+
+RECORD = 10  # bytes of every record here
+
+
+class IndexMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = LogIndex()
+        self.index.segments.append(Segment(1, 0))
+        self.base = (-1, 0)
+        self.log: list[tuple[int, int, int]] = []  # term, segment, offset
+
+    @property
+    def last(self) -> int:
+        return self.base[0] + len(self.log)
+
+    @rule(count=st.integers(1, 6), newer=st.integers(0, 2))
+    def append(self, count: int, newer: int) -> None:
+        segment = self.index.segments[-1]
+        term = (self.log[-1][0] if self.log else self.base[1]) + newer
+        offsets = array("Q", (segment.size + RECORD * i for i in range(count)))
+        first = self.last + 1
+        self.index.extend(first, offsets)
+        for i in range(count):
+            self.index.terms.append(first + i, term)
+        segment.size += RECORD * count
+        self.log += [(term, segment.number, offset) for offset in offsets]
+
+    @rule()
+    def roll(self) -> None:
+        self.index.segments.append(Segment(self.index.segments[-1].number + 1, 0))
+
+    @precondition(lambda self: self.log)
+    @rule(data=st.data())
+    def cut(self, data: st.DataObject) -> None:
+        last = data.draw(st.integers(self.base[0], self.last - 1))
+        self.index.cut(last, self.index.term_at(last))
+        del self.log[last - self.base[0] :]
+
+    @rule(ahead=st.integers(0, 20), term=st.integers(0, 20))
+    def reset(self, ahead: int, term: int) -> None:
+        self.base = (self.last + ahead, term)
+        self.log = []
+        self.index.reset(*self.base)
+
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        floor = data.draw(st.integers(self.base[0], self.last))
+        dropped = {s.number for s in self.index.drop(self.index.droppable(floor))}
+        gone = sum(segment in dropped for _, segment, _ in self.log)
+        assert gone <= floor - self.base[0]
+        if gone:
+            self.base = (self.base[0] + gone, self.log[gone - 1][0])
+            del self.log[:gone]
+
+    @invariant()
+    def same_terms(self) -> None:
+        index = self.index
+        assert (index.base_index, index.base_term) == self.base
+        assert index.last_index == self.last
+        terms = [index.term_at(i) for i in range(self.base[0] + 1, self.last + 1)]
+        assert terms == [term for term, _, _ in self.log]
+        runs = index.terms.runs()
+        assert [t for _, t in runs] == [t for i, t in enumerate(terms) if terms[i - 1 : i] != [t]]
+        for outside in (self.base[0] - 1, self.last + 1):
+            with pytest.raises(IndexError):
+                index.term_at(outside)
+
+    @precondition(lambda self: self.log)
+    @rule(data=st.data(), budget=st.integers(0, 200))
+    def locate(self, data: st.DataObject, budget: int) -> None:
+        low = data.draw(st.integers(self.base[0] + 1, self.last))
+        high = data.draw(st.integers(low + 1, self.last + 3))
+        spans = self.index.locate(low, high, budget)
+        places = [(s.number, offset) for s in spans for offset in s.offsets]
+        start = low - self.base[0] - 1
+        expected = [place[1:] for place in self.log[start : start + len(places)]]
+        assert places == expected
+        assert 1 <= len(places) <= high - low
+        assert spans[0].first == low
+        size = sum(s.end - s.offsets[0] for s in spans)
+        assert size <= budget or len(places) == 1
+        assert all(offset + RECORD <= s.end for s in spans for offset in s.offsets)
+
+
+IndexMachine.TestCase.settings = settings(max_examples=60, deadline=None)
+TestIndex = IndexMachine.TestCase
+
+
+def test_cutting_before_the_base_moves_it() -> None:
+    """A file whose header says 100, and whose first record cuts the log to 89."""
+    index = LogIndex(100, 3)
+    index.segments.append(Segment(9, 0))
+    index.cut(89, 2)
+    assert (index.base_index, index.base_term, index.last_index) == (89, 2, 89)
