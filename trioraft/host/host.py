@@ -16,11 +16,18 @@ from functools import partial
 
 import trio
 
-from ..node import Group, PeerHandler, PeerTransport, RuntimeSettings, StateMachine, UnknownGroupError
-from ..protocols.dialect import Dialect, Service
+from ..node import (
+    Group,
+    PeerHandler,
+    PeerTransport,
+    RuntimeSettings,
+    StateMachine,
+    UnknownGroupError,
+)
+from ..protocols.dialect import Dialect
 from ..raft.config import RaftConfig
 from ..raft.types import Configuration, Member, NodeId
-from ..rpc import Channel, Limits, open_channel, serve
+from ..rpc import Channel, Limits, Service, open_channel, serve
 from ..storage import GroupStorage
 from .environment import Environment
 

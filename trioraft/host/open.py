@@ -11,11 +11,11 @@ import trio
 
 from ..node import RuntimeSettings, StateMachine
 from ..protocols import dialect as find_dialect
-from ..protocols.dialect import Service
 from ..protocols.local import GrpcForwarder, NodeService
 from ..raft.config import RaftConfig
 from ..raft.errors import ConfigurationError
 from ..raft.types import Configuration, Member
+from ..rpc import Service
 from .environment import Environment, RealEnvironment, split_address
 from .host import Host
 from .management import serve_management

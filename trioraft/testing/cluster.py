@@ -11,9 +11,9 @@ import trio
 
 from ..host import Node, open_node
 from ..node import RuntimeSettings, StateMachine
-from ..protocols import Service
 from ..raft.config import RaftConfig
 from ..raft.types import Role
+from ..rpc import Service
 from .disk import SimDisk
 from .environment import SimEnvironment
 from .network import SimNetwork

@@ -18,6 +18,9 @@ from .network import SimNetwork
 
 __all__ = ["SimEnvironment"]
 
+# Seconds that a group commit takes, low and high: flash, a busy disk, a dying one.
+_DISKS = ((0.0001, 0.002), (0.001, 0.02), (0.01, 0.1))
+
 
 class SimEnvironment:
     """Implements `host.Environment` for one boot of one machine."""
@@ -46,7 +49,9 @@ class SimEnvironment:
             path, node_id=node_id, cluster=cluster, filesystem=self._disk
         )
         try:
-            async with open_sim_writer(random.Random(self.rng.getrandbits(64))) as writer:
+            latency = self.rng.choice(_DISKS)
+            rng = random.Random(self.rng.getrandbits(64))
+            async with open_sim_writer(rng, latency=latency) as writer:
                 yield _SimGroups(directory, writer)
         finally:
             directory.close()

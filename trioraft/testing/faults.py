@@ -56,7 +56,7 @@ class FaultInjector:
     async def _crash_any(self) -> None:
         self.counts["crash"] += 1
         names = [self._rng.choice(self._cluster.names)]
-        if self._rng.random() < 0.1:
+        if self._rng.random() < 0.3:
             names = list(self._cluster.names)  # the whole building loses power
             self.counts["power cut"] += 1
         for name in names[1:]:

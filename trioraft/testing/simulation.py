@@ -11,8 +11,8 @@ import trio
 from ..host import KvBackend, Node
 from ..machines.kv import KvMachine
 from ..node import RuntimeSettings
-from ..protocols import Service
 from ..protocols.etcd import etcd_services
+from ..rpc import Service
 from .cluster import SimCluster
 from .faults import FaultInjector
 from .scheduler import SeededRun, run_seeded
@@ -21,6 +21,7 @@ from .workload import History, InvariantViolatedError, RegisterClient, check_rep
 
 __all__ = ["Outcome", "simulate_kv"]
 
+_SETTLING = 3.0  # virtual seconds in which calls that were under way reach their deadlines
 _CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
 
 
@@ -89,6 +90,7 @@ async def _main(run: SeededRun, *, wire: str, seconds: float, clients: int, size
                     client = RegisterClient(name, cluster, history, run.rng(name), run.trace)
                     nursery.start_soon(client.run)
         await faults.repair()
+        await trio.sleep(_SETTLING)
         await _converge(cluster)
         await check_replicas(cluster, history, cluster.names)
     return Outcome(
