@@ -333,6 +333,63 @@ async def test_leaving_the_network_ends_everything_and_keeps_the_error(run: Seed
     assert scope.cancelled_caught
 
 
+async def send_through_trouble(run: SeededRun, *, resets: bool) -> tuple[bytes, bytes]:
+    """One connection, faults at random times; what was sent, and what arrived in the end."""
+    rng = run.rng("trouble")
+    settings = LinkSettings(latency_max=0.1, split=0.5, buffer_size=rng.randrange(1, 3000))
+    received = bytearray()
+
+    async def send(stream: SimStream, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            step = rng.randrange(1, 2000)
+            await stream.send_all(data[at : at + step])
+            at += step
+        await stream.send_eof()
+
+    async def receive(stream: SimStream) -> None:
+        while data := await stream.receive_some(rng.randrange(1, 2000)):
+            received.extend(data)
+            await trio.sleep(rng.uniform(0.0, 0.05))
+
+    async def ignore_reset(work: Awaitable[None]) -> None:
+        try:
+            await work
+        except trio.BrokenResourceError as error:
+            run.trace.record(str(error))
+
+    async with connected(run, settings) as (network, near, far):
+        sent = rng.randbytes(20_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ignore_reset, send(near, sent))
+            nursery.start_soon(ignore_reset, receive(far))
+            for _ in range(5):
+                await trio.sleep(rng.uniform(0.0, 0.3))
+                sides = rng.sample(["c", "s"], 2)
+                lose = resets and rng.random() < 0.1
+                network.partition(*sides, one_way=rng.random() < 0.5, lose=lose)
+                await trio.sleep(rng.uniform(0.0, 0.3))
+                network.heal()
+                if resets and rng.random() < 0.1:
+                    network.reset(*sides, after_bytes=rng.randrange(3000))
+    return sent, bytes(received)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_partitions_that_heal_cost_no_byte(seed: int) -> None:
+    sent, received = run_seeded(lambda run: send_through_trouble(run, resets=False), seed)
+    assert received == sent
+
+
+def test_whatever_goes_wrong_what_arrives_is_a_prefix() -> None:
+    cut_short = 0
+    for seed in range(40):
+        sent, received = run_seeded(lambda run: send_through_trouble(run, resets=True), seed)
+        assert sent.startswith(received), f"seed {seed}: bytes out of order or out of nowhere"
+        cut_short += len(received) < len(sent)
+    assert 5 < cut_short < 40, "the faults should hit some runs and spare others"
+
+
 async def chatter(run: SeededRun) -> str:
     """Several hosts talk while links fail; everything that matters ends up in the trace."""
     settings = LinkSettings(latency_max=0.05, split=0.3, buffer_size=4096)

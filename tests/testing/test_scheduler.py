@@ -70,8 +70,9 @@ def test_errors_come_through_and_the_trace_survives() -> None:
         run.trace.record("about to fail")
         raise KeyError("found")
 
-    with pytest.raises(KeyError, match="found"):
-        run_seeded(main, 0, trace=trace)
+    with pytest.raises(KeyError, match="found") as caught:
+        run_seeded(main, 17, trace=trace)
+    assert caught.value.__notes__ == ["in the simulated run of seed 17"]
     assert trace.lines == ["2.000000000 about to fail"]
 
 

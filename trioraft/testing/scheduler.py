@@ -68,7 +68,7 @@ def run_seeded(
     bounds the scheduler passes in which no virtual time goes by. Raises SimulationStuckError
     when either is exceeded (after cancelling `main`), whatever `main` raises otherwise, and
     RuntimeError inside a Trio run or with a Trio release that lacks the deterministic switch.
-    Pass a `trace` to read it even when `main` fails.
+    Every error carries a note that names the seed. Pass a `trace` to read it even after one.
     """
     run = SeededRun(seed) if trace is None else SeededRun(seed, trace)
     clock = trio.testing.MockClock(autojump_threshold=0)
@@ -86,7 +86,11 @@ def run_seeded(
         raise SimulationStuckError(f"seed {seed}: not done after {time_limit} virtual seconds")
 
     with _deterministic_scheduling(_derive(seed, "scheduler")):
-        return trio.run(bounded, clock=clock, instruments=[watchdog])
+        try:
+            return trio.run(bounded, clock=clock, instruments=[watchdog])
+        except BaseException as error:
+            error.add_note(f"in the simulated run of seed {seed}")
+            raise
 
 
 def _derive(seed: int, name: str) -> random.Random:
