@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -374,7 +376,7 @@ async def test_snapshot_messages() -> None:
     meta = SnapshotMeta(7, T52, ONE, size=3, configuration_index=0)
     assert request == SnapshotRequest(T52, "2", meta)
 
-    async def chunks() -> object:
+    async def chunks() -> AsyncIterator[bytes]:
         yield b"\x01\x80\xff"
 
     header, chunk = [message async for message in snapshot_messages(request, chunks())]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -258,7 +260,7 @@ def entries(first: int, count: int) -> list[Entry]:
     return [Entry(3, first + i, EntryKind.WRITE, b"w") for i in range(count)]
 
 
-def reply_proto(**fields: object) -> pb.AppendEntriesReplyProto:
+def reply_proto(**fields: Any) -> pb.AppendEntriesReplyProto:
     fields.setdefault("term", 3)
     fields.setdefault("matchIndex", -1)
     return pb.AppendEntriesReplyProto(**fields)
@@ -322,7 +324,7 @@ def test_replies_that_cannot_be(message: pb.AppendEntriesReplyProto, problem: st
 # ---- requests that cannot be
 
 
-def write_proto(**fields: object) -> pb.LogEntryProto:
+def write_proto(**fields: Any) -> pb.LogEntryProto:
     fields.setdefault("clientId", CLIENT)
     write = pb.StateMachineLogEntryProto(**fields)
     return pb.LogEntryProto(term=1, index=3, stateMachineLogEntry=write)
@@ -346,7 +348,7 @@ def test_entries_that_are_refused(message: pb.LogEntryProto, problem: str) -> No
         decode_entry(message)
 
 
-def append_proto(**fields: object) -> pb.AppendEntriesRequestProto:
+def append_proto(**fields: Any) -> pb.AppendEntriesRequestProto:
     return pb.AppendEntriesRequestProto(
         serverRequest=ROUTE.header(1), leaderTerm=fields.pop("leaderTerm", 1), **fields
     )
@@ -366,7 +368,7 @@ def test_appends_that_are_refused(message: pb.AppendEntriesRequestProto, problem
         decode_append(message)
 
 
-def peer(**fields: object) -> pb.RaftConfigurationProto:
+def peer(**fields: Any) -> pb.RaftConfigurationProto:
     fields.setdefault("id", b"n1")
     return pb.RaftConfigurationProto(peers=[pb.RaftPeerProto(**fields)])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..raft.errors import ConfigurationError
-from .dialect import Dialect, Service
+from .dialect import Dialect
 
-__all__ = ["Dialect", "Service", "dialect"]
+__all__ = ["Dialect", "dialect"]
 
 # Loaded when chosen: a node speaks one of them.
 _DIALECTS = {"openraft": "OpenraftDialect", "ratis": "RatisDialect"}

@@ -14,20 +14,9 @@ from ..raft.config import RaftConfig
 from ..raft.types import Configuration, Member, NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..rpc import Channel, Service
 
-    from grpclib.const import Handler
-
-    from ..rpc import Channel
-
-__all__ = ["Dialect", "Service"]
-
-
-class Service(Protocol):
-    """A grpclib-style service object, as `trioraft.rpc.serve` takes it."""
-
-    def __mapping__(self) -> Mapping[str, Handler]:
-        """Method path to handler."""
+__all__ = ["Dialect"]
 
 
 class Dialect(Protocol):

@@ -15,8 +15,7 @@ from .terms import next_term, node_number
 from .transport import OpenraftTransport
 
 if TYPE_CHECKING:
-    from ...rpc import Channel
-    from ..dialect import Service
+    from ...rpc import Channel, Service
 
 __all__ = ["OpenraftDialect"]
 

@@ -79,7 +79,7 @@ class OpenraftTransport:
         """
         async with (
             aclosing(snapshot_messages(request, chunks)) as messages,
-            _calling(self._entries, "Snapshot", Cardinality.STREAM_UNARY) as stream,
+            _calling(self._entries, self._peer, "Snapshot", Cardinality.STREAM_UNARY) as stream,
         ):
             async for message in messages:
                 with unreachable(self._peer):
@@ -104,7 +104,8 @@ class OpenraftTransport:
         return True
 
     async def _call(self, method: str, message: Encoded) -> bytes:
-        async with _calling(self._heartbeats, method, Cardinality.UNARY_UNARY) as stream:
+        call = _calling(self._heartbeats, self._peer, method, Cardinality.UNARY_UNARY)
+        async with call as stream:
             await stream.send_message(message, end=True)
             body: bytes | None = await stream.recv_message()
             if body is None:
@@ -114,11 +115,15 @@ class OpenraftTransport:
 
 @asynccontextmanager
 async def _calling(
-    channel: Channel, method: str, cardinality: Cardinality
+    channel: Channel, peer: Member, method: str, cardinality: Cardinality
 ) -> AsyncIterator[ClientStream[Any, Any]]:
-    """A call that is reset when the block is left, unless it is over by then."""
+    """A call that is reset when the block is left, unless it is over by then.
+
+    Raises PeerUnreachableError if it cannot begin.
+    """
     async with channel.request(SERVICE + method, cardinality, Encoded, Encoded) as stream:
-        await stream.send_request()
+        with unreachable(peer):
+            await stream.send_request()
         try:
             yield stream
         finally:
@@ -143,7 +148,7 @@ class OpenraftAppendStream:
 
     async def open(self) -> None:
         """Begin a call. Raises PeerUnreachableError."""
-        call = _calling(self._channel, "StreamAppend", Cardinality.STREAM_STREAM)
+        call = _calling(self._channel, self._peer, "StreamAppend", Cardinality.STREAM_STREAM)
         with unreachable(self._peer):
             self._stream = await self._call.enter_async_context(call)
         self._opened.set()

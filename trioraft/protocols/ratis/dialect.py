@@ -14,8 +14,7 @@ from .service import RatisServerService
 from .transport import RatisTransport
 
 if TYPE_CHECKING:
-    from ...rpc import Channel
-    from ..dialect import Service
+    from ...rpc import Channel, Service
 
 __all__ = ["RatisDialect"]
 

@@ -96,19 +96,20 @@ async def _messages(
     digest = hashlib.md5(usedforsecurity=False)
     offset = number = 0
     held = b""
-    async for piece in _pieces(chunks):
-        if held:
-            yield _message(route, request, str(transfer), number, offset, held, b"")
-            number += 1
-            offset += len(held)
-        digest.update(piece)
-        held = piece
+    async with aclosing(_pieces(chunks)) as pieces:
+        async for piece in pieces:
+            if held:
+                yield _message(route, request, str(transfer), number, offset, held, b"")
+                number += 1
+                offset += len(held)
+            digest.update(piece)
+            held = piece
     if meta.size and offset + len(held) != meta.size:
         raise ValueError(f"a snapshot of {offset + len(held)} bytes, announced as {meta.size}")
     yield _message(route, request, str(transfer), number, offset, held, digest.digest())
 
 
-async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     async for chunk in chunks:
         for start in range(0, len(chunk), CHUNK_BYTES):
             yield chunk[start : start + CHUNK_BYTES]

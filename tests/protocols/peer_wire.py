@@ -1,0 +1,188 @@
+"""A leader's transport and a follower's service with a fake group, joined by memory streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import trio
+import trio.testing
+
+from trioraft.node.peers import PeerTransport, UnknownGroupError
+from trioraft.protocols import Dialect
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Member,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from trioraft.rpc import Channel, open_channel, serve
+
+GROUP = bytes.fromhex("02511d47d67c49a39011abb3109a44c1")
+
+
+class FakeGroup:
+    """A PeerHandler that records what arrives. Appends succeed, at once, unless `held` is set."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.votes: list[VoteRequest] = []
+        self.appends: list[AppendRequest] = []
+        self.snapshots: list[tuple[SnapshotRequest, bytes]] = []
+        self.elections: list[StartElection] = []
+        self.vote = VoteReply(5, node_id, True)
+        self.answer: Callable[[AppendRequest], AppendReply] = self.success
+        self.held: list[Callable[[], None]] | None = None
+        self.failure: Exception | None = None
+        self.snapshot_reply: Callable[[SnapshotRequest], SnapshotReply] = self.installed
+        self.reads_snapshot = True
+        self.campaigns = True
+
+    def success(self, request: AppendRequest) -> AppendReply:
+        match = -1 if request.heartbeat else request.prev_index + len(request.entries)
+        return AppendReply(
+            request.term,
+            self.node_id,
+            True,
+            match,
+            commit=request.commit,
+            heartbeat=request.heartbeat,
+        )
+
+    def conflict(self, request: AppendRequest) -> AppendReply:
+        return AppendReply(
+            request.term, self.node_id, False, rejected_prev=request.prev_index, hint_index=2
+        )
+
+    def installed(self, request: SnapshotRequest) -> SnapshotReply:
+        return SnapshotReply(request.term, self.node_id, True, request.meta.index)
+
+    def _maybe_fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def handle_vote(self, request: VoteRequest) -> VoteReply:
+        self._maybe_fail()
+        self.votes.append(request)
+        return self.vote
+
+    def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
+        self._maybe_fail()
+        self.appends.append(request)
+        answer = partial(reply, self.answer(request))
+        if self.held is None:
+            answer()
+        else:
+            self.held.append(answer)
+
+    async def handle_snapshot(
+        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> SnapshotReply:
+        self._maybe_fail()
+        data = b""
+        if self.reads_snapshot:
+            data = b"".join([chunk async for chunk in chunks])
+        self.snapshots.append((request, data))
+        return self.snapshot_reply(request)
+
+    async def handle_start_election(self, request: StartElection) -> bool:
+        self._maybe_fail()
+        self.elections.append(request)
+        return self.campaigns
+
+
+class FakeRouter:
+    """Knows one group, or none."""
+
+    def __init__(self, group: FakeGroup | None) -> None:
+        self.group = group
+
+    def find(self, group_id: bytes) -> FakeGroup:
+        if group_id != GROUP:
+            raise UnknownGroupError(f"no group {group_id.hex()}")
+        return self.only()
+
+    def only(self) -> FakeGroup:
+        if self.group is None:
+            raise UnknownGroupError("this node has no group")
+        return self.group
+
+
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener whose clients call `dial`; `cut` breaks every connection."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](16)
+        self._streams: list[trio.StapledStream[Any, Any]] = []
+        self.refuses = False
+
+    async def accept(self) -> trio.abc.Stream:
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        self._receive.close()
+        await trio.lowlevel.checkpoint()
+
+    async def dial(self) -> trio.abc.Stream:
+        if self.refuses:
+            raise ConnectionRefusedError("refused")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._streams += [ours, theirs]
+        await self._send.send(theirs)
+        return ours
+
+    async def cut(self) -> None:
+        for stream in self._streams:
+            await trio.aclose_forcefully(stream)
+
+
+class Wire:
+    """What a test holds: the follower's router, the leader's transport and channels."""
+
+    def __init__(self, router: FakeRouter, listener: MemoryListener) -> None:
+        self.router = router
+        self.listener = listener
+        self.transport: PeerTransport
+        self.channel: Channel
+
+    @property
+    def group(self) -> FakeGroup:
+        return self.router.only()
+
+
+@asynccontextmanager
+async def wired(
+    dialect: Dialect, self_id: str, peer_id: str, *, group_id: bytes = GROUP
+) -> AsyncIterator[Wire]:
+    """Serve a fake group under `dialect`, and reach it as `self_id`."""
+    listener = MemoryListener()
+    wire = Wire(FakeRouter(FakeGroup(peer_id)), listener)
+    peer = Member(peer_id, "127.0.0.1:1")
+    async with trio.open_nursery() as nursery:
+        services = dialect.services(wire.router)
+        await nursery.start(partial(serve, services, listeners=[listener]))
+        async with (
+            open_channel("peer", dial=listener.dial) as entries,
+            open_channel("peer", dial=listener.dial) as heartbeats,
+        ):
+            wire.channel = entries
+            wire.transport = dialect.transport(
+                group_id=group_id,
+                self_id=self_id,
+                peer=peer,
+                entries=entries,
+                heartbeats=heartbeats,
+            )
+            yield wire
+        nursery.cancel_scope.cancel()
+
+
+async def settle() -> None:
+    """Let everything that can happen without waiting for time happen."""
+    await trio.testing.wait_all_tasks_blocked()

@@ -1,0 +1,493 @@
+"""Ratis's service and transport against each other, and against raw streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+import trio
+from peer_wire import GROUP, settle, wired
+from trio.testing import MockClock
+
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
+from trioraft.node.peers import PeerUnreachableError
+from trioraft.protocols import dialect
+from trioraft.protocols.calls import MAX_PENDING, MAX_UNANSWERED, STALL_TIMEOUT
+from trioraft.protocols.ratis.header import Route
+from trioraft.protocols.ratis.snapshot import CHUNK_BYTES
+from trioraft.raft.config import RaftConfig, count_terms
+from trioraft.raft.errors import ConfigurationError, GroupStoppedError, OverloadedError
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Configuration,
+    Entry,
+    EntryKind,
+    Member,
+    Session,
+    SnapshotMeta,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from trioraft.rpc import Encoded, GRPCError, Status
+
+RATIS = dialect("ratis")
+ROUTE = Route.between(GROUP, "n0", "n1")
+EXCEPTIONS = "org.apache.ratis.protocol.exceptions."
+
+
+def entries(first: int, count: int) -> list[Entry]:
+    session = Session(b"0123456789abcdef", 7)
+    return [Entry(3, first + i, EntryKind.WRITE, b"w%d" % i, session) for i in range(count)]
+
+
+def append(prev: int, count: int, **fields: Any) -> AppendRequest:
+    return AppendRequest(3, "n0", prev, 3, entries(prev + 1, count), prev, **fields)
+
+
+def heartbeat(prev: int, round_number: int) -> AppendRequest:
+    return AppendRequest(3, "n0", prev, 3, (), prev, round=round_number, heartbeat=True)
+
+
+def server(channel: Any) -> RaftServerProtocolServiceStub:
+    return RaftServerProtocolServiceStub(channel)
+
+
+async def failed(method: Any, message: Any) -> tuple[GRPCError, dict[str, str]]:
+    """Call `method`, which must fail: its status and trailers."""
+    stream = method.open()
+
+    async def call() -> None:
+        async with stream:
+            await stream.send_message(message, end=True)
+            await stream.recv_message()
+
+    with pytest.raises(GRPCError) as raised:
+        await call()
+    return raised.value, dict(stream.trailing_metadata or {})
+
+
+# ---- the dialect
+
+
+def test_rules() -> None:
+    config = RATIS.config(RaftConfig(adopt_term_on_reject=False, pre_vote=False))
+    assert config.first_entry is EntryKind.CONFIGURATION
+    assert (config.pre_vote, config.adopt_term_on_reject) == (True, True)
+    assert config.next_term is count_terms
+
+
+def test_members_are_checked() -> None:
+    RATIS.check_members(Configuration((Member("n1", "a:1"),)))
+    with pytest.raises(ConfigurationError, match="--id ''"):
+        RATIS.check_members(Configuration((Member("", "a:1"),)))
+    with pytest.raises(ConfigurationError, match="priority=-1 of n1"):
+        RATIS.check_members(Configuration((Member("n1", "a:1", -1),)))
+
+
+def test_unknown_dialects_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="'etcd'; there are: openraft, ratis"):
+        dialect("etcd")
+
+
+# ---- votes and elections
+
+
+async def test_votes() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.vote = VoteReply(5, "n1", True, last_index=4, last_term=3, shutdown=True)
+        request = VoteRequest(5, "n0", 8, 4)
+        reply = await wire.transport.request_vote(request)
+        assert reply == wire.group.vote
+        # A real vote passes leases: Ratis shields leaders by pre-votes alone.
+        assert wire.group.votes == [VoteRequest(5, "n0", 8, 4, transfer=True)]
+        await wire.transport.request_vote(VoteRequest(5, "n0", -1, 0, pre=True))
+        assert wire.group.votes[1] == VoteRequest(5, "n0", -1, 0, pre=True)
+
+
+async def test_start_election() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        request = StartElection(3, "n0", 9, 3)
+        assert await wire.transport.start_election(request)
+        assert wire.group.elections == [request]
+        wire.group.campaigns = False
+        assert not await wire.transport.start_election(request)
+
+
+# ---- appends
+
+
+async def test_appends_are_pipelined_and_answered_in_order() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 2, round=1), append(1, 1), append(2, 3, round=2)])
+            await settle()
+            assert [len(request.entries) for request in wire.group.appends] == [2, 1, 3]
+            assert wire.group.appends[0].entries == entries(0, 2)
+            for answer in wire.group.held:
+                answer()
+            replies = await stream.receive()
+            assert [(r.match_index, r.round) for r in replies] == [(1, 1), (2, 0), (5, 2)]
+            assert all(r.success and not r.heartbeat for r in replies)
+
+
+async def test_heartbeats_claim_nothing_and_may_overtake() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 3)])
+            assert [r.match_index for r in await stream.receive()] == [2]
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=True) as stream:
+            await stream.send([heartbeat(2, 8), heartbeat(2, 9)])
+            await settle()
+            assert [request.heartbeat for request in wire.group.appends[1:]] == [True, True]
+            wire.group.held[1]()
+            wire.group.held[0]()
+            replies = await stream.receive()
+            assert [(r.round, r.match_index, r.heartbeat) for r in replies] == [
+                (9, -1, True),
+                (8, -1, True),
+            ]
+
+
+async def test_an_empty_probe_is_no_heartbeat_before_it_was_acknowledged() -> None:
+    async with (
+        wired(RATIS, "n0", "n1") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        await stream.send([append(4, 0)])
+        [reply] = await stream.receive()
+        assert (reply.success, reply.match_index) == (True, 4)
+        assert not wire.group.appends[0].heartbeat
+        await stream.send([append(4, 0)])
+        [reply] = await stream.receive()
+        assert (reply.success, reply.match_index) == (True, 4)
+        assert wire.group.appends[1].heartbeat
+
+
+async def test_conflict_and_higher_term_come_back_as_the_core_knows_them() -> None:
+    async with (
+        wired(RATIS, "n0", "n1") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        wire.group.answer = wire.group.conflict
+        await stream.send([append(9, 1, round=6)])
+        [reply] = await stream.receive()
+        assert reply == AppendReply(
+            3, "n1", False, rejected_prev=9, hint_index=2, round=6, commit=-1
+        )
+        wire.group.answer = lambda request: AppendReply(7, "n1", False, commit=1)
+        await stream.send([append(9, 1)])
+        [reply] = await stream.receive()
+        assert (reply.success, reply.term) == (False, 7)
+
+
+async def test_a_lost_connection_is_an_unreachable_peer() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 1)])
+            await settle()
+            await wire.listener.cut()
+            with pytest.raises(PeerUnreachableError, match=r"n1 at 127\.0\.0\.1:1: UNAVAILABLE"):
+                await stream.receive()
+            with pytest.raises(PeerUnreachableError):
+                await stream.send([append(0, 1)])
+        wire.group.held[0]()  # an answer that nobody waits for is dropped
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            wire.group.held = None
+            await stream.send([append(-1, 1)])
+            assert len(await stream.receive()) == 1
+
+
+async def test_a_refused_connection_is_an_unreachable_peer() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.listener.refuses = True
+        with pytest.raises(PeerUnreachableError, match="n1 at"):
+            await wire.transport.request_vote(VoteRequest(1, "n0", -1, 0))
+        with pytest.raises(PeerUnreachableError, match="n1 at"):
+            async with wire.transport.open_append_stream(heartbeat=True):
+                pytest.fail("the stream opened")
+
+
+async def test_leaving_the_block_resets_the_stream() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 1)])
+            await settle()
+        await settle()
+        wire.group.held[0]()
+
+
+async def test_half_closed_stream_ends_when_everything_is_answered() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with server(wire.channel).appendEntries.open() as stream:
+            message = pb.AppendEntriesRequestProto(serverRequest=ROUTE.header(1), leaderTerm=3)
+            await stream.send_message(message, end=True)
+            await settle()
+            wire.group.held[0]()
+            reply = await stream.recv_message()
+            assert reply is not None
+            assert (reply.isHearbeat, reply.matchIndex) == (True, -1)
+            assert await stream.recv_message() is None
+
+
+async def test_unanswered_requests_are_bounded_on_both_sides() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=True) as stream:
+            for _ in range(MAX_PENDING):
+                await stream.send([heartbeat(-1, 1)])
+            with pytest.raises(PeerUnreachableError, match=f"{MAX_PENDING} appends"):
+                await stream.send([heartbeat(-1, 1)])
+            await settle()
+            taken = len(wire.group.held)
+            assert taken < MAX_PENDING
+            # One socket read may bring some more than the bound before it is looked at.
+            assert taken >= MAX_UNANSWERED
+            for answer in wire.group.held:
+                answer()
+            await settle()
+            assert len(wire.group.held) > taken
+
+
+async def test_a_group_that_never_answers_loses_its_stream(autojump_clock: MockClock) -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            started = trio.current_time()
+            await stream.send([append(-1, 1)])
+            with pytest.raises(PeerUnreachableError, match="INTERNAL: no answer"):
+                await stream.receive()
+            assert trio.current_time() - started == pytest.approx(STALL_TIMEOUT)
+
+
+async def test_an_idle_stream_stays_open(autojump_clock: MockClock) -> None:
+    async with (
+        wired(RATIS, "n0", "n1") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        for prev in range(3):
+            await stream.send([append(prev, 1)])
+            assert len(await stream.receive()) == 1
+            await trio.sleep(10 * STALL_TIMEOUT)
+
+
+# ---- errors in trailers
+
+
+@pytest.mark.parametrize(
+    ("failure", "exception", "text"),
+    [
+        (GroupStoppedError("it is off"), EXCEPTIONS + "ServerNotReadyException", "it is off"),
+        (OverloadedError("full"), EXCEPTIONS + "ResourceUnavailableException", "full"),
+        (ValueError("a gap"), "java.lang.IllegalStateException", "a gap"),
+        (ConfigurationError("odd"), "java.io.IOException", "odd"),
+    ],
+)
+async def test_failures_name_their_exception(failure: Exception, exception: str, text: str) -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.failure = failure
+        stub = server(wire.channel)
+        message = pb.AppendEntriesRequestProto(serverRequest=ROUTE.header(41), leaderTerm=3)
+        error, trailers = await failed(stub.appendEntries, message)
+        assert (error.status, error.message) == (Status.INTERNAL, text)
+        assert trailers == {"exception-type": exception, "call-id": "41", "heartbeat": "true"}
+        vote = pb.RequestVoteRequestProto(serverRequest=ROUTE.header(5))
+        error, trailers = await failed(stub.requestVote, vote)
+        assert (error.status, error.message) == (Status.INTERNAL, text)
+        assert trailers == {"exception-type": exception, "call-id": "5"}
+
+
+async def test_unknown_group() -> None:
+    other = bytes(15) + b"\xab"
+    async with wired(RATIS, "n0", "n1", group_id=other) as wire:
+        with pytest.raises(PeerUnreachableError, match=r"n1: group-0000000000AB not found\."):
+            await wire.transport.request_vote(VoteRequest(1, "n0", -1, 0))
+        message = pb.StartLeaderElectionRequestProto(
+            serverRequest=Route.between(other, "n0", "n1").header()
+        )
+        _, trailers = await failed(server(wire.channel).startLeaderElection, message)
+        assert trailers == {"exception-type": EXCEPTIONS + "GroupMismatchException"}
+
+
+async def test_bad_input_ends_the_call_with_a_reason() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        no_group = pb.AppendEntriesRequestProto(leaderTerm=3)
+        gap = pb.AppendEntriesRequestProto(
+            serverRequest=ROUTE.header(),
+            leaderTerm=3,
+            entries=[pb.LogEntryProto(term=1, index=4, metadataEntry=pb.MetadataProto())],
+        )
+        for message, problem in [
+            (no_group, "group id of 0 bytes"),
+            (gap, "entry 4 where 0 must follow"),
+            (Encoded(b"\xff\xff\xff"), "cannot decode AppendEntriesRequestProto"),
+        ]:
+            error, _ = await failed(server(wire.channel).appendEntries, message)
+            assert error.status is Status.INTERNAL
+            assert problem in (error.message or "")
+        assert wire.group.appends == []
+
+
+async def test_read_index_is_not_served() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        with pytest.raises(GRPCError) as raised:
+            await server(wire.channel).readIndex(pb.ReadIndexRequestProto())
+        assert raised.value.status is Status.UNIMPLEMENTED
+
+
+# ---- snapshots
+
+CONFIGURATION = Configuration((Member("n0", "a:1"), Member("n1", "b:2", 3)))
+
+
+def snapshot(size: int) -> SnapshotRequest:
+    meta = SnapshotMeta(40, 3, CONFIGURATION, size=size, configuration_index=12)
+    return SnapshotRequest(5, "n0", meta)
+
+
+async def pieces(*chunks: bytes) -> AsyncGenerator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (),
+        (b"tiny",),
+        (b"a" * 1000, b"", b"b" * 3, b"c"),
+        (bytes(3 * CHUNK_BYTES + 5),),
+        tuple(b"%d" % i for i in range(40)),
+    ],
+)
+async def test_snapshots_arrive_whole(chunks: tuple[bytes, ...]) -> None:
+    data = b"".join(chunks)
+    async with wired(RATIS, "n0", "n1") as wire:
+        reply = await wire.transport.send_snapshot(snapshot(len(data)), pieces(*chunks))
+        assert reply == SnapshotReply(5, "n1", True, 40)
+        assert wire.group.snapshots == [(snapshot(len(data)), data)]
+
+
+async def test_a_refused_snapshot_names_the_term() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.reads_snapshot = False
+        wire.group.snapshot_reply = lambda request: SnapshotReply(9, "n1", False)
+        async with aclosing(pieces(*[bytes(CHUNK_BYTES)] * 20)) as chunks:
+            reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
+        assert reply == SnapshotReply(9, "n1", False)
+
+
+async def test_a_snapshot_that_is_not_needed_is_read_past() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        wire.group.reads_snapshot = False
+        chunks = pieces(*[bytes(CHUNK_BYTES)] * 20)
+        reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
+        assert reply == SnapshotReply(5, "n1", True, 40)
+
+
+async def test_a_snapshot_of_another_size_than_announced_is_not_finished() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        with pytest.raises(ValueError, match="announced as 5"):
+            await wire.transport.send_snapshot(snapshot(5), pieces(b"abc"))
+        await settle()
+        assert wire.group.snapshots == []
+
+
+def chunk(number: int, data: bytes, **fields: Any) -> pb.InstallSnapshotRequestProto:
+    piece: dict[str, Any] = {
+        "filename": "sm/snapshot.3_40",
+        "data": data,
+        "offset": fields.pop("offset", 0),
+    }
+    piece |= {key: fields.pop(key) for key in ("fileDigest", "filename") if key in fields}
+    body: dict[str, Any] = {"requestId": "t", "totalSize": 0} | fields
+    conf = pb.LogEntryProto(index=-1, configurationEntry=pb.RaftConfigurationProto())
+    return pb.InstallSnapshotRequestProto(
+        serverRequest=ROUTE.header(),
+        leaderTerm=5,
+        lastRaftConfigurationLogEntryProto=conf,
+        snapshotChunk=pb.InstallSnapshotRequestProto.SnapshotChunkProto(
+            requestIndex=number,
+            termIndex=pb.TermIndexProto(term=3, index=40),
+            fileChunks=[pb.FileChunkProto(**piece)],
+            **body,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        (chunk(2, b"", offset=3), "chunk 2 of transfer 't' where 1"),
+        (chunk(1, b"", offset=3, requestId="u"), "chunk 1 of transfer 'u'"),
+        (chunk(1, b"", offset=2), "offset 2 where 3"),
+        (chunk(1, b"x", offset=3, filename="sm/other"), "several files"),
+        (chunk(1, b"", offset=3, done=True, fileDigest=bytes(16)), "MD5"),
+        (chunk(1, b"", offset=3, done=True, totalSize=4), "announced as 4"),
+        (None, "before its last chunk"),
+    ],
+)
+async def test_damaged_transfers_are_refused(
+    second: pb.InstallSnapshotRequestProto | None, problem: str
+) -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+
+        async def send() -> None:
+            async with server(wire.channel).installSnapshot.open() as stream:
+                await stream.send_message(chunk(0, b"abc"))
+                reply = await stream.recv_message()
+                assert reply is not None
+                assert (reply.result, reply.requestIndex) == (pb.SUCCESS, 0)
+                assert reply.WhichOneof("InstallSnapshotReplyBody") == "requestIndex"
+                if second is None:
+                    await stream.end()
+                else:
+                    await stream.send_message(second)
+                await stream.recv_message()
+
+        with pytest.raises(GRPCError, match=problem) as raised:
+            await send()
+        assert raised.value.status is Status.INTERNAL
+        assert wire.group.snapshots == []
+
+
+async def test_a_foreign_transfer_with_its_digest_is_taken() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        digest = hashlib.md5(b"abcdef").digest()
+        async with server(wire.channel).installSnapshot.open() as stream:
+            await stream.send_message(chunk(0, b"abc", fileDigest=digest))
+            last = chunk(1, b"def", offset=3, fileDigest=digest, done=True, totalSize=6)
+            await stream.send_message(last, end=True)
+            replies = [reply async for reply in stream]
+        assert [(r.result, r.requestIndex) for r in replies] == [(pb.SUCCESS, 0), (pb.SUCCESS, 1)]
+        assert all(r.serverReply.success for r in replies)
+        [(request, data)] = wire.group.snapshots
+        assert (data, request.meta.index, request.meta.configuration_index) == (b"abcdef", 40, -1)
+
+
+async def test_notification_mode_is_a_mismatch() -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+        message = pb.InstallSnapshotRequestProto(
+            serverRequest=ROUTE.header(),
+            leaderTerm=5,
+            notification=pb.InstallSnapshotRequestProto.NotificationProto(),
+        )
+        async with server(wire.channel).installSnapshot.open() as stream:
+            await stream.send_message(message, end=True)
+            reply = await stream.recv_message()
+            assert reply is not None
+            assert reply.result == pb.CONF_MISMATCH
+            assert reply.WhichOneof("InstallSnapshotReplyBody") == "snapshotIndex"
+            assert await stream.recv_message() is None
