@@ -219,7 +219,7 @@ async def test_what_recovery_returns_is_durable() -> None:
 
 
 async def test_what_a_failed_sync_left_in_the_page_cache_is_not_trusted() -> None:
-    """The kernel calls such pages clean: syncing them again, even as a new process, does nothing."""
+    """The kernel calls such pages clean: syncing them again, in any process, does nothing."""
     for seed in range(20):
         disk, writer = SimDisk(), SteppedWriter()
         storage = await open_on(disk, writer)
