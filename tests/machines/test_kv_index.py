@@ -35,21 +35,20 @@ def build(*writes: tuple[bytes, int, int]) -> Index:
 def test_ranges(key: bytes, end: bytes, found: list[bytes]) -> None:
     index = build((b"c", 2, 1), (b"a", 3, 1), (b"d", 4, 1), (b"b", 5, 1))
     upper = range_end(end)
-    assert [k for k, _ in index.select(key, upper)] == found
-    assert [k for k, _ in index.select(key, upper, 2)] == found[:2]
+    assert [k for k, _ in index.walk(key, upper)] == found
     assert index.count(key, upper) == len(found)
-    assert [k for k, _ in index.select_at(key, upper, 9)] == found
-    assert [k for k, _ in index.select_at(key, upper, 3)] == [k for k in found if k in b"ac"]
+    assert [k for k, _ in index.walk_at(key, upper, 9)] == found
+    assert [k for k, _ in index.walk_at(key, upper, 3)] == [k for k in found if k in b"ac"]
 
 
 def test_a_deleted_key_is_gone_now_and_there_in_the_past() -> None:
     index = build((b"a", 2, 1), (b"a", 3, 0), (b"b", 4, 1))
-    assert [k for k, _ in index.select(b"\0", b"")] == [b"b"]
-    assert [k for k, _ in index.select_at(b"\0", b"", 2)] == [b"a"]
-    assert index.select_at(b"\0", b"", 3) == []
+    assert [k for k, _ in index.walk(b"\0", b"")] == [b"b"]
+    assert [k for k, _ in index.walk_at(b"\0", b"", 2)] == [b"a"]
+    assert list(index.walk_at(b"\0", b"", 3)) == []
     assert index.newest(b"a") is None
     index.add(b"a", version(5))
-    assert [k for k, _ in index.select(b"\0", b"")] == [b"a", b"b"]
+    assert [k for k, _ in index.walk(b"\0", b"")] == [b"a", b"b"]
 
 
 @pytest.mark.parametrize(

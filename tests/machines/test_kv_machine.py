@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -57,11 +58,11 @@ async def test_the_empty_store_has_revision_one() -> None:
 )
 async def test_a_command_that_is_no_request_is_refused_and_changes_nothing(data: bytes) -> None:
     machine = KvMachine()
-    before = machine.hash()
+    before = await machine.hash()
     (reply,) = await machine.apply([Command(0, 1, data)])
     with pytest.raises(KvError, match="cannot be decoded"):
         decode_reply(reply)
-    assert (machine.hash(), machine.revision) == (before, 1)
+    assert (await machine.hash(), machine.revision) == (before, 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x10\xff", b"\x11\xff", b"\x12\xff", b"\x63"])
@@ -160,9 +161,9 @@ async def test_a_compaction_keeps_what_later_reads_see() -> None:
     assert (await read(machine, b"\0", range_end=b"\0", revision=8)).count == 1
 
 
-async def test_long_work_lets_others_run(autojump_clock: trio.testing.MockClock) -> None:
+async def test_long_work_lets_others_run() -> None:
     machine = KvMachine()
-    commands = [put(b"%06d" % i) for i in range(3000)]
+    everything = {"key": b"\0", "range_end": b"\0"}
     turns = 0
 
     async def count_turns() -> None:
@@ -171,18 +172,33 @@ async def test_long_work_lets_others_run(autojump_clock: trio.testing.MockClock)
             await trio.lowlevel.checkpoint()
             turns += 1
 
+    async def turns_during(work: Awaitable[Any]) -> int:
+        before = turns
+        await work
+        return turns - before
+
+    def txn(*operations: rpc_pb2.RequestOp) -> Command:
+        compare = rpc_pb2.Compare(result="NOT_EQUAL", target="MOD", mod_revision=1, **everything)
+        return command(Tag.TXN, rpc_pb2.TxnRequest(compare=[compare], success=operations))
+
+    def compact() -> Command:
+        return command(Tag.COMPACT, rpc_pb2.CompactionRequest(revision=machine.revision))
+
+    wide = rpc_pb2.RangeRequest(**everything)
+    delete = rpc_pb2.DeleteRangeRequest(**everything, prev_kv=True)
+    puts = [put(b"%06d" % i) for i in range(3000)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
-        await machine.apply(commands)
-        assert turns >= 5
-        turns = 0
-        response = await read(machine, b"\0", range_end=b"\0")
-        assert len(response.kvs) == response.count == 3000
-        assert turns >= 5
-        turns = 0
-        compact = rpc_pb2.CompactionRequest(revision=machine.revision)
-        await machine.apply([command(Tag.COMPACT, compact)])
-        assert turns >= 2
+        assert await turns_during(machine.apply(puts)) >= 8
+        assert await turns_during(read(machine, **everything)) >= 16
+        assert await turns_during(read(machine, **everything, revision=2900)) >= 16
+        assert await turns_during(machine.hash()) >= 8
+        assert await turns_during(machine.apply([compact()])) >= 8
+        ranging = txn(rpc_pb2.RequestOp(request_range=wide))
+        assert await turns_during(machine.apply([ranging])) >= 24
+        deleting = txn(rpc_pb2.RequestOp(request_delete_range=delete))
+        assert await turns_during(machine.apply([deleting])) >= 32
+        assert machine.key_count == 0
         nursery.cancel_scope.cancel()
 
 

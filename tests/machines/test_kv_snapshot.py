@@ -73,7 +73,7 @@ async def test_a_restored_machine_answers_and_goes_on_the_same(
     data = await snapshot(original)
     await restored.restore(Source(data, sizes))
     assert await snapshot(restored) == data
-    assert restored.hash() == original.hash()
+    assert await restored.hash() == await original.hash()
     assert (restored.revision, restored.key_count) == (original.revision, original.key_count)
     for step in range(30):
         request = maker.request()
@@ -134,5 +134,5 @@ async def test_the_hash_tells_replicas_apart() -> None:
     first, second = KvMachine(), KvMachine()
     await first.apply([put(b"a", b"1"), put(b"a", b"2")])
     await second.apply([put(b"a", b"1"), put(b"a", b"3")])
-    assert first.hash(2) == second.hash(2)
-    assert first.hash() != second.hash()
+    assert await first.hash(2) == await second.hash(2)
+    assert await first.hash() != await second.hash()

@@ -257,7 +257,7 @@ async def test_hashes_and_alarms() -> None:
         maintenance = MaintenanceStub(channel)
         older = await maintenance.HashKV(rpc_pb2.HashKVRequest(revision=2))
         newest = await maintenance.HashKV(rpc_pb2.HashKVRequest())
-        assert older.hash != newest.hash == backend.machine.hash()
+        assert older.hash != newest.hash == await backend.machine.hash()
         assert (older.hash_revision, newest.hash_revision, newest.compact_revision) == (2, 3, -1)
         assert (await maintenance.Hash(rpc_pb2.HashRequest())).hash == newest.hash
         with pytest.raises(GRPCError, match="future revision"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -102,28 +101,26 @@ class Index:
         stop: int = live.bisect_left(end) if end else len(live)
         return max(0, stop - start)
 
-    def select(self, key: bytes, end: bytes | None, limit: int = 0) -> list[Pair]:
-        """The pairs of the range that exist now, in order; at most `limit` unless it is 0."""
-        if end is None:
-            version = self.newest(key)
-            return [] if version is None else [(key, version)]
+    def walk(self, key: bytes, end: bytes | None) -> Iterator[Pair]:
+        """The pairs of the range that exist now, in order. No writes while it is in use."""
         histories = self._histories
-        keys = self._irange(self._live, key, end)
-        return [(k, histories[k][-1]) for k in (islice(keys, limit) if limit else keys)]
+        if end is not None:
+            for found in self._irange(self._live, key, end):
+                yield found, histories[found][-1]
+        elif (version := self.newest(key)) is not None:
+            yield key, version
 
-    def select_at(self, key: bytes, end: bytes | None, revision: int) -> list[Pair]:
-        """The pairs of the range that existed at `revision`, in order."""
+    def walk_at(self, key: bytes, end: bytes | None, revision: int) -> Iterator[Pair]:
+        """The pairs of the range that existed at `revision`, in order. No writes meanwhile."""
         if end is None:
             keys: Iterator[bytes] = iter((key,)) if key in self._histories else iter(())
         else:
             keys = merge(self._irange(self._live, key, end), self._irange(self._dead, key, end))
-        pairs = []
         for found in keys:
             history = self._histories[found]
             place = bisect_right(history, revision, key=_mod)
             if place and history[place - 1].number:
-                pairs.append((found, history[place - 1]))
-        return pairs
+                yield found, history[place - 1]
 
     def forget(self, key: bytes, revision: int) -> None:
         """Drop the versions of `key` that no read at `revision` or later can see.

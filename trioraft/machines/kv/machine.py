@@ -14,30 +14,35 @@ from .codec import Tag, encode_error, encode_reply
 from .errors import MALFORMED, KvError
 from .read import encode_selection, run_range
 from .snapshot import SnapshotDecoder, encode_store, hash_store
+from .steps import run_steps
 from .store import Store
 from .txn import is_read_only, run_txn
-from .write import check_put, delete_response, put_response, run_delete, run_put
+from .write import check_put, put_response, run_delete, run_put
 
 __all__ = ["KvMachine"]
 
 _COMMANDS_PER_STEP = 256
 
+# A batch that is half applied must not be given up; a read may be.
+_pause_apply = trio.lowlevel.cancel_shielded_checkpoint
+_pause_query = trio.lowlevel.checkpoint
+
 
 class KvMachine(StateMachine):
     """etcd's data model, in memory, as a state machine.
 
-    Commands and queries are those of `codec`. Whatever bytes a command has, `apply` answers
-    it; bytes that are no request are refused by every replica alike. Long work (a big batch, a
-    compaction, a wide range, a snapshot) lets other tasks run every few milliseconds;
-    one transaction and one deletion are a single step, however many keys they touch.
+    Commands and queries are those of `codec`. Whatever bytes a command has, `apply` answers it;
+    bytes that are no request are refused by every replica alike. Long work, whether many
+    commands or one that touches many keys, lets other tasks run every millisecond or so.
     """
 
     def __init__(self) -> None:
         self._store = Store()
-        self._commands: dict[int, Callable[[bytes], bytes]] = {
+        self._commands: dict[int, Callable[[bytes], Awaitable[bytes]]] = {
             Tag.PUT: self._put,
             Tag.DELETE_RANGE: self._delete_range,
             Tag.TXN: self._txn,
+            Tag.COMPACT: self._compact,
         }
         self._queries: dict[int, Callable[[bytes], Awaitable[bytes]]] = {
             Tag.RANGE: self._range,
@@ -65,30 +70,24 @@ class KvMachine(StateMachine):
         """How many keys exist now."""
         return len(self._store.index)
 
-    def hash(self, revision: int = 0) -> int:
+    async def hash(self, revision: int = 0) -> int:
         """A 32-bit hash of the store up to `revision` (0: the newest), to compare replicas."""
-        return hash_store(self._store, revision or self._store.revision)
+        return await run_steps(
+            hash_store(self._store, revision or self._store.revision), _pause_query
+        )
 
     async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
         """Apply in order. A cancellation takes effect only after the batch."""
         replies = []
         for place, command in enumerate(commands, 1):
-            replies.append(await self._apply_one(command.data))
+            replies.append(await _answer(self._commands, command.data))
             if place % _COMMANDS_PER_STEP == 0:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                await _pause_apply()
         return replies
 
     async def query(self, request: bytes) -> bytes:
         """Answer a read. Cancelling it is safe at any time."""
-        answer = self._queries.get(request[0]) if request else None
-        try:
-            if answer is None:
-                raise KvError(*MALFORMED)
-            return await answer(request[1:])
-        except DecodeError:
-            return encode_error(KvError(*MALFORMED))
-        except KvError as error:
-            return encode_error(error)
+        return await _answer(self._queries, request)
 
     async def snapshot(self, sink: SnapshotSink) -> None:
         """Write the store, history included, in chunks of about 256 KiB."""
@@ -102,49 +101,35 @@ class KvMachine(StateMachine):
             decoder.feed(data)
         self._store = decoder.finish()
 
-    async def _apply_one(self, data: bytes) -> bytes:
-        tag = data[0] if data else 0
-        try:
-            if tag == Tag.COMPACT:
-                return await self._compact(data[1:])
-            run = self._commands.get(tag)
-            if run is None:
-                raise KvError(*MALFORMED)
-            return run(data[1:])
-        except DecodeError:
-            return encode_error(KvError(*MALFORMED))
-        except KvError as error:
-            return encode_error(error)
-
-    def _put(self, body: bytes) -> bytes:
+    async def _put(self, body: bytes) -> bytes:
         request = rpc_pb2.PutRequest.FromString(body)
         store = self._store
         check_put(store, request, lease_first=True)
         response = put_response(request, run_put(store, request))
         return encode_reply(store.commit(), response.SerializeToString() if response else b"")
 
-    def _delete_range(self, body: bytes) -> bytes:
+    async def _delete_range(self, body: bytes) -> bytes:
         request = rpc_pb2.DeleteRangeRequest.FromString(body)
-        response = delete_response(request, run_delete(self._store, request))
+        response = await run_steps(run_delete(self._store, request), _pause_apply)
         return encode_reply(self._store.commit(), response.SerializeToString())
 
-    def _txn(self, body: bytes) -> bytes:
+    async def _txn(self, body: bytes) -> bytes:
         request = rpc_pb2.TxnRequest.FromString(body)
-        response = run_txn(self._store, request)
+        response = await run_steps(run_txn(self._store, request), _pause_apply)
         return encode_reply(self._store.commit(), response.SerializeToString())
 
     async def _compact(self, body: bytes) -> bytes:
         request = rpc_pb2.CompactionRequest.FromString(body)
-        for _ in self._store.compact(request.revision):
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        await run_steps(self._store.compact(request.revision), _pause_apply)
         return encode_reply(self._store.revision)
 
     async def _range(self, body: bytes) -> bytes:
-        selection = run_range(self._store, rpc_pb2.RangeRequest.FromString(body))
+        request = rpc_pb2.RangeRequest.FromString(body)
+        selection = await run_steps(run_range(self._store, request), _pause_query)
         pieces: list[bytes] = []
         for piece in encode_selection(selection):
             if pieces:
-                await trio.lowlevel.checkpoint()
+                await _pause_query()
             pieces.append(piece)
         return encode_reply(selection.revision, b"".join(pieces))
 
@@ -152,7 +137,7 @@ class KvMachine(StateMachine):
         request = rpc_pb2.TxnRequest.FromString(body)
         if not is_read_only(request):
             raise KvError(*MALFORMED)
-        response = run_txn(self._store, request)
+        response = await run_steps(run_txn(self._store, request), _pause_query)
         return encode_reply(self._store.revision, response.SerializeToString())
 
     async def _hash_kv(self, body: bytes) -> bytes:
@@ -162,7 +147,7 @@ class KvMachine(StateMachine):
             store.check_readable(request.revision)
         revision = request.revision if request.revision > 0 else store.revision
         response = rpc_pb2.HashKVResponse(
-            hash=hash_store(store, revision),
+            hash=await run_steps(hash_store(store, revision), _pause_query),
             compact_revision=store.compact_revision,
             hash_revision=revision,
         )
@@ -170,3 +155,16 @@ class KvMachine(StateMachine):
 
     async def _revision(self, body: bytes) -> bytes:
         return encode_reply(self._store.revision)
+
+
+async def _answer(methods: Mapping[int, Callable[[bytes], Awaitable[bytes]]], data: bytes) -> bytes:
+    """The reply of the method that the tag names, or what was wrong with the request."""
+    method = methods.get(data[0]) if data else None
+    try:
+        if method is None:
+            raise KvError(*MALFORMED)
+        return await method(data[1:])
+    except DecodeError:
+        return encode_error(KvError(*MALFORMED))
+    except KvError as error:
+        return encode_error(error)

@@ -9,17 +9,18 @@ the order of equal elements open, ours is the order of the keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from trioraft._proto.etcd import kv_pb2, rpc_pb2
 
 from .index import Pair, Version
+from .steps import KEYS_PER_STEP, Steps, collect
 from .store import Store, range_end
 
 __all__ = ["Selection", "encode_selection", "key_value", "run_range", "selection_message"]
 
-_PAIRS_PER_CHUNK = 256
 _UNLIMITED = 1 << 62
 
 _Request = rpc_pb2.RangeRequest
@@ -41,7 +42,7 @@ class Selection(NamedTuple):
     keys_only: bool
 
 
-def run_range(store: Store, request: rpc_pb2.RangeRequest) -> Selection:
+def run_range(store: Store, request: rpc_pb2.RangeRequest) -> Steps[Selection]:
     """Answer a Range from the store. Raises KvError (compacted or future revision)."""
     current = store.view_revision
     at = request.revision if request.revision > 0 else current
@@ -49,14 +50,15 @@ def run_range(store: Store, request: rpc_pb2.RangeRequest) -> Selection:
     end = range_end(request.range_end)
     limit = min(max(0, request.limit), _UNLIMITED)
     filtered = _has_filters(request)
-    cut_early = limit + 1 if limit and not filtered and not request.sort_order else 0
+    cut_early = limit + 1 if limit and not filtered and not request.sort_order else None
     if at == current:
         total = store.index.count(request.key, end)
-        pairs = [] if request.count_only else store.index.select(request.key, end, cut_early)
+        found = () if request.count_only else store.index.walk(request.key, end)
+        pairs = yield from collect(islice(found, cut_early))
     else:
-        pairs = store.index.select_at(request.key, end, at)
+        pairs = yield from collect(store.index.walk_at(request.key, end, at))
         total = len(pairs)
-        pairs = pairs[:cut_early] if cut_early else pairs
+        pairs = pairs[:cut_early]
     if request.count_only:
         return Selection(current, (), False, total, False)
     if filtered:
@@ -113,8 +115,8 @@ def encode_selection(selection: Selection) -> Iterator[bytes]:
     """
     pairs, keys_only = selection.pairs, selection.keys_only
     rest = len(pairs)
-    for start in range(0, max(1, rest), _PAIRS_PER_CHUNK):
-        piece = pairs[start : start + _PAIRS_PER_CHUNK]
+    for start in range(0, max(1, rest), KEYS_PER_STEP):
+        piece = pairs[start : start + KEYS_PER_STEP]
         rest -= len(piece)
         response = rpc_pb2.RangeResponse(
             kvs=[key_value(key, version, keys_only=keys_only) for key, version in piece]
@@ -124,14 +126,15 @@ def encode_selection(selection: Selection) -> Iterator[bytes]:
         yield response.SerializeToString()
 
 
-def selection_message(selection: Selection) -> rpc_pb2.RangeResponse:
+def selection_message(selection: Selection) -> Steps[rpc_pb2.RangeResponse]:
     """A RangeResponse as it appears inside a TxnResponse: its header has only the revision."""
+    keys_only = selection.keys_only
+    kvs = yield from collect(
+        key_value(key, version, keys_only=keys_only) for key, version in selection.pairs
+    )
     return rpc_pb2.RangeResponse(
         header=rpc_pb2.ResponseHeader(revision=selection.revision),
-        kvs=[
-            key_value(key, version, keys_only=selection.keys_only)
-            for key, version in selection.pairs
-        ],
+        kvs=kvs,
         more=selection.more,
         count=selection.total,
     )

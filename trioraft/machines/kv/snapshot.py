@@ -23,6 +23,7 @@ from zlib import crc32
 from trioraft.raft.errors import CorruptionError
 
 from .index import Version
+from .steps import KEYS_PER_STEP, Steps
 from .store import Store
 
 __all__ = ["CHUNK_SIZE", "SnapshotDecoder", "encode_store", "hash_store"]
@@ -63,19 +64,21 @@ def encode_store(store: Store) -> Iterator[bytes]:
     yield bytes(chunk) + _CHECKSUM.pack(checksum)
 
 
-def hash_store(store: Store, revision: int) -> int:
+def hash_store(store: Store, revision: int) -> Steps[int]:
     """A 32-bit hash of all versions up to `revision` that the store remembers.
 
     Replicas with the same compact revision have the same hash for a revision that both
     have reached. It is not the number that etcd computes from its file layout.
     """
     result = 0
-    for key in store.index.all_keys():
+    for place, key in enumerate(store.index.all_keys(), 1):
         kept = [version for version in store.index.history(key) if version.mod <= revision]
         if kept:
             result = crc32(_KEY.pack(len(key), len(kept)) + key, result)
         for version in kept:
             result = crc32(_pack_version(version), result)
+        if place % KEYS_PER_STEP == 0:
+            yield
     return result
 
 

@@ -7,17 +7,14 @@ are told apart by sub-revisions 0, 1, 2...
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .errors import COMPACTED, FUTURE_REVISION, KvError
 from .index import Index, Pair, Version
+from .steps import KEYS_PER_STEP, Steps, collect
 
 __all__ = ["FIRST_REVISION", "NEVER_COMPACTED", "Store", "range_end"]
 
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
-
-_KEYS_PER_STEP = 1024
 
 
 def range_end(end: bytes) -> bytes | None:
@@ -55,13 +52,15 @@ class Store:
         self._changes += 1
         return previous
 
-    def delete(self, key: bytes, end: bytes | None) -> list[Pair]:
+    def delete(self, key: bytes, end: bytes | None) -> Steps[list[Pair]]:
         """Delete the range; returns what was deleted, in order."""
         mod = self.revision + 1
-        deleted = self.index.select(key, end)
-        for found, _ in deleted:
+        deleted = yield from collect(self.index.walk(key, end))
+        for place, (found, _) in enumerate(deleted, 1):
             self.index.add(found, Version(mod, self._changes, 0, 0, b"", 0))
             self._changes += 1
+            if place % KEYS_PER_STEP == 0:
+                yield
         return deleted
 
     def commit(self) -> int:
@@ -78,22 +77,14 @@ class Store:
         if revision < self.compact_revision:
             raise KvError(*COMPACTED)
 
-    def compact(self, revision: int) -> Iterator[None]:
-        """Forget what only reads below `revision` could see.
-
-        Raises KvError at once; the work is done by exhausting the iterator, which stops
-        every thousand keys so that the caller can let others run. Reads must wait until then.
-        """
+    def compact(self, revision: int) -> Steps[None]:
+        """Forget what only reads below `revision` could see. Raises KvError."""
         if revision <= self.compact_revision:
             raise KvError(*COMPACTED)
         if revision > self.revision:
             raise KvError(*FUTURE_REVISION)
         self.compact_revision = revision
-        return self._forget(revision)
-
-    def _forget(self, revision: int) -> Iterator[None]:
-        index = self.index
-        for place, key in enumerate(index.all_keys(), 1):
-            index.forget(key, revision)
-            if place % _KEYS_PER_STEP == 0:
+        for place, key in enumerate(self.index.all_keys(), 1):
+            self.index.forget(key, revision)
+            if place % KEYS_PER_STEP == 0:
                 yield

@@ -7,7 +7,7 @@ operations can be (puts are checked before ranges). A refused transaction change
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from trioraft._proto.etcd import rpc_pb2
 from .errors import COMPACTED, FUTURE_REVISION, KvError
 from .index import Version
 from .read import run_range, selection_message
+from .steps import KEYS_PER_STEP, Steps
 from .store import Store, range_end
-from .write import check_put, delete_response, put_response, run_delete, run_put
+from .write import check_put, put_response, run_delete, run_put
 
 __all__ = ["is_read_only", "is_serializable", "run_txn"]
 
@@ -33,16 +34,16 @@ class _Branch:
     steps: list[rpc_pb2.RequestOp | _Branch]
 
 
-def run_txn(store: Store, request: rpc_pb2.TxnRequest) -> rpc_pb2.TxnResponse:
+def run_txn(store: Store, request: rpc_pb2.TxnRequest) -> Steps[rpc_pb2.TxnResponse]:
     """Carry out a transaction; the caller commits. Raises KvError before any change."""
-    branch = _choose(store, request)
+    branch = yield from _choose(store, request)
     for operation in _operations(branch):
         if operation.WhichOneof("request") == "request_put":
             check_put(store, operation.request_put)
     for operation in _operations(branch):
         if operation.WhichOneof("request") == "request_range":
             _check_range(store, operation.request_range)
-    return _run(store, branch)
+    return (yield from _run(store, branch))
 
 
 def is_read_only(request: rpc_pb2.TxnRequest) -> bool:
@@ -63,18 +64,18 @@ def _both(request: rpc_pb2.TxnRequest) -> Iterator[rpc_pb2.RequestOp]:
     yield from request.failure
 
 
-def _choose(store: Store, request: rpc_pb2.TxnRequest) -> _Branch:
-    succeeded = all(_holds(store, compare) for compare in request.compare)
-    operations = request.success if succeeded else request.failure
-    return _Branch(
-        succeeded,
-        [
-            _choose(store, operation.request_txn)
-            if operation.WhichOneof("request") == "request_txn"
-            else operation
-            for operation in operations
-        ],
-    )
+def _choose(store: Store, request: rpc_pb2.TxnRequest) -> Steps[_Branch]:
+    branch = _Branch(succeeded=True, steps=[])
+    for compare in request.compare:
+        if not (yield from _holds(store, compare)):
+            branch.succeeded = False
+            break
+    for operation in request.success if branch.succeeded else request.failure:
+        if operation.WhichOneof("request") == "request_txn":
+            branch.steps.append((yield from _choose(store, operation.request_txn)))
+        else:
+            branch.steps.append(operation)
+    return branch
 
 
 def _operations(branch: _Branch) -> Iterator[rpc_pb2.RequestOp]:
@@ -93,11 +94,17 @@ def _check_range(store: Store, request: rpc_pb2.RangeRequest) -> None:
         raise KvError(*COMPACTED)
 
 
-def _holds(store: Store, compare: rpc_pb2.Compare) -> bool:
+def _holds(store: Store, compare: rpc_pb2.Compare) -> Steps[bool]:
     """Whether a comparison holds for every key of its range, or for the absent key."""
-    pairs = store.index.select(compare.key, range_end(compare.range_end))
-    if pairs:
-        return all(_version_holds(compare, version) for _, version in pairs)
+    seen = 0
+    for _, version in store.index.walk(compare.key, range_end(compare.range_end)):
+        if not _version_holds(compare, version):
+            return False
+        seen += 1
+        if seen % KEYS_PER_STEP == 0:
+            yield
+    if seen:
+        return True
     # A missing value is not an empty value: comparing it always fails.
     return compare.target != _Compare.VALUE and _version_holds(compare, _ABSENT)
 
@@ -131,39 +138,31 @@ def _version_holds(compare: rpc_pb2.Compare, version: Version) -> bool:
             return True
 
 
-def _run(store: Store, branch: _Branch) -> rpc_pb2.TxnResponse:
-    return rpc_pb2.TxnResponse(
-        succeeded=branch.succeeded, responses=_run_steps(store, branch.steps)
-    )
-
-
-def _run_steps(
-    store: Store, steps: Sequence[rpc_pb2.RequestOp | _Branch]
-) -> list[rpc_pb2.ResponseOp]:
-    responses = []
-    for step in steps:
+def _run(store: Store, branch: _Branch) -> Steps[rpc_pb2.TxnResponse]:
+    response = rpc_pb2.TxnResponse(succeeded=branch.succeeded)
+    for step in branch.steps:
         if isinstance(step, _Branch):
-            nested = _run(store, step)
+            nested = yield from _run(store, step)
             nested.header.SetInParent()  # etcd gives it an empty header
-            responses.append(rpc_pb2.ResponseOp(response_txn=nested))
+            response.responses.append(rpc_pb2.ResponseOp(response_txn=nested))
         else:
-            responses.append(_run_operation(store, step))
-    return responses
+            response.responses.append((yield from _run_operation(store, step)))
+    return response
 
 
-def _run_operation(store: Store, operation: rpc_pb2.RequestOp) -> rpc_pb2.ResponseOp:
+def _run_operation(store: Store, operation: rpc_pb2.RequestOp) -> Steps[rpc_pb2.ResponseOp]:
     match operation.WhichOneof("request"):
         case "request_range":
-            selection = run_range(store, operation.request_range)
-            return rpc_pb2.ResponseOp(response_range=selection_message(selection))
+            selection = yield from run_range(store, operation.request_range)
+            answer = yield from selection_message(selection)
+            return rpc_pb2.ResponseOp(response_range=answer)
         case "request_put":
             previous = run_put(store, operation.request_put)
             put = put_response(operation.request_put, previous) or rpc_pb2.PutResponse()
             put.header.revision = store.view_revision
             return rpc_pb2.ResponseOp(response_put=put)
         case "request_delete_range":
-            deleted = run_delete(store, operation.request_delete_range)
-            delete = delete_response(operation.request_delete_range, deleted)
+            delete = yield from run_delete(store, operation.request_delete_range)
             delete.header.revision = store.view_revision
             return rpc_pb2.ResponseOp(response_delete_range=delete)
         case _:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from trioraft._proto.etcd import rpc_pb2
 
 from .errors import EMPTY_KEY, KEY_NOT_FOUND, LEASE_NOT_FOUND, KvError
-from .index import Pair, Version
+from .index import Version
 from .read import key_value
+from .steps import Steps, collect
 from .store import Store, range_end
 
-__all__ = ["check_put", "delete_response", "put_response", "run_delete", "run_put"]
+__all__ = ["check_put", "put_response", "run_delete", "run_put"]
 
 
 def check_put(store: Store, request: rpc_pb2.PutRequest, *, lease_first: bool = False) -> None:
@@ -49,14 +50,11 @@ def put_response(
     return rpc_pb2.PutResponse(prev_kv=key_value(request.key, previous))
 
 
-def run_delete(store: Store, request: rpc_pb2.DeleteRangeRequest) -> list[Pair]:
-    """Delete the range; returns what was deleted."""
-    return store.delete(request.key, range_end(request.range_end))
-
-
-def delete_response(
-    request: rpc_pb2.DeleteRangeRequest, deleted: list[Pair]
-) -> rpc_pb2.DeleteRangeResponse:
-    """The reply without its header."""
-    previous = [key_value(key, version) for key, version in deleted] if request.prev_kv else ()
+def run_delete(
+    store: Store, request: rpc_pb2.DeleteRangeRequest
+) -> Steps[rpc_pb2.DeleteRangeResponse]:
+    """Delete the range; returns the reply without its header."""
+    deleted = yield from store.delete(request.key, range_end(request.range_end))
+    told = deleted if request.prev_kv else ()
+    previous = yield from collect(key_value(key, version) for key, version in told)
     return rpc_pb2.DeleteRangeResponse(deleted=len(deleted), prev_kvs=previous)
