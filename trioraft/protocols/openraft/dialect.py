@@ -32,7 +32,8 @@ class OpenraftDialect:
     def config(self, base: RaftConfig) -> RaftConfig:
         """Terms pack (term, node id); leaders begin by a blank entry; there are no pre-votes.
 
-        A voter whose log is ahead keeps its vote, instead of taking over the higher term.
+        A voter whose log is ahead keeps its vote, instead of taking over the higher term, and
+        a candidate that it refused lets two election timeouts pass.
         """
         return replace(
             base,
@@ -40,6 +41,7 @@ class OpenraftDialect:
             first_entry=EntryKind.BLANK,
             pre_vote=False,
             adopt_term_on_reject=False,
+            behind_delay=2 * base.election_timeout_max,
             max_entry_bytes=min(base.max_entry_bytes, _MAX_ENTRY_BYTES),
             max_append_bytes=min(base.max_append_bytes, _MAX_ENTRY_BYTES),
         )

@@ -62,7 +62,7 @@ def reader(data: bytes, max_items: int = _MAX_ITEMS) -> Iterator[msgpack.Unpacke
     except msgpack.OutOfData:
         raise ValueError("msgpack deserialize: the value is cut short") from None
     except (msgpack.UnpackException, ValueError, TypeError) as error:
-        raise ValueError(f"msgpack deserialize: {error or type(error).__name__}") from error
+        raise ValueError(f"msgpack deserialize: {str(error) or type(error).__name__}") from error
     if unpacker.tell() != len(data):
         raise ValueError(f"msgpack deserialize: {len(data) - unpacker.tell()} trailing bytes")
 

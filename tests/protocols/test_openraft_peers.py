@@ -1,0 +1,458 @@
+"""openraft's service and transport against each other, and against raw streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgpack
+import pytest
+import trio
+from peer_wire import Wire, settle, wired
+from trio.testing import MockClock
+
+from trioraft.node.peers import PeerUnreachableError
+from trioraft.protocols import dialect
+from trioraft.protocols.calls import STALL_TIMEOUT
+from trioraft.protocols.openraft.payload import unwrap, wrap
+from trioraft.protocols.openraft.snapshots import CHUNK_BYTES
+from trioraft.protocols.openraft.terms import next_term, pack_term
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import (
+    ConfigurationError,
+    GroupStoppedError,
+    OverloadedError,
+    TrioraftError,
+)
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Configuration,
+    Entry,
+    EntryKind,
+    Member,
+    Session,
+    SnapshotMeta,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from trioraft.rpc import Cardinality, ClientStream, Encoded, GRPCError, Status
+
+OPENRAFT = dialect("openraft")
+SERVICE = "/coordinode.v1.replication.RaftService/"
+T3, T5 = pack_term(3, 1), pack_term(5, 1)
+OK_NONE = bytes.fromhex("81a24f6bc0")
+
+
+def entries(first: int, count: int) -> list[Entry]:
+    session = Session(b"client", 7)
+    return [Entry(T3, first + i, EntryKind.WRITE, b"w%d" % i, session) for i in range(count)]
+
+
+def append(prev: int, count: int, **fields: Any) -> AppendRequest:
+    prev_term = T3 if prev >= 0 else 0
+    return AppendRequest(T3, "1", prev, prev_term, entries(prev + 1, count), prev, **fields)
+
+
+def raw(wire: Wire, method: str, cardinality: Cardinality) -> ClientStream[Any, Any]:
+    return wire.channel.request(SERVICE + method, cardinality, Encoded, Encoded)
+
+
+async def unary(wire: Wire, method: str, body: Encoded) -> bytes:
+    async with raw(wire, method, Cardinality.UNARY_UNARY) as stream:
+        await stream.send_message(body, end=True)
+        answer: bytes | None = await stream.recv_message()
+        assert answer is not None
+        return answer
+
+
+def append_bytes(prev: object, *extra: object, commit: object = None) -> Encoded:
+    return wrap(msgpack.packb([[[3, 1], True], prev, list(extra), commit]))
+
+
+# ---- the dialect
+
+
+def test_rules() -> None:
+    config = OPENRAFT.config(RaftConfig())
+    assert config.first_entry is EntryKind.BLANK
+    assert (config.pre_vote, config.adopt_term_on_reject) == (False, False)
+    assert config.next_term is next_term
+    assert config.max_entry_bytes < 4 << 20
+    assert OPENRAFT.config(RaftConfig(max_entry_bytes=100)).max_entry_bytes == 100
+
+
+def test_members_are_checked() -> None:
+    OPENRAFT.check_members(Configuration((Member("0", "a:1"), Member(str(2**64 - 1), "b:1"))))
+    with pytest.raises(ConfigurationError, match=r"--id n1: openraft node ids are numbers"):
+        OPENRAFT.check_members(Configuration((Member("n1", "a:1"),)))
+    with pytest.raises(ConfigurationError, match="priority=2 of 1"):
+        OPENRAFT.check_members(Configuration((Member("1", "a:1", 2),)))
+
+
+# ---- votes and transfers
+
+
+async def test_votes() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.vote = VoteReply(T5, "2", True, last_index=4, last_term=T3)
+        request = VoteRequest(T5, "1", 8, T3)
+        assert await wire.transport.request_vote(request) == wire.group.vote
+        assert wire.group.votes == [request]
+        transfer = VoteRequest(T5, "1", -1, 0, transfer=True)
+        await wire.transport.request_vote(transfer)
+        assert wire.group.votes[1] == transfer
+
+
+async def test_transfer() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        request = StartElection(T3, "1", 9, T3)
+        assert await wire.transport.start_election(request)
+        assert wire.group.elections == [request]
+        wire.group.campaigns = False
+        assert not await wire.transport.start_election(request)
+        with pytest.raises(GRPCError, match="transfer_leader rejected"):
+            await unary(
+                wire, "TransferLeader", wrap(msgpack.packb([[[3, 1], True], 2, [[3, 1], 9]]))
+            )
+        # Another node's transfer is none of ours, and fine.
+        body = await unary(
+            wire, "TransferLeader", wrap(msgpack.packb([[[3, 1], True], 7, [[3, 1], 9]]))
+        )
+        assert body == b""
+        assert len(wire.group.elections) == 3
+
+
+# ---- appends
+
+
+async def test_appends_are_pipelined_and_answered_in_order() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 2, round=1), append(1, 1), append(2, 3, round=2)])
+            await settle()
+            assert [len(request.entries) for request in wire.group.appends] == [2, 1, 3]
+            assert wire.group.appends[0].entries == entries(0, 2)
+            # Whatever order the group answers in, the wire keeps the requests'.
+            for answer in reversed(wire.group.held):
+                answer()
+            replies = await stream.receive()
+            assert [(r.match_index, r.round) for r in replies] == [(1, 1), (2, 0), (5, 2)]
+            assert all(r.success and not r.heartbeat for r in replies)
+
+
+async def test_commit_index_is_sent_once_its_term_is_known() -> None:
+    async with (
+        wired(OPENRAFT, "1", "2") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        old = AppendRequest(T3, "1", 9, T3, entries(10, 2), 4)
+        await stream.send([old, append(11, 0)])
+        await settle()
+        assert [request.commit for request in wire.group.appends] == [-1, 11]
+
+
+async def test_heartbeats_claim_nothing() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 3)])
+            assert [r.match_index for r in await stream.receive()] == [2]
+        async with wire.transport.open_append_stream(heartbeat=True) as stream:
+            beats = [append(2, 0, round=number, heartbeat=True) for number in (8, 9)]
+            await stream.send(beats)
+            replies = await stream.receive()
+            assert [(r.round, r.match_index, r.heartbeat) for r in replies] == [
+                (8, -1, True),
+                (9, -1, True),
+            ]
+            assert [request.heartbeat for request in wire.group.appends[1:]] == [True, True]
+
+
+async def test_an_empty_append_is_no_heartbeat_before_it_was_acknowledged() -> None:
+    async with (
+        wired(OPENRAFT, "1", "2") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        for known in (False, True):
+            await stream.send([append(4, 0)])
+            [reply] = await stream.receive()
+            assert (reply.success, reply.match_index) == (True, 4)
+            assert wire.group.appends[-1].heartbeat is known
+
+
+async def test_a_refusal_ends_the_call_and_the_next_send_begins_another() -> None:
+    async with (
+        wired(OPENRAFT, "1", "2") as wire,
+        wire.transport.open_append_stream(heartbeat=False) as stream,
+    ):
+        wire.group.answer = wire.group.conflict
+        await stream.send([append(9, 1, round=6), append(10, 1), append(11, 1)])
+        [reply] = await stream.receive()
+        assert reply == AppendReply(T3, "2", False, rejected_prev=9, hint_index=8, round=6)
+        await settle()
+        assert len(wire.group.appends) == 1  # what is behind a refusal is not looked at
+        wire.group.answer = wire.group.success
+        async with trio.open_nursery() as nursery:
+            received: list[AppendReply] = []
+
+            async def receive() -> None:
+                received.extend(await stream.receive())
+
+            nursery.start_soon(receive)
+            await settle()
+            assert received == []
+            await stream.send([append(4, 6)])
+        assert [(r.success, r.match_index) for r in received] == [(True, 10)]
+
+
+async def test_a_higher_vote_names_its_term() -> None:
+    async with (
+        wired(OPENRAFT, "1", "2") as wire,
+        wire.transport.open_append_stream(heartbeat=True) as stream,
+    ):
+        wire.group.answer = lambda request: AppendReply(pack_term(7, 3), "2", False)
+        await stream.send([append(9, 0, heartbeat=True)])
+        [reply] = await stream.receive()
+        assert (reply.success, reply.term, reply.heartbeat) == (False, pack_term(7, 3), True)
+
+
+async def test_a_lost_connection_is_an_unreachable_peer() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            await stream.send([append(-1, 1)])
+            await settle()
+            await wire.listener.cut()
+            with pytest.raises(PeerUnreachableError, match=r"2 at 127\.0\.0\.1:1: UNAVAILABLE"):
+                await stream.receive()
+            with pytest.raises(PeerUnreachableError):
+                await stream.send([append(0, 1)])
+        wire.group.held[0]()  # an answer that nobody waits for is dropped
+        wire.listener.refuses = True
+        with pytest.raises(PeerUnreachableError, match="2 at"):
+            await wire.transport.request_vote(VoteRequest(T5, "1", -1, 0))
+
+
+async def test_a_group_that_never_answers_loses_its_stream(autojump_clock: MockClock) -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.held = []
+        async with wire.transport.open_append_stream(heartbeat=False) as stream:
+            started = trio.current_time()
+            await stream.send([append(-1, 1)])
+            with pytest.raises(PeerUnreachableError, match="UNAVAILABLE: no answer"):
+                await stream.receive()
+            assert trio.current_time() - started == pytest.approx(STALL_TIMEOUT)
+
+
+async def test_one_heartbeat_per_stream_as_openraft_sends_them() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        for _ in range(3):
+            async with raw(wire, "StreamAppend", Cardinality.STREAM_STREAM) as stream:
+                await stream.send_message(append_bytes(None))
+                answer = await stream.recv_message()
+                assert answer is not None
+                assert unwrap(answer) == OK_NONE
+                await stream.cancel()
+        assert len(wire.group.appends) == 3
+
+
+async def test_headers_are_sent_before_the_first_request() -> None:
+    async with (
+        wired(OPENRAFT, "1", "2") as wire,
+        raw(wire, "StreamAppend", Cardinality.STREAM_STREAM) as stream,
+    ):
+        await stream.send_request()
+        await stream.recv_initial_metadata()
+        await stream.end()
+        assert await stream.recv_message() is None
+
+
+async def test_half_closed_stream_ends_when_everything_is_answered() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.held = []
+        async with raw(wire, "StreamAppend", Cardinality.STREAM_STREAM) as stream:
+            await stream.send_message(append_bytes(None), end=True)
+            await settle()
+            wire.group.held[0]()
+            assert await stream.recv_message() is not None
+            assert await stream.recv_message() is None
+
+
+async def test_unary_appends() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        blank = [[[3, 1], 0], "Blank"]
+        body = await unary(wire, "AppendEntries", append_bytes(None, blank))
+        assert msgpack.unpackb(unwrap(body)) == "Success"
+        assert wire.group.appends[0].entries == [Entry(T3, 0, EntryKind.BLANK, b"")]
+        wire.group.answer = wire.group.conflict
+        body = await unary(wire, "AppendEntries", append_bytes([[3, 1], 7]))
+        assert msgpack.unpackb(unwrap(body)) == "Conflict"
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (GroupStoppedError("off"), Status.INTERNAL),
+        (OverloadedError("full"), Status.RESOURCE_EXHAUSTED),
+        (ValueError("a gap"), Status.INVALID_ARGUMENT),
+        (TrioraftError("odd"), Status.INTERNAL),
+    ],
+)
+async def test_failures_have_their_status(failure: Exception, status: Status) -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.failure = failure
+        vote = wrap(msgpack.packb([[[5, 1], False], None]))
+        for method, body in [("Vote", vote), ("AppendEntries", append_bytes(None))]:
+            with pytest.raises(GRPCError, match=str(failure)) as raised:
+                await unary(wire, method, body)
+            assert raised.value.status is status
+        async with wire.transport.open_append_stream(heartbeat=True) as stream:
+            await stream.send([append(-1, 0, heartbeat=True)])
+            with pytest.raises(PeerUnreachableError, match=f"{status.name}: {failure}"):
+                await stream.receive()
+
+
+async def test_no_group() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.router.group = None
+        with pytest.raises(PeerUnreachableError, match="UNAVAILABLE: this node has no group"):
+            await wire.transport.request_vote(VoteRequest(T5, "1", -1, 0))
+
+
+ZSTD = Encoded(bytes.fromhex("28b52ffd2000010000"))
+
+
+@pytest.mark.parametrize("method", ["Vote", "AppendEntries", "TransferLeader"])
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (ZSTD, "zstd"),
+        (Encoded(b""), "cut short"),
+        (Encoded(b"\xff"), "not a RaftPayload"),
+        (wrap(b"\xc1"), "deserialize"),
+        (wrap(b"\x91" * 5000), "deserialize"),
+        (wrap(b"\xdd\xff\xff\xff\xff"), "deserialize"),
+    ],
+)
+async def test_bad_input_is_an_invalid_argument(method: str, body: Encoded, problem: str) -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        with pytest.raises(GRPCError, match=problem) as raised:
+            await unary(wire, method, body)
+        assert raised.value.status is Status.INVALID_ARGUMENT
+
+
+async def test_bad_input_ends_a_stream_instead_of_skipping_an_answer() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+
+        async def send() -> None:
+            async with raw(wire, "StreamAppend", Cardinality.STREAM_STREAM) as stream:
+                await stream.send_message(append_bytes(None))
+                assert await stream.recv_message() is not None
+                await stream.send_message(wrap(b"\xc1"))
+                await stream.recv_message()
+
+        with pytest.raises(GRPCError, match="deserialize") as raised:
+            await send()
+        assert raised.value.status is Status.INVALID_ARGUMENT
+
+
+# ---- snapshots
+
+CONFIGURATION = Configuration((Member("1", "a:1"), Member("2", "b:2")))
+
+
+def snapshot(size: int) -> SnapshotRequest:
+    meta = SnapshotMeta(40, T3, CONFIGURATION, size=size, configuration_index=12)
+    return SnapshotRequest(T5, "1", meta)
+
+
+async def pieces(*chunks: bytes) -> AsyncGenerator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [(), (b"tiny",), (bytes(range(256)), b"", b"b"), (b"\xff" * (2 * CHUNK_BYTES + 5),)],
+)
+async def test_snapshots_arrive_whole(chunks: tuple[bytes, ...]) -> None:
+    data = b"".join(chunks)
+    async with wired(OPENRAFT, "1", "2") as wire:
+        reply = await wire.transport.send_snapshot(snapshot(len(data)), pieces(*chunks))
+        assert reply == SnapshotReply(T5, "2", True, 40)
+        assert wire.group.snapshots == [(snapshot(len(data)), data)]
+
+
+async def test_a_refused_snapshot_names_the_term() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.reads_snapshot = False
+        wire.group.snapshot_reply = lambda request: SnapshotReply(pack_term(9, 3), "2", False)
+        async with aclosing(pieces(*[bytes(CHUNK_BYTES)] * 20)) as chunks:
+            reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
+        assert reply == SnapshotReply(pack_term(9, 3), "2", False)
+
+
+async def test_a_snapshot_of_another_size_than_announced_is_not_finished() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        with pytest.raises(ValueError, match="announced as 5"):
+            await wire.transport.send_snapshot(snapshot(5), pieces(b"abc"))
+        await settle()
+        assert wire.group.snapshots == []
+
+
+HEADER = {"Header": [[[5, 1], True], [[[3, 1], 4], [None, [[], {}]], "id"], 3, None]}
+
+
+async def transfer(wire: Wire, *messages: object) -> bytes:
+    async with raw(wire, "Snapshot", Cardinality.STREAM_UNARY) as stream:
+        await stream.send_request()
+        for message in messages:
+            await stream.send_message(wrap(msgpack.packb(message)))
+        await stream.end()
+        answer: bytes | None = await stream.recv_message()
+        assert answer is not None
+        return unwrap(answer)
+
+
+async def test_bytes_may_come_as_bin() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        answer = await transfer(wire, HEADER, {"DataChunk": b"ab"}, {"DataChunk": [255]})
+        assert msgpack.unpackb(answer) == [[[5, 1], True]]
+        assert wire.group.snapshots[0][1] == b"ab\xff"
+
+
+@pytest.mark.parametrize(
+    ("messages", "status", "problem"),
+    [
+        ([], Status.INVALID_ARGUMENT, "begins with its header"),
+        ([{"DataChunk": [1]}], Status.INVALID_ARGUMENT, "begins with its header"),
+        ([HEADER, HEADER], Status.INVALID_ARGUMENT, "a second header"),
+        ([HEADER, {"DataChunk": [256]}], Status.INVALID_ARGUMENT, "not bytes"),
+        ([HEADER, {"DataChunk": "abc"}], Status.INVALID_ARGUMENT, "bytes are expected"),
+        ([HEADER, {"DataChunk": [1, 2]}], Status.DATA_LOSS, "1 bytes are missing"),
+        ([HEADER, {"DataChunk": [1] * 5}], Status.DATA_LOSS, "2 bytes too many"),
+    ],
+)
+async def test_damaged_transfers_are_refused(
+    messages: list[object], status: Status, problem: str
+) -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        with pytest.raises(GRPCError, match=problem) as raised:
+            await transfer(wire, *messages)
+        assert raised.value.status is status
+        assert wire.group.snapshots == []
+
+
+async def test_a_snapshot_that_was_neither_installed_nor_outvoted_is_an_error() -> None:
+    async with wired(OPENRAFT, "1", "2") as wire:
+        wire.group.snapshot_reply = lambda request: SnapshotReply(request.term, "2", False)
+        with pytest.raises(PeerUnreachableError, match="was not installed"):
+            await wire.transport.send_snapshot(snapshot(1), pieces(b"a"))
