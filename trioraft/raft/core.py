@@ -224,8 +224,8 @@ class RaftCore:
         """The header of a snapshot has arrived. True: spool it, then `snapshot_installed`.
 
         False: the answer is in the next Ready, and the bytes are not wanted. Raises ValueError
-        and InvariantError as `step` does. Call it again as more chunks arrive: it keeps the
-        election timer quiet.
+        and InvariantError as `step` does. Chunks are not the core's business: heartbeats keep
+        the election timer quiet while they arrive.
         """
         return follower.snapshot_received(self._advance(now), request, token)
 
