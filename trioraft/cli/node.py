@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -149,11 +150,22 @@ async def _run(options: Options) -> None:
             ) as started,
             trio.open_nursery() as nursery,
         ):
+            _tune_collector()
             print(f"ready: {options.node_id} serving on {started.address}", flush=True)
             nursery.start_soon(_stop_at_signal, started, signals, nursery.cancel_scope)
             if options.stop_at_eof:
                 nursery.start_soon(_stop_at_eof, started, nursery.cancel_scope)
             await started.wait_stopped()
+
+
+def _tune_collector() -> None:
+    """Make Python's cycle collector look less often, and never at what is loaded by now.
+
+    A node makes many small objects and few cycles; at its default the collector takes a tenth
+    of a leader's CPU time, in pauses that show in the slowest writes.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _config(options: Options) -> RaftConfig:

@@ -19,7 +19,7 @@ from trioraft.client.status import LEADER, fetch_status
 from trioraft.raft.errors import NoQuorumError, TrioraftError
 from trioraft.rpc import GRPCError
 
-__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "open_cluster"]
+__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "free_addresses", "open_cluster"]
 
 #: What `trioraft node` prints once it serves.
 READY = b"ready: "
@@ -70,7 +70,7 @@ class LocalCluster:
         self.wire = wire
         self._options = tuple(options)
         self.nodes: dict[str, NodeProcess] = {}
-        for number, address in enumerate(_free_addresses(size), start=1):
+        for number, address in enumerate(free_addresses(size), start=1):
             node_id = str(number) if wire == "openraft" else f"n{number}"
             self.nodes[node_id] = NodeProcess(
                 id=node_id,
@@ -236,7 +236,7 @@ class LocalCluster:
         return sum(line.startswith(READY) for line in lines)
 
 
-def _free_addresses(count: int) -> list[str]:
+def free_addresses(count: int) -> list[str]:
     """Loopback addresses that are free now, and stay so while a killed node is away.
 
     They lie below the range from which the system takes ports for outgoing connections

@@ -14,7 +14,7 @@ from .cluster import LocalCluster
 from .load import Acknowledged
 from .source import Source
 
-__all__ = ["Finding", "verify"]
+__all__ = ["Finding", "compare", "verify"]
 
 #: Seconds a restarted node has for catching up.
 CATCH_UP = 60.0
@@ -52,19 +52,19 @@ async def verify(
     findings = []
     for node in cluster.nodes.values():
         async with open_etcd(node.address) as client:
-            finding = await _compare(
+            finding = await compare(
                 client, source, acknowledged, report, where=f"node {node.id}", serializable=True
             )
             findings.append(finding)
     async with open_etcd(cluster.endpoints) as client:
-        finding = await _compare(
+        finding = await compare(
             client, source, acknowledged, report, where="a linearizable read", serializable=False
         )
         findings.append(finding)
     return findings
 
 
-async def _compare(
+async def compare(
     client: EtcdClient,
     source: Source,
     acknowledged: Acknowledged,
@@ -73,6 +73,7 @@ async def _compare(
     where: str,
     serializable: bool,
 ) -> Finding:
+    """Read the source's records through `client` and compare them with what was acknowledged."""
     found = different = 0
     pages = client.pages(
         source.prefix,
