@@ -69,6 +69,16 @@ def handle_vote_request(s: State, request: VoteRequest, token: object) -> None:
 
 def handle_vote_reply(s: State, reply: VoteReply) -> None:
     """Count a vote. Answers that belong to another election are recognized and ignored."""
+    ours = (s.log.last_term, s.log.last_index)
+    behind = not reply.granted and (reply.last_term, reply.last_index) > ours
+    _take_vote_reply(s, reply)
+    if behind and s.config.behind_delay and s.role is not Role.LEADER:
+        # This voter will never elect us as we are: let those that it may elect go first.
+        s.restart_timer()
+        s.timeout += s.config.behind_delay
+
+
+def _take_vote_reply(s: State, reply: VoteReply) -> None:
     if reply.term > s.term:
         become_follower(s, reply.term)
         return

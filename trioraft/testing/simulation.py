@@ -12,6 +12,7 @@ from ..host import KvBackend, Node
 from ..machines.kv import KvMachine
 from ..node import RuntimeSettings
 from ..protocols.etcd import etcd_services
+from ..raft.errors import NotLeaderError
 from ..rpc import Service
 from .cluster import SimCluster
 from .faults import FaultInjector
@@ -106,22 +107,11 @@ async def _main(run: SeededRun, *, wire: str, seconds: float, clients: int, size
 
 
 async def _converge(cluster: SimCluster) -> None:
-    """Wait until all nodes have applied the same commit of one leader."""
+    """Wait until all nodes follow one leader and have applied everything it has."""
     with trio.move_on_after(_CONVERGENCE):
-        while True:
-            nodes = list(cluster.nodes.values())
-            applied = {node.applied_index for node in nodes}
-            leader = cluster.leader()
-            if (
-                len(nodes) == len(cluster.names)
-                and len(applied) == 1
-                and leader is not None
-                and all(node.leader == leader for node in nodes)
-                and cluster.nodes[leader].commit_index == max(applied)
-                and await _proves_itself(cluster.nodes[leader])
-            ):
-                return
+        while not await _agree(cluster):
             await trio.sleep(0.05)
+        return
     state = ", ".join(
         f"{name}: {node.role.name} {node.term} {node.applied_index}/{node.commit_index}"
         for name, node in cluster.nodes.items()
@@ -129,8 +119,17 @@ async def _converge(cluster: SimCluster) -> None:
     raise InvariantViolatedError(f"no agreement {_CONVERGENCE:g} s after all was healed ({state})")
 
 
-async def _proves_itself(leader: Node) -> bool:
-    """The leader still leads, and everything it committed before now is applied."""
+async def _agree(cluster: SimCluster) -> bool:
+    leader = cluster.leader()
+    if leader is None or len(cluster.nodes) < len(cluster.names):
+        return False
     with trio.move_on_after(1.0):
-        return await leader.read_index() == leader.applied_index
+        try:
+            index = await cluster.nodes[leader].read_index()
+        except NotLeaderError:
+            return False
+        return all(
+            node.leader == leader and node.applied_index == index
+            for node in cluster.nodes.values()
+        )
     return False

@@ -1,12 +1,14 @@
 """Clients of a simulated cluster, and the check of what they were told.
 
 Each client owns a few keys and overwrites them with rising numbers, through the etcd API and
-whichever node answers. Because a key has one writer, what may be read is known at any time:
-no less than the last acknowledged number, no more than the last one tried.
+whichever node answers. A write without an answer may still take effect at any later time, so
+its key is not written again. Hence what may be read of a key is known at any time: no less
+than the last acknowledged number, no more than the last one tried.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -59,7 +61,11 @@ class RegisterClient:
         self._history = history
         self._rng = rng
         self._trace = trace
-        self._keys = [f"{name}/{number}".encode() for number in range(3)]
+        self._numbers = itertools.count()
+        self._keys = [self._new_key() for _ in range(3)]
+
+    def _new_key(self) -> bytes:
+        return f"{self._name}/{next(self._numbers)}".encode()
 
     async def run(self) -> None:
         """Write and read until cancelled. Raises InvariantViolatedError."""
@@ -93,6 +99,7 @@ class RegisterClient:
             await stub.Put(PutRequest(key=key, value=b"%d" % number), timeout=1.0)
         except GRPCError as error:
             self._trace.record(f"{key!r} <- {number}: {error.status.name}")
+            self._keys[self._keys.index(key)] = self._new_key()
             return
         history.acknowledged[key] = number
         history.writes += 1

@@ -1,0 +1,95 @@
+"""Whole clusters from seeds: nothing acknowledged is lost, and a seed always does the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from trioraft.node.driver import Driver
+from trioraft.raft.ready import Ready
+from trioraft.storage.interface import PersistBatch
+from trioraft.testing.simulation import simulate_kv
+from trioraft.testing.trace import Trace
+
+SEEDS = int(os.environ.get("TRIORAFT_SIM_SEEDS", "300"))
+CHUNK = 25
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_nothing_acknowledged_is_lost(first: int) -> None:
+    faults: Counter[str] = Counter()
+    for seed in range(first, first + CHUNK):
+        trace = Trace()
+        try:
+            outcome = simulate_kv(seed, seconds=4.0, trace=trace)
+        except BaseException as error:
+            error.add_note(f"seed {seed}; the end of its trace:\n" + "\n".join(trace.lines[-40:]))
+            raise
+        assert outcome.writes > 10, f"seed {seed} wrote only {outcome.writes}"
+        faults += outcome.faults
+    # A run that never lost a leader proves little.
+    assert faults["leader crash"] >= 3
+    assert faults["leader isolated"] >= 3
+    assert faults["power cut"] >= 1
+    assert faults["link cut"] >= 1
+
+
+@pytest.mark.parametrize("wire", ["ratis", "openraft"])
+def test_the_same_seed_is_the_same_run(wire: str) -> None:
+    first = simulate_kv(7, wire=wire, seconds=3.0)
+    second = simulate_kv(7, wire=wire, seconds=3.0)
+    assert first == second
+    assert first.trace_hash != simulate_kv(8, wire=wire, seconds=3.0).trace_hash
+    # Also in a process whose strings hash differently.
+    code = (
+        "from trioraft.testing.simulation import simulate_kv;"
+        f"print(simulate_kv(7, wire={wire!r}, seconds=3.0).trace_hash)"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "4711"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.strip() == first.trace_hash
+
+
+def acknowledge_before_the_disk(self: Any, ready: Ready) -> None:
+    self._durable(ready)
+    self._storage.persist(
+        PersistBatch(ready.hard_state, ready.entries, ready.reset), lambda _error: None
+    )
+    if ready.must_persist:
+        last = ready.entries[-1] if ready.entries else None
+        index, term = (last.index, last.term) if last else (-1, 0)
+        self.call(lambda _now: self.core.persisted(index, term, ready.sequence))
+
+
+def forget_the_vote(self: Any, ready: Ready) -> None:
+    ready.hard_state = None
+    honest_persist(self, ready)
+
+
+honest_persist = Driver._persist
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("bug", [acknowledge_before_the_disk, forget_the_vote])
+def test_it_sees_a_planted_bug(bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulator that finds nothing must be able to find something."""
+    monkeypatch.setattr(Driver, "_persist", bug)
+    for seed in range(200):
+        try:
+            simulate_kv(seed, wire="ratis", seconds=4.0)
+        except Exception:
+            return
+    pytest.fail("200 seeds did not notice")
