@@ -292,3 +292,14 @@ def test_a_restart_between_a_snapshot_and_its_term_takes_the_term() -> None:
 def test_a_log_above_the_stored_term_is_refused() -> None:
     with pytest.raises(InvariantError, match="stored term"):
         Rig(1, 4, term=3)
+
+
+def test_a_candidate_that_is_behind_lets_others_go_first() -> None:
+    """openraft: voters keep their terms, so a short log would only get in the way."""
+    rig = Rig(1, pre_vote=False, behind_delay=3.0)
+    rig.time_out()
+    rig.settle()
+    rig.step(VoteReply(2, "n2", False, last_index=0, last_term=1))
+    assert rig.core.next_deadline <= rig.now + TIMEOUT_MAX
+    rig.step(VoteReply(1, "n3", False, last_index=4, last_term=1))
+    assert rig.core.next_deadline >= rig.now + 3.0 + TIMEOUT_MIN
