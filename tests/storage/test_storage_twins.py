@@ -270,8 +270,9 @@ async def test_a_snapshot_is_closed_after_its_commit(twin: Twin) -> None:
         PersistBatch(entries=[entry(10, 3), entry(11, 2)]),
         PersistBatch(entries=entries(10, 11, term=0)),
         PersistBatch(entries=entries(10, 11, term=1 << 128)),
-        PersistBatch(entries=entries(19, 20), reset=meta(20)),
-        PersistBatch(entries=entries(22, 23), reset=meta(20)),
+        PersistBatch(entries=entries(4, 5), reset=meta(4)),
+        PersistBatch(entries=entries(6, 7), reset=meta(4)),
+        PersistBatch(reset=meta(5)),
         PersistBatch(hard_state=HardState(4)),
         PersistBatch(hard_state=HardState(1 << 128)),
         PersistBatch(hard_state=HardState(5, "n2")),
@@ -281,8 +282,9 @@ async def test_a_batch_that_would_break_the_log_changes_nothing(
     twin: Twin, batch: PersistBatch
 ) -> None:
     await persist(twin.storage, entries(0, 10), hard_state=HardState(5, "n1"))
+    await take_snapshot(twin.storage, 4, b"")
     answers = Answers()
-    with pytest.raises(ValueError, match=r"cannot follow|go back|would change|fit into"):
+    with pytest.raises(ValueError, match=r"cannot follow|go back|would change|fit into|covers"):
         twin.storage.persist(batch, answers)
     await persist(twin.storage, entries(10, 11))
     assert answers == []

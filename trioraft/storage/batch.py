@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trioraft.raft.types import HardState
+from trioraft.raft.types import HardState, SnapshotMeta
 
 from .interface import PersistBatch
 from .record import MAX_TERM
@@ -13,12 +13,16 @@ __all__ = ["check_batch"]
 
 
 def check_batch(
-    batch: PersistBatch, hard_state: HardState, last_index: int, term_at: Callable[[int], int]
+    batch: PersistBatch,
+    hard_state: HardState,
+    snapshot: SnapshotMeta | None,
+    last_index: int,
+    term_at: Callable[[int], int],
 ) -> int:
     """Assert what the core promises; returns the index after which the entries go.
 
-    Raises ValueError for a batch that would break the log, IndexError from `term_at` for
-    entries that would replace the base.
+    The other arguments say what is stored. Raises ValueError for a batch that would break the
+    log, IndexError from `term_at` for entries that would replace the base.
     """
     new = batch.hard_state
     if new is not None:
@@ -31,6 +35,9 @@ def check_batch(
                 f"to {new.voted_for!r}"
             )
     if batch.reset is not None:
+        if snapshot is None or snapshot.index < batch.reset.index:
+            # Such a log could not be opened again.
+            raise ValueError(f"no snapshot covers the reset to entry {batch.reset.index}")
         last_index, term = batch.reset.index, batch.reset.term
     else:
         term = None

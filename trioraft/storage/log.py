@@ -169,7 +169,8 @@ class FileStorage:
         """
         self._refuse_when_unusable()
         index = self._index
-        before = check_batch(batch, self._hard_state, index.last_index, index.term_at)
+        snapshot = self._snapshots.newest
+        before = check_batch(batch, self._hard_state, snapshot, index.last_index, index.term_at)
         segment, salt = index.segments[-1], self._salt
         begin = None
         if segment.size >= self._segment_bytes:

@@ -109,7 +109,8 @@ class MemoryStorage:
     def persist(self, batch: PersistBatch, done: Callable[[BaseException | None], Any]) -> None:
         """See `GroupStorage.persist`. Raises StorageError, ValueError, IndexError."""
         self._refuse_when_closed()
-        before = check_batch(batch, self._hard_state, self._last_index, self._term_at)
+        snapshot = None if self._snapshot is None else self._snapshot[0]
+        before = check_batch(batch, self._hard_state, snapshot, self._last_index, self._term_at)
         if batch.hard_state is not None:
             self._hard_state = batch.hard_state
         if batch.reset is not None:
