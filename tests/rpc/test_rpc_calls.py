@@ -180,6 +180,35 @@ async def test_a_crash_in_a_handlers_nursery_is_unknown_too() -> None:
         assert caught.value.status is Status.UNKNOWN
 
 
+async def test_a_status_raised_inside_a_nursery_counts() -> None:
+    async def handler(stream: Any) -> None:
+        async with trio.open_nursery():
+            async with trio.open_nursery():
+                raise GRPCError(Status.FAILED_PRECONDITION, "inside")
+
+    async with running([One(handler)]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status.FAILED_PRECONDITION
+
+
+async def test_initial_metadata_of_a_unary_call_does_not_wait_for_the_reply() -> None:
+    gate = trio.Event()
+
+    async def handler(stream: Any) -> None:
+        await stream.send_initial_metadata(metadata={"early": "yes"})
+        await gate.wait()
+        await stream.send_message(EchoReply())
+
+    async with running([One(handler)]) as channel, EchoStub(channel).Unary.open() as stream:
+        await stream.send_message(EchoRequest())
+        with trio.fail_after(2):
+            await stream.recv_initial_metadata()
+        assert stream.initial_metadata["early"] == "yes"
+        gate.set()
+        assert await stream.recv_message() == EchoReply()
+
+
 async def test_no_reply_to_a_unary_call_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
     async def handler(stream: Any) -> None:
         await stream.recv_message()
@@ -316,6 +345,29 @@ async def test_receive_available_takes_what_has_come() -> None:
         stream.send_message_nowait(EchoRequest(payload=b"last"), end=True)
         assert len(await stream.receive_available()) == 1
         assert await stream.receive_available() == []
+
+
+async def test_receive_available_loses_nothing_before_a_bad_message() -> None:
+    seen: list[object] = []
+    done = trio.Event()
+
+    async def handler(stream: Any) -> None:
+        seen.append(len(await stream.receive_available()))
+        try:
+            await stream.receive_available()
+        except GRPCError as error:
+            seen.append(error.status)
+        done.set()
+
+    async with in_memory([chat(handler)]) as (channel, _):
+        call = channel.request(CHAT, Cardinality.STREAM_STREAM, Encoded, Encoded)
+        async with call as stream:
+            await stream.send_request()
+            for body in (b"", b"", b"\xff\xff", b""):
+                stream.send_message_nowait(Encoded(body))
+            await done.wait()
+            await stream.cancel()
+    assert seen == [2, Status.INTERNAL]
 
 
 async def test_only_one_task_receives() -> None:

@@ -241,6 +241,47 @@ async def test_a_restarted_server_is_found_again() -> None:
             await trio.sleep(0.02)
 
 
+async def test_a_server_that_turns_everybody_away_is_not_stormed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It greets and says GOAWAY in one breath: the pauses grow as if it were not there."""
+    greeting = bytes.fromhex("000000040000000000 00000807000000000000000000 00000000")
+    kept: list[trio.abc.Stream] = []
+
+    async def dial() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        kept.append(theirs)
+        await theirs.send_all(greeting)
+        await theirs.send_eof()
+        return ours
+
+    async with open_channel("rude", dial=dial, limits=Limits(reconnect_min=1)) as channel:
+        while trio.current_time() < 30:
+            assert (await failure(channel)).status is Status.UNAVAILABLE
+            await trio.sleep(0.1)
+    assert len(kept) <= 12
+
+
+async def test_a_vanished_peer_is_noticed() -> None:
+    """Both ends ask the kernel to give up on data that nobody acknowledges."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is None:
+        pytest.skip("this system cannot bound the silence of a TCP peer")
+    seen: list[int] = []
+
+    async def handler(stream: Any) -> None:
+        transport = stream.peer._stream
+        seen.append(transport.getsockopt(socket.IPPROTO_TCP, option))
+        await stream.send_message(EchoReply())
+
+    limits = Limits(silence_timeout=3.5)
+    async with serving([One(handler)], limits=limits) as address, open_channel(address) as channel:
+        await EchoStub(channel).Unary(EchoRequest())
+        transport = channel._current._stream
+        seen.append(transport.getsockopt(socket.IPPROTO_TCP, option))
+    assert seen == [3500, 10_000]
+
+
 # ---- the block -----------------------------------------------------------------------------------
 
 

@@ -47,6 +47,29 @@ async def test_messages_before_an_oversized_one_are_answered() -> None:
             await stream.cancel()
 
 
+async def test_messages_before_an_oversized_one_can_be_taken_late() -> None:
+    """The rest of the stream is dropped and its window handed back, whoever takes what when."""
+    counted: list[object] = []
+
+    async def handler(stream: Any) -> None:
+        await trio.sleep(0.05)
+        try:
+            while request := await stream.recv_message():
+                counted.append(len(request.payload))
+        except GRPCError as error:
+            counted.append(error.status)
+
+    limits = Limits(stream_window=64 * KIB, max_receive_message=4 * KIB)
+    async with (
+        running([chat(handler)], limits=limits) as channel,
+        EchoStub(channel).Chat.open() as stream,
+    ):
+        for size in [KIB] * 30 + [5 * KIB] * 100:
+            await stream.send_message(EchoRequest(payload=bytes(size)))
+        assert await stream.recv_message() is None
+    assert counted == [KIB] * 30 + [Status.RESOURCE_EXHAUSTED]
+
+
 async def test_the_body_of_an_oversized_message_is_never_awaited() -> None:
     """The prefix is enough to refuse: nothing of a 4 GiB message is kept."""
     async with running([Echo()]) as channel:

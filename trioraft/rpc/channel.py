@@ -90,7 +90,8 @@ class Channel(_StubChannel):  # type: ignore[misc]
         self._rng = rng or random.Random()
         self._current: ClientConnection | None = None
         self._attempt: _Attempt | None = None
-        self._failures = 0
+        self._latest: ClientConnection | None = None  # the last that came to be ready
+        self._failures = 0  # since it
         self._retry_at = 0.0
         self._last_error: GRPCError | None = None
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -204,10 +205,13 @@ class Channel(_StubChannel):  # type: ignore[misc]
             if current is None or not current.accepting:
                 await self._connect(self._nursery)
                 current = self._current
-            if current is not None and current.accepting:
-                await current.slot()
-                if current.accepting:
-                    return current
+                if current is None or not current.accepting:
+                    raise GRPCError(
+                        Status.UNAVAILABLE, f"server {self.target} closed the connection at once"
+                    )
+            await current.slot()
+            if current.accepting:
+                return current
 
     async def _connect(self, nursery: trio.Nursery) -> None:
         attempt = self._attempt
@@ -239,7 +243,11 @@ class Channel(_StubChannel):  # type: ignore[misc]
             )
             spent = trio.current_time() - started
             await connection.run(max(0.0, self.limits.connect_timeout - spent))
-            self._failed(attempt, GRPCError(Status.UNAVAILABLE, connection.end_reason))
+            error = GRPCError(Status.UNAVAILABLE, connection.end_reason)
+            if not attempt.over.is_set():
+                self._failed(attempt, error)
+            elif not connection.used:
+                self._pause(error)  # a server that turns everybody away is no better than none
         except GRPCError as error:
             self._failed(attempt, error)
         except Exception:
@@ -268,22 +276,28 @@ class Channel(_StubChannel):  # type: ignore[misc]
         raise GRPCError(Status.UNAVAILABLE, f"{name}: {reason}")
 
     def _connected(self, attempt: _Attempt, connection: ClientConnection) -> None:
-        self._current = connection
+        self._current = self._latest = connection
         self._attempt = None
-        self._failures = 0
-        self._last_error = None
         attempt.over.set()
 
     def _failed(self, attempt: _Attempt, error: GRPCError) -> None:
         """The attempt ended without a connection: begin a pause and tell those that wait."""
         if attempt.over.is_set():
             return
+        attempt.error = error
+        self._pause(error)
+        self._attempt = None
+        attempt.over.set()
+
+    def _pause(self, error: GRPCError) -> None:
+        """No further attempt for a while, the longer the more have failed."""
         limits = self.limits
+        if self._latest is not None and self._latest.used:
+            self._failures = 0
+            self._latest = None
         pause = min(limits.reconnect_max, limits.reconnect_min * _GROWTH ** min(self._failures, 64))
         pause *= self._rng.uniform(1 - _JITTER, 1 + _JITTER)
         self._failures += 1
         self._retry_at = trio.current_time() + pause
-        self._last_error = attempt.error = error
-        self._attempt = None
-        attempt.over.set()
+        self._last_error = error
         log.info("%s; next attempt not before %.2f s", error.message, pause)

@@ -44,6 +44,8 @@ class ClientConnection(Connection):
         self.peer = Peer(stream)
         #: Whether new calls may start here.
         self.accepting = False
+        #: Whether any call has started here.
+        self.used = False
         self._refused: list[StreamClosed] = []
         self._ready = False
         self._on_ready = on_ready
@@ -95,6 +97,7 @@ class ClientConnection(Connection):
             self._retire()
             raise GRPCError(Status.UNAVAILABLE, f"{self.name}: {error}") from error
         self.calls[stream_id] = call
+        self.used = True
         self.mark_dirty()
         return stream_id
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from grpclib.const import Cardinality
 
-from .call import FAIR_SHARE, Call, misuse
+from .call import Call, misuse
 from .http2 import ErrorCode, Http2Error
 from .metadata import Metadata, decode_metadata, encode_metadata
+from .receiving import FAIR_SHARE
 from .status import GRPCError, Status, read_status, status_from_http, status_from_reset
 from .timeout import Deadline, encode_timeout
 
@@ -45,6 +46,7 @@ class ClientStream(Call[S, R]):
     _connection: ClientConnection
     _sent_request = False
     _sent_message = False
+    _wants_response = False  # the waiting task is content with headers
     _got_response = False
     _got_trailers = False
     _cancelled = False
@@ -100,7 +102,7 @@ class ClientStream(Call[S, R]):
                 GRPCError(Status.UNIMPLEMENTED, f"grpc-encoding {name!r} is not supported")
             )
             return
-        if self._server_streaming:
+        if self._wants_response:
             self._wake_reader()
 
     def trailers_received(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
@@ -168,36 +170,35 @@ class ClientStream(Call[S, R]):
         if end and not self._client_streaming:
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
-        if self._effective_deadline() <= trio.current_time():
+        at = trio.current_effective_deadline()  # minus infinity in a cancelled scope
+        if self.deadline is not None:
+            at = min(at, self.deadline.at)
+        if at <= trio.current_time():
             await trio.lowlevel.checkpoint()
         connection = self._channel.ready_connection
         if connection is None:
             connection = await self._channel.connection()
-        self._open(connection, metadata, end)
+        self._open(connection, metadata, at, end)
 
     def _open(
         self,
         connection: ClientConnection,
         metadata: list[tuple[bytes, bytes]] | None,
+        deadline: float,
         end: bool,
     ) -> None:
         headers = self._channel.request_headers(self._path)
-        at = self._effective_deadline()
-        if at != _INFINITY or metadata:
+        if deadline != _INFINITY or metadata:
             headers = headers.copy()
-            if at != _INFINITY:
-                headers.append((b"grpc-timeout", encode_timeout(at - trio.current_time())))
+            if deadline != _INFINITY:
+                timeout = encode_timeout(deadline - trio.current_time())
+                headers.append((b"grpc-timeout", timeout))
             if metadata:
                 headers += metadata
         self._id = connection.open(self, headers, end_stream=end)
         self._connection = connection
         self._sent_request = True
         self._sent_end = end
-
-    def _effective_deadline(self) -> float:
-        """The earliest deadline around the call; minus infinity in a cancelled scope."""
-        at = trio.current_effective_deadline()
-        return min(at, self.deadline.at) if self.deadline is not None else at
 
     async def send_message(self, message: S, *, end: bool = False) -> None:
         """Send one message; `end` ends our direction, a unary request does so by itself.
@@ -318,7 +319,11 @@ class ClientStream(Call[S, R]):
             raise misuse("initial metadata was received already")
         while not self._got_response:
             self._raise_failure()
-            await self._wait_readable()
+            self._wants_response = True
+            try:
+                await self._wait_readable()
+            finally:
+                self._wants_response = False
         self._peeked_initial = True
         if self._trailers is self._response:
             self._raise_failure()

@@ -28,6 +28,7 @@ from .http2 import (
     SettingsReceived,
     StreamClosed,
 )
+from .peer import notice_silence
 from .status import GRPCError, Status
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Connection:
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
         self._stream = stream
+        notice_silence(stream, limits.silence_timeout)
         self.dirty = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
         self._sending = False

@@ -45,6 +45,8 @@ class Limits:
             per failure, with 20% jitter either way, up to `reconnect_max`. Calls made during
             the pause fail at once with UNAVAILABLE.
         reconnect_max: Client: longest pause between attempts to connect.
+        silence_timeout: Time sent data may stay unacknowledged by the peer's TCP before the
+            connection counts as lost.
         reset_burst: Server: RST_STREAM frames a peer may send in a burst before the connection
             is closed (CVE-2023-44487, "rapid reset").
         reset_rate: Server: RST_STREAM frames per second that refill the burst.
@@ -64,6 +66,7 @@ class Limits:
     close_timeout: float = 0.25
     reconnect_min: float = 0.1
     reconnect_max: float = 10.0
+    silence_timeout: float = 10.0
     reset_burst: int = 10_000
     reset_rate: int = 1_000
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from grpclib.const import Handler
 
-from .call import FAIR_SHARE, Call, misuse
+from .call import Call, misuse
 from .http2 import ErrorCode, Http2Error
 from .metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
 from .peer import Peer
+from .receiving import FAIR_SHARE
 from .status import GRPCError, Status, status_headers
 from .timeout import Deadline
 
@@ -244,12 +245,12 @@ class ServerStream(Call[S, R]):
                 await self._handler.func(self)
         except GRPCError as error:
             self.fail(error)
-        except Exception:
-            self._crashed()
+        except Exception as error:
+            self._crashed(error)
         except BaseExceptionGroup as group:
             errors, rest = group.split(Exception)
             if errors is not None:
-                self._crashed()
+                self._crashed(errors)
             if rest is not None:
                 raise rest from None
         else:
@@ -268,9 +269,13 @@ class ServerStream(Call[S, R]):
             log.error("%s: the handler returned without a reply", self.method_name)
             self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
 
-    def _crashed(self) -> None:
-        log.exception("%s: the handler failed", self.method_name)
-        self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
+    def _crashed(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # a status raised inside a handler's nursery
+        if not isinstance(error, GRPCError):
+            log.error("%s: the handler failed", self.method_name, exc_info=error)
+            error = GRPCError(Status.UNKNOWN, "Internal Server Error")
+        self.fail(error)
 
     def fail(self, error: GRPCError) -> None:
         """End the call with the error's status, if it has not ended yet."""
