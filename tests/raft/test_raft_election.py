@@ -303,3 +303,19 @@ def test_a_candidate_that_is_behind_lets_others_go_first() -> None:
     assert rig.core.next_deadline <= rig.now + TIMEOUT_MAX
     rig.step(VoteReply(1, "n3", False, last_index=4, last_term=1))
     assert rig.core.next_deadline >= rig.now + 3.0 + TIMEOUT_MIN
+
+
+def test_a_candidate_that_a_longer_log_refused_lets_others_go_first() -> None:
+    """openraft's rule: found by the whole-stack simulation, where a stale node kept winning the race."""
+    rig = Rig(1, pre_vote=False, behind_delay=10.0)
+    rig.time_out()
+    rig.sync()
+    refused = rig.now
+    rig.step(VoteReply(rig.core.term, "n2", False, last_index=5, last_term=1))
+    rig.step(VoteReply(rig.core.term, "n3", False, last_index=0, last_term=1))
+    assert rig.core.next_deadline >= refused + 10.0
+    other = Rig(1, pre_vote=False, behind_delay=10.0)
+    other.time_out()
+    other.sync()
+    other.step(VoteReply(other.core.term + 1, "n3", False, last_index=0, last_term=1))
+    assert other.core.next_deadline <= other.now + TIMEOUT_MAX

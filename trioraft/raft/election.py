@@ -69,16 +69,10 @@ def handle_vote_request(s: State, request: VoteRequest, token: object) -> None:
 
 def handle_vote_reply(s: State, reply: VoteReply) -> None:
     """Count a vote. Answers that belong to another election are recognized and ignored."""
-    ours = (s.log.last_term, s.log.last_index)
-    behind = not reply.granted and (reply.last_term, reply.last_index) > ours
-    _take_vote_reply(s, reply)
-    if behind and s.config.behind_delay and s.role is not Role.LEADER:
-        # This voter will never elect us as we are: let those that it may elect go first.
-        s.restart_timer()
-        s.timeout += s.config.behind_delay
-
-
-def _take_vote_reply(s: State, reply: VoteReply) -> None:
+    if not reply.granted and not s.behind and s.role is not Role.LEADER:
+        s.behind = (reply.last_term, reply.last_index) > (s.log.last_term, s.log.last_index)
+        if s.behind:
+            s.restart_timer()  # let those that this voter may elect go first
     if reply.term > s.term:
         become_follower(s, reply.term)
         return
@@ -122,6 +116,7 @@ def _vote(s: State, request: VoteRequest) -> bool:
     if not up_to_date or not (free or s.voted_for == request.candidate):
         return False
     s.set_hard_state(s.term, request.candidate)
+    s.behind = False
     s.restart_timer()
     return True
 

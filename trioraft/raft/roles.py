@@ -43,6 +43,9 @@ def follow(s: State, term: int, leader: NodeId) -> None:
         raise InvariantError(f"two leaders in term {term}: {s.leader_id} and {leader}")
     if term != s.term or s.leader_id != leader or s.role is not Role.FOLLOWER:
         become_follower(s, term, leader)
+    if s.behind:
+        s.behind = False
+        s.restart_timer()
     s.heard = s.timer_start = s.now
 
 
@@ -52,6 +55,7 @@ def become_pre_candidate(s: State) -> None:
     s.role = Role.PRE_CANDIDATE
     s.leader_id = None
     s.votes = {s.node_id: True}
+    s.behind = False
     s.restart_timer()
 
 
@@ -65,6 +69,7 @@ def become_candidate(s: State) -> None:
     s.role = Role.CANDIDATE
     s.leader_id = None
     s.own_vote_pending = True
+    s.behind = False
     s.restart_timer()
 
 

@@ -61,6 +61,7 @@ class State:
     heard: when the present leader was last heard from.
     timer_start, timeout: the election timer; it fires at their sum.
     own_vote_pending: a candidate's own vote, that counts once it is durable.
+    behind: a voter with a longer log has refused this node since it last stood for election.
     """
 
     node_id: NodeId
@@ -84,6 +85,7 @@ class State:
     timeout: float = 0.0
     votes: dict[NodeId, bool] = field(default_factory=dict)
     own_vote_pending: bool = False
+    behind: bool = False
     leadership: Leadership | None = None
 
     @property
@@ -105,6 +107,8 @@ class State:
         self.timeout = self.rng.uniform(
             self.config.election_timeout_min, self.config.election_timeout_max
         )
+        if self.behind:
+            self.timeout += self.config.behind_delay
 
     def set_hard_state(self, term: int, voted_for: NodeId | None) -> None:
         """Change term or vote; whatever is answered from now on waits until it is durable."""
