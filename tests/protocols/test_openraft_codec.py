@@ -266,7 +266,7 @@ APPENDS = [
 @pytest.mark.parametrize(("golden", "request_", "commit"), APPENDS)
 def test_appends(golden: str, request_: AppendRequest, commit: tuple[int, int]) -> None:
     assert decode_append(h(golden)) == request_
-    assert encode_append(request_, commit) == h(golden)
+    assert b"".join(encode_append(request_, commit)) == h(golden)
     positions = Positions()
     positions.note(request_)
     expected = commit if commit[1] >= request_.prev_index else (0, -1)
@@ -502,7 +502,7 @@ def test_appends_round_trip(bodies: list[tuple[int, bytes, Session | None]], pre
     ]
     prev_term = pack_term(1, 1) if prev >= 0 else 0
     request = AppendRequest(T52, "2", prev, prev_term, entries, prev)
-    assert decode_append(encode_append(request, (prev_term, prev))) == request
+    assert decode_append(b"".join(encode_append(request, (prev_term, prev)))) == request
 
 
 # ---- requests that cannot be

@@ -35,6 +35,7 @@ _ENTRY = 0x92  # an array of two
 _NORMAL = b"\x81\xa6Normal"
 _BIN_SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # marker to bytes of length
 _TRIPLE = 0x93
+_TRIPLE_FIRST = {*_BIN_SIZES, 0xC0}
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -94,7 +95,9 @@ def _read_payload(
         name, _ = variant(unpacker.unpack(), _PAYLOADS)
     else:
         unpacker.read_map_header()
-        name, _ = variant(unpacker.unpack(), _PAYLOADS)
+        name = unpacker.unpack()
+        if name != "Normal":
+            name, _ = variant(name, _PAYLOADS)
         if name == "Normal":
             start = unpacker.tell()
             unpacker.skip()
@@ -130,18 +133,20 @@ def _own(raw: bytes) -> tuple[bytes, Session | None] | None:
     if marker in _BIN_SIZES:
         data = raw[1 + _BIN_SIZES[marker] :]
         return None if data.startswith(FOREIGN) or pack(data) != raw else (data, None)
-    if marker != _TRIPLE:
+    # A triple of ours begins with bytes or nil: most others need not be unpacked to tell.
+    if marker != _TRIPLE or raw[1] not in _TRIPLE_FIRST:
         return None
-    with reader(raw) as unpacker:
-        client_id, call_id, data = unpacker.unpack()
-    if not isinstance(data, bytes) or type(call_id) is not int or call_id < 0:
+    try:
+        client_id, call_id, data = msgpack.unpackb(raw, raw=False, strict_map_key=False)
+    except (ValueError, TypeError):
+        return None  # a value of another application that Python cannot represent
+    if type(data) is not bytes or type(call_id) is not int or call_id < 0:
         return None
     if pack([client_id, call_id, data]) != raw:
         return None
-    if isinstance(client_id, bytes):
+    if client_id is not None:
         return data, Session(client_id, call_id)
-    literal = client_id is None and call_id == 0 and data.startswith(FOREIGN)
-    return (data, None) if literal else None
+    return (data, None) if call_id == 0 and data.startswith(FOREIGN) else None
 
 
 def _is_value(raw: bytes) -> bool:

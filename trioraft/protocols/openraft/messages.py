@@ -115,22 +115,20 @@ def decode_vote_reply(voter: NodeId, request: VoteRequest, data: bytes) -> VoteR
 # ---- appends
 
 
-def encode_append(request: AppendRequest, commit: tuple[int, int]) -> bytes:
-    """AppendEntriesRequest; `commit` is the (term, index) of leader_commit.
+def encode_append(request: AppendRequest, commit: tuple[int, int]) -> list[bytes]:
+    """AppendEntriesRequest in parts; `commit` is the (term, index) of leader_commit.
 
     The entries' bytes are shared by all followers. Raises ValueError for an entry that openraft
     does not have.
     """
-    return b"".join(
-        [
-            b"\x94",
-            pack(vote_value(request.term, committed=True)),
-            pack(log_id_value(request.prev_term, request.prev_index)),
-            _ARRAY_HEADERS.pack_array_header(len(request.entries)),
-            *map(encode_entry, request.entries),
-            pack(log_id_value(*commit)),
-        ]
-    )
+    return [
+        b"\x94",
+        pack(vote_value(request.term, committed=True)),
+        pack(log_id_value(request.prev_term, request.prev_index)),
+        _ARRAY_HEADERS.pack_array_header(len(request.entries)),
+        *map(encode_entry, request.entries),
+        pack(log_id_value(*commit)),
+    ]
 
 
 def decode_append(data: bytes) -> AppendRequest:

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from ..._proto.openraft.raft_pb2 import RaftPayload
 from ...rpc import Encoded
+from ..protobuf import prefix
 
 __all__ = ["EMPTY", "MAX_MESSAGE_BYTES", "unwrap", "wrap"]
 
@@ -19,12 +20,14 @@ MAX_MESSAGE_BYTES = 8 << 20
 #: RaftEmpty: the answer of TransferLeader.
 EMPTY = Encoded(b"")
 
+_DATA = 1  # RaftPayload.data
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-def wrap(data: bytes) -> Encoded:
-    """A RaftPayload, ready to be sent."""
-    return Encoded(RaftPayload(data=data).SerializeToString())
+def wrap(*parts: bytes) -> Encoded:
+    """A RaftPayload of the parts, one after the other, ready to be sent."""
+    size = sum(map(len, parts))
+    return Encoded(b"".join([prefix(_DATA, size), *parts]) if size else b"")
 
 
 def unwrap(body: bytes) -> bytes:

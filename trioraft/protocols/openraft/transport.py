@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -133,8 +134,8 @@ async def _calling(
 class OpenraftAppendStream:
     """An AppendStream: answers come in the order of the requests.
 
-    A follower ends a StreamAppend behind a refusal, by design. The next `send` opens another one;
-    requests that were behind the refused one are forgotten, as the follower has dropped them.
+    A follower ends a StreamAppend behind a refusal, by design, and looks at nothing behind it. The
+    next `send` opens another one.
     """
 
     def __init__(self, channel: Channel, peer: Member, positions: Positions) -> None:
@@ -164,7 +165,7 @@ class OpenraftAppendStream:
             await self.open()
         for request in requests:
             self._positions.note(request)
-            message = wrap(encode_append(request, self._positions.commit(request.commit)))
+            message = wrap(*encode_append(request, self._positions.commit(request.commit)))
             stream = self._stream
             if stream is None:
                 return  # an earlier one was refused meanwhile
@@ -191,7 +192,7 @@ class OpenraftAppendStream:
             for body in bodies:
                 replies.append(self._match(body))
                 if not replies[-1].success:
-                    await self._refused()
+                    replies += await self._refused(replies[-1])
                     break
             return replies
 
@@ -200,7 +201,13 @@ class OpenraftAppendStream:
             raise ValueError("it answers more than it was asked")
         return decode_append_result(self._peer.id, self._pending.popleft(), unwrap(body))
 
-    async def _refused(self) -> None:
+    async def _refused(self, refusal: AppendReply) -> list[AppendReply]:
+        """The call is over. What was behind the refused request was not taken: refuse it too."""
+        dropped = [
+            replace(refusal, rejected_prev=request.prev_index, hint_index=request.prev_index - 1)
+            for request in self._pending
+        ]
         self._opened = trio.Event()
         self._pending.clear()
         await self.aclose()
+        return dropped

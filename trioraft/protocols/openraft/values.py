@@ -80,6 +80,8 @@ def struct(value: Any, names: Sequence[str], required: int | None = None) -> lis
     """
     least = len(names) if required is None else required
     if isinstance(value, list):
+        if len(value) == len(names):
+            return value
         if not least <= len(value) <= len(names):
             raise ValueError(f"{len(value)} fields where ({', '.join(names)}) are expected")
         return value + [None] * (len(names) - len(value))

@@ -83,8 +83,8 @@ def encode_append_reply(
 
 def decode_append_reply(
     follower: NodeId, request: AppendRequest, proto: pb.AppendEntriesReplyProto, acked: int
-) -> list[AppendReply]:
-    """What one wire reply to `request` means to the core: one reply, sometimes two.
+) -> AppendReply:
+    """What the wire's reply to `request` means to the core.
 
     `acked` is the highest match index that this follower has given in the request's term.
     Raises ValueError for a reply that no correct follower gives.
@@ -92,11 +92,11 @@ def decode_append_reply(
     if proto.isHearbeat == bool(request.entries):
         raise ValueError(f"isHearbeat={proto.isHearbeat} for {len(request.entries)} entries")
     if proto.result == _SUCCESS:
-        return [_accepted(follower, request, proto, acked)]
+        return _accepted(follower, request, proto, acked)
     if proto.result == _NOT_LEADER:
         if proto.term <= request.term:
             raise ValueError(f"it follows another leader in term {proto.term}")
-        return [_reply(follower, request, proto, success=False)]
+        return _reply(follower, request, proto, success=False)
     if proto.result == _INCONSISTENCY and proto.term == request.term:
         return _inconsistent(follower, request, proto)
     raise ValueError(f"append result {proto.result} in term {proto.term} of {request.term}")
@@ -128,29 +128,23 @@ def _accepted(
 
 def _inconsistent(
     follower: NodeId, request: AppendRequest, proto: pb.AppendEntriesReplyProto
-) -> list[AppendReply]:
+) -> AppendReply:
     """INCONSISTENCY sends the leader back, or forward.
 
     Forward: a Java follower that has committed some of the entries already does not take them
-    again but names the first index that it lacks. What it has committed this leader has too, and
-    the rest of the request was not taken: a success up to there, and a rejection of the rest.
+    again, or the rest, but names the first index that it lacks. What it has committed this leader
+    has too: a success up to there, which is also where a probing leader goes on.
     """
     prev_index, next_index = request.prev_index, proto.nextIndex
     if request.entries and next_index > prev_index + 1:
-        last = request.entries[-1].index
-        accepted = _reply(follower, request, proto, success=True)
-        accepted.match_index = min(next_index - 1, last)
-        if accepted.match_index == last:
-            return [accepted]
-        rejected = _reply(follower, request, proto, success=False)
-        rejected.rejected_prev = last
-        rejected.hint_index = accepted.match_index
-        return [accepted, rejected]
+        reply = _reply(follower, request, proto, success=True)
+        reply.match_index = min(next_index - 1, request.entries[-1].index)
+        return reply
     if prev_index == NO_INDEX:
         raise ValueError("it rejects an append from the beginning of the log")
     reply = _reply(follower, request, proto, success=False)
     reply.hint_index = max(NO_INDEX, min(next_index, prev_index) - 1)
-    return [reply]
+    return reply
 
 
 def _reply(

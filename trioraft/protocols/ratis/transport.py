@@ -149,21 +149,17 @@ class RatisAppendStream:
 
     async def receive(self) -> Sequence[AppendReply]:
         """As AppendStream.receive."""
-        replies: list[AppendReply] = []
         with unreachable(self._peer):
             messages = await self._stream.receive_available()
             if not messages:
                 raise ValueError("it has ended the append stream")
-            for message in messages:
-                replies += self._match(message)
-        return replies
+            return [self._match(message) for message in messages]
 
-    def _match(self, message: pb.AppendEntriesReplyProto) -> list[AppendReply]:
+    def _match(self, message: pb.AppendEntriesReplyProto) -> AppendReply:
         request = self._pending.pop(message.serverReply.callId, None)
         if request is None:
             raise ValueError(f"it answers call {message.serverReply.callId}, which is not open")
         acked = self._acked.in_term(request.term)
-        replies = decode_append_reply(self._peer.id, request, message, acked)
-        for reply in replies:
-            self._acked.note(reply)
-        return replies
+        reply = decode_append_reply(self._peer.id, request, message, acked)
+        self._acked.note(reply)
+        return reply
