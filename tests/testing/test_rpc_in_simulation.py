@@ -27,6 +27,7 @@ from trioraft.testing.network import LinkSettings, SimNetwork, SimStream
 from trioraft.testing.scheduler import SeededRun, run_seeded
 
 HOSTS = ["a", "b", "c"]
+CALLS = 40  # from each host to each
 LIMITS = Limits(reconnect_min=0.05, reconnect_max=0.5, connect_timeout=1.0)
 
 
@@ -94,7 +95,7 @@ class Cluster:
     async def call_for_a_while(self, source: str, target: str) -> None:
         kinds: list[Callable[[Channel, random.Random], Awaitable[None]]] = [call_one, call_many]
         async with self.open_channel(source, target) as channel:
-            for number in range(60):
+            for number in range(CALLS):
                 kind = kinds[number % 2]
                 try:
                     await kind(channel, self._rng)
@@ -140,10 +141,10 @@ def test_calls_survive_failures_and_repeat_from_their_seed() -> None:
         first, outcomes = run_seeded(calls_under_failures, seed)
         again, _ = run_seeded(calls_under_failures, seed)
         assert first == again, f"seed {seed} gave two different runs"
-        assert outcomes["OK"] > 300, outcomes
+        assert outcomes["OK"] > 200, outcomes
         assert outcomes["UNAVAILABLE"] > 0, outcomes
         assert outcomes["DEADLINE_EXCEEDED"] > 0, outcomes
-        assert outcomes.total() == 9 * 60
+        assert outcomes.total() == len(HOSTS) ** 2 * CALLS
         assert set(outcomes) <= {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"}, outcomes
 
 

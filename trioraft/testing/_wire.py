@@ -159,7 +159,6 @@ class Pipe:
         self._scheduled = False
         self._stalled = False
         self._aborted = False
-        self._last_due = 0.0
         self._busy_until = 0.0
         self._sent = 0
         self._consumed = 0
@@ -252,8 +251,8 @@ class Pipe:
         if bandwidth is not None:
             start += len(data) / bandwidth
             self._busy_until = start
-        due = max(self._last_due, start + self._wire.latency(self.source, self.target))
-        self._last_due = due
+        due = start + self._wire.latency(self.source, self.target)
+        # Only the head is ever looked at, so what is due before it waits for it.
         self._flight.append((due, kind, data))
         self._schedule()
 

@@ -14,6 +14,7 @@ import trio
 from trioraft.rpc import Channel, serve
 
 from .certificates import server_context
+from .children import CALLS_TIMEOUT
 from .grpclib_style import Exchange
 from .model import Call, Outcome
 from .service import InteropService
@@ -32,9 +33,12 @@ class OurCaller:
         async def one(index: int) -> None:
             outcomes[index] = await self._perform(calls[index])
 
-        async with trio.open_nursery() as nursery:
-            for index in range(len(calls)):
-                nursery.start_soon(one, index)
+        async with trio.open_nursery() as watched:
+            watched.start_soon(fail_late)
+            async with trio.open_nursery() as nursery:
+                for index in range(len(calls)):
+                    nursery.start_soon(one, index)
+            watched.cancel_scope.cancel()
         return [outcomes[index] for index in range(len(calls))]
 
     async def _perform(self, call: Call) -> Outcome:
@@ -54,6 +58,12 @@ async def cancel_after(seconds: float, scope: trio.CancelScope) -> None:
     """Not a deadline of the scope: that would be sent as the call's deadline."""
     await trio.sleep(seconds)
     scope.cancel()
+
+
+async def fail_late() -> None:
+    """End a test whose calls hang; not by a deadline, for the same reason."""
+    await trio.sleep(CALLS_TIMEOUT)
+    raise AssertionError(f"calls hang: not done after {CALLS_TIMEOUT} s")
 
 
 @dataclass
