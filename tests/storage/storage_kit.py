@@ -124,6 +124,7 @@ class Answers(list[BaseException | None]):
 
 async def open_on(disk: SimDisk, writer: Any, **bounds: Any) -> FileStorage:
     disk.make_directory(FOLDER)
+    bounds.setdefault("preallocate_bytes", 0)  # files as long as what is in them
     return await FileStorage.open(FOLDER, GROUP, writer, filesystem=disk, **bounds)
 
 

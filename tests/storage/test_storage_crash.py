@@ -89,7 +89,12 @@ class History:
     async def round(self) -> None:
         """Recover and check, then write until the power goes out or the process dies."""
         writer = SteppedWriter()
-        storage = await open_on(self.disk, writer, segment_bytes=self.rng.choice((400, 1500)))
+        storage = await open_on(
+            self.disk,
+            writer,
+            segment_bytes=self.rng.choice((400, 1500)),
+            preallocate_bytes=self.rng.choice((0, 300, 5000)),
+        )
         await self.check(storage)
         self.disk.fail("*", 5, after=self.rng.randint(0, 60))
         try:

@@ -233,6 +233,37 @@ async def test_what_a_failed_sync_left_in_the_page_cache_is_not_trusted() -> Non
         assert (again.tail, again.hard_state) == (found.tail, found.hard_state)
 
 
+async def test_reserved_space_is_no_torn_tail(caplog: pytest.LogCaptureFixture) -> None:
+    groups = [[PersistBatch(entries=entries(i, i + 1, size=80))] for i in range(9)]
+    disk = await written(*groups, segment_bytes=500, preallocate_bytes=1000)
+    last = max(n for n in disk.list_directory(FOLDER) if n.endswith(".log"))
+    assert disk.contents(f"{FOLDER}/{last}").endswith(bytes(500))
+    assert b"x" in disk.contents(segment_path(1))[-80:]  # a full file keeps no reserve
+    storage = await opened(disk)
+    assert storage.recovered.tail == entries(0, 9, size=80)
+    assert sum(len(disk.contents(f"{FOLDER}/{n}")) for n in disk.list_directory(FOLDER)) == (
+        storage.size_on_disk()
+    )
+    assert caplog.records == []
+
+
+async def test_a_closed_file_keeps_no_reserve() -> None:
+    batch = PersistBatch(entries=entries(0, 3))
+    reserved = await written([batch], close=True, preallocate_bytes=5000)
+    plain = await written([batch], close=True)
+    assert reserved.contents(segment_path()) == plain.contents(segment_path())
+
+
+async def test_a_disk_that_cannot_reserve_is_used_without() -> None:
+    disk, writer, answers = SimDisk(), SteppedWriter(), Answers()
+    storage = await open_on(disk, writer, preallocate_bytes=5000)
+    disk.fail("allocate", 28)
+    storage.persist(PersistBatch(entries=entries(0, 3)), answers)
+    writer.step()
+    assert answers == [None]
+    assert (await opened(disk)).recovered.tail == entries(0, 3)
+
+
 async def test_leftovers_are_deleted() -> None:
     disk = await written([PersistBatch(entries=entries(0, 3))])
     for name in ("incoming-1.snapshot.tmp", "0000000000000002.log.tmp"):

@@ -14,6 +14,7 @@ from trioraft.raft.errors import CorruptionError, DataDirectoryError, StorageErr
 
 from .filesystem import FileLock, FileSystem, OsFileSystem, storage_error, write_aside
 from .log import (
+    DEFAULT_PREALLOCATE_BYTES,
     DEFAULT_QUEUE_BYTES,
     DEFAULT_SEGMENT_BYTES,
     DEFAULT_TAIL_BYTES,
@@ -97,6 +98,7 @@ class DataDirectory:
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
         tail_bytes: int = DEFAULT_TAIL_BYTES,
+        preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES,
     ) -> FileStorage:
         """Recover the group's storage, or begin it. Close it with its `aclose`.
 
@@ -108,6 +110,8 @@ class DataDirectory:
             raise ValueError(f"a group id has 1 to {MAX_GROUP_ID} bytes, not {len(group_id)}")
         if min(segment_bytes, queue_bytes, tail_bytes) < 1:
             raise ValueError("segment_bytes, queue_bytes and tail_bytes must be at least 1")
+        if preallocate_bytes < 0:
+            raise ValueError("preallocate_bytes must not be negative")
         if group_id in self._open_groups:
             raise DataDirectoryError(f"group {group_id.hex()} is already open in this process")
         folder = f"{self._path}/groups/{group_id.hex()}"
@@ -125,6 +129,7 @@ class DataDirectory:
                 segment_bytes=segment_bytes,
                 queue_bytes=queue_bytes,
                 tail_bytes=tail_bytes,
+                preallocate_bytes=preallocate_bytes,
                 on_close=lambda: self._open_groups.discard(group_id),
             )
         except BaseException:

@@ -26,6 +26,12 @@ class File(Protocol):
     def write(self, data: bytes, offset: int) -> None:
         """Write all of `data` at `offset`. Durable only after `datasync`."""
 
+    def allocate(self, offset: int, size: int) -> None:
+        """Grow the file to `offset` + `size` bytes of reserved space, zeros where it grows.
+
+        Does nothing where the platform cannot.
+        """
+
     def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes. Durable only after `datasync`."""
 
@@ -128,6 +134,10 @@ class _OsFile:
         # A full disk or a signal may shorten a write; what is left then raises or goes through.
         while written < len(data):
             written += os.pwrite(self._fd, memoryview(data)[written:], offset + written)
+
+    def allocate(self, offset: int, size: int) -> None:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, offset, size)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)

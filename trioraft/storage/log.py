@@ -41,6 +41,7 @@ from .snapshots import SnapshotStore, delete_leftovers, find_newest
 from .writer import DiskWriter
 
 __all__ = [
+    "DEFAULT_PREALLOCATE_BYTES",
     "DEFAULT_QUEUE_BYTES",
     "DEFAULT_SEGMENT_BYTES",
     "DEFAULT_TAIL_BYTES",
@@ -50,6 +51,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 DEFAULT_SEGMENT_BYTES = 64 << 20  # a new file is begun once one has this many bytes
+DEFAULT_PREALLOCATE_BYTES = 4 << 20  # reserved ahead in the file that is appended to
 DEFAULT_TAIL_BYTES = 32 << 20  # of entries handed over by recovery
 DEFAULT_QUEUE_BYTES = 256 << 20  # of entries waiting for the disk, at most
 
@@ -73,6 +75,7 @@ class FileStorage:
         *,
         segment_bytes: int,
         queue_bytes: int,
+        preallocate_bytes: int,
         on_close: Callable[[], None] | None,
     ) -> None:
         index = opened.index
@@ -89,7 +92,13 @@ class FileStorage:
         active = index.segments[-1]
         self._salt = salt_of(group_id, active.number)
         self._files = LogFiles(
-            filesystem, folder, active.number, self._salt, opened.file, active.size
+            filesystem,
+            folder,
+            active.number,
+            self._salt,
+            opened.file,
+            active.size,
+            preallocate_bytes,
         )
         self._pending = PendingEntries()
         self._failure: BaseException | None = None
@@ -116,6 +125,7 @@ class FileStorage:
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
         tail_bytes: int = DEFAULT_TAIL_BYTES,
+        preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES,
         on_close: Callable[[], None] | None = None,
     ) -> FileStorage:
         """Recover the group in `folder`, which exists, or begin it.
@@ -148,6 +158,7 @@ class FileStorage:
             snapshot,
             segment_bytes=segment_bytes,
             queue_bytes=queue_bytes,
+            preallocate_bytes=preallocate_bytes,
             on_close=on_close,
         )
 

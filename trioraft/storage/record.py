@@ -233,6 +233,8 @@ def record_at(data: bytes, position: int, salt: int, offset: int) -> tuple[int, 
     if len(data) - position < _HEAD.size:
         raise BadRecordError("the file ends inside a record's head")
     crc, length, kind = _HEAD.unpack_from(data, position)
+    if kind == 0:
+        raise BadRecordError("no record")  # reserved space is zeros
     body = position + _HEAD.size
     end = body + length
     if end > len(data):

@@ -90,7 +90,8 @@ def _open_last(
         end = replay.segment(number, data, is_last=True)
         reset = replay.check_snapshot(path, snapshot)
         if end < len(data):
-            _log.warning("%s: cut a torn tail of %d bytes at %d", path, len(data) - end, end)
+            if data.count(0, end) < len(data) - end:  # more than the reserve of a killed process
+                _log.warning("%s: cut a torn tail of %d bytes at %d", path, len(data) - end, end)
             file.truncate(end)
         # What was read counts as durable from now on, but may be in the page cache only, and
         # marked clean there if an earlier process died of a failed sync. So what no mark

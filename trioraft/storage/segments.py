@@ -44,7 +44,14 @@ class LogFiles:
     """The file that is being appended to. A `Syncable` for the writer."""
 
     def __init__(
-        self, filesystem: FileSystem, folder: str, number: int, salt: int, file: File, end: int
+        self,
+        filesystem: FileSystem,
+        folder: str,
+        number: int,
+        salt: int,
+        file: File,
+        end: int,
+        preallocate_bytes: int,
     ) -> None:
         self._filesystem = filesystem
         self._folder = folder
@@ -53,6 +60,8 @@ class LogFiles:
         self._file = file
         self._end = end
         self._synced = end
+        self._reserved = end  # where the file ends, with space reserved for what comes
+        self._preallocate = preallocate_bytes
         self._failure: StorageError | None = None
 
     def append(self, parts: list[bytes], at: int, begin: NewSegment | None = None) -> LogFiles:
@@ -68,6 +77,7 @@ class LogFiles:
                 raise OSError(f"the file ends at {self._end}, but the write is for {at}")
             parts[0] = encode_mark(self._synced, self._salt, self._end)
             data = b"".join(parts)
+            self._reserve(self._end + len(data))
             self._file.write(data, self._end)
         except OSError as error:
             raise self._fail("write", error) from error
@@ -92,7 +102,9 @@ class LogFiles:
         """
         try:
             if self._failure is None:
-                self.append([b""], self._end).sync()
+                self.append([b""], self._end)
+                self._trim()
+                self.sync()
         finally:
             self._file.close()
 
@@ -112,13 +124,33 @@ class LogFiles:
     def _roll(self, begin: NewSegment) -> None:
         # The old file is durable before the new one exists, and the new one appears whole: so
         # damage in any file but the last, or in a file's header, cannot come from a crash.
+        self._trim()
         self._file.datasync()
         path = f"{self._folder}/{segment_name(begin.number)}"
         write_aside(self._filesystem, path, begin.header)
         file = self._filesystem.open(path)
         self._file.close()
         self._file, self._path, self._salt = file, path, begin.salt
-        self._end = self._synced = len(begin.header)
+        self._end = self._synced = self._reserved = len(begin.header)
+
+    def _reserve(self, end: int) -> None:
+        # A write that does not change the file's length is quicker to sync: its length and
+        # blocks need no journal entry each time.
+        if end <= self._reserved or not self._preallocate:
+            return
+        try:
+            self._file.allocate(self._reserved, end + self._preallocate - self._reserved)
+        except OSError:
+            self._preallocate = 0  # only a help: whether there is room, the write itself finds out
+        else:
+            self._reserved = end + self._preallocate
+
+    def _trim(self) -> None:
+        try:
+            if self._file.size() != self._end:
+                self._file.truncate(self._end)
+        except OSError as error:
+            raise self._fail("cut the reserve of", error) from error
 
     def _refuse_after_failure(self) -> None:
         if self._failure is not None:

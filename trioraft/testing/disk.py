@@ -38,7 +38,8 @@ class _Inode:
 
     seen: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
-    changes: list[tuple[int, bytes | None]] = field(default_factory=list)  # None: truncate
+    # (offset, bytes), or (length, None) for a change of length alone
+    changes: list[tuple[int, bytes | None]] = field(default_factory=list)
 
     def change(self, offset: int, data: bytes | None) -> None:
         _apply(self.seen, offset, data)
@@ -69,6 +70,7 @@ class _Inode:
 def _apply(contents: bytearray, offset: int, data: bytes | None) -> None:
     if data is None:
         del contents[offset:]
+        contents.extend(bytes(offset - len(contents)))
     elif data:
         contents.extend(bytes(max(0, offset - len(contents))))
         contents[offset : offset + len(data)] = data
@@ -123,6 +125,12 @@ class _SimFile:
                 self._inode.change(offset, bytes(data[: len(data) // 2]))
             raise
         self._inode.change(offset, bytes(data))
+
+    def allocate(self, offset: int, size: int) -> None:
+        self._check("allocate")
+        # A little stands for the whole: megabytes of zeros would only slow the simulation down.
+        end = offset + min(size, 8 * SECTOR)
+        self._inode.change(max(len(self._inode.seen), end), None)
 
     def truncate(self, size: int) -> None:
         self._check("truncate")
