@@ -18,7 +18,6 @@ from trioraft._proto.local.node_pb2 import (
     StatusReply,
 )
 from trioraft.client import Client, RetryPolicy, open_client
-from trioraft.client.failover import Failover
 from trioraft.protocols.local import status_of
 from trioraft.raft.errors import (
     ConfigurationError,
@@ -227,17 +226,10 @@ async def test_many_tasks_share_a_client_through_a_loss(cluster: Cluster, client
 
 
 async def test_without_repeat_there_is_one_attempt(cluster: Cluster, client: Client) -> None:
-    failover: Failover = client._failover
-    attempts = 0
-
-    async def attempt(channel: object, left: float) -> None:
-        nonlocal attempts
-        attempts += 1
-        raise GRPCError(Status.UNAVAILABLE, "lost")
-
-    with pytest.raises(GRPCError):
-        await failover.call(attempt, repeat=False)
-    assert attempts == 1
+    cluster.nodes[0].errors = [ProposalDroppedError("lost")]
+    with pytest.raises(ProposalDroppedError, match="lost"):
+        await client.propose(b"x", repeat=False)
+    assert sum(len(node.proposals) for node in cluster.nodes) == 1
 
 
 async def test_the_group_id_is_checked_and_sent(cluster: Cluster) -> None:

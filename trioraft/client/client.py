@@ -26,8 +26,8 @@ _GROUP_ID_BYTES = 16
 class Client:
     """Calls on one consensus group. Get one from `open_client`; any number of tasks may share it.
 
-    A client is a session: each proposal carries the client's id and a number of its own, so
-    that an attempt whose answer was lost is recognized when it is repeated, and applied once.
+    A client is a session: each proposal carries the client's id and a number of its own, the same
+    in every attempt, so that a repeated write can be told from a new one (`Command.session`).
     """
 
     def __init__(self, failover: Failover, client_id: bytes, group_id: bytes) -> None:
@@ -37,13 +37,22 @@ class Client:
         self.client_id = client_id
 
     async def propose(
-        self, data: bytes, *, session: Session | None = None, timeout: float | None = None
+        self,
+        data: bytes,
+        *,
+        session: Session | None = None,
+        timeout: float | None = None,
+        repeat: bool = True,
     ) -> bytes:
         """Replicate a write and return the state machine's reply to it.
+
+        Tried until acknowledged: when an answer is lost, the write is sent again, and replicated
+        again if the first attempt had succeeded.
 
         Args:
             session: Identifies the write instead of this client's own id and number.
             timeout: Seconds for all attempts together; the policy's if None.
+            repeat: False for at most one attempt; its errors leave open what became of it.
 
         Cancelling it leaves open whether the write was applied.
 
@@ -59,7 +68,7 @@ class Client:
             client_id=session.client_id,
             call_id=session.call_id,
         )
-        return await self._call(lambda stub: stub.Propose, request, timeout)
+        return await self._call(lambda stub: stub.Propose, request, timeout, repeat)
 
     async def query(
         self, data: bytes, *, linearizable: bool = True, timeout: float | None = None
@@ -76,12 +85,13 @@ class Client:
         method: Callable[[NodeServiceStub], Any],
         request: ProposeRequest | QueryRequest,
         timeout: float | None,
+        repeat: bool = True,
     ) -> bytes:
         async def attempt(channel: Any, left: float) -> bytes:
             return await _exchange(method(NodeServiceStub(channel)), request, left)
 
         try:
-            return await self._failover.call(attempt, timeout=timeout)
+            return await self._failover.call(attempt, timeout=timeout, repeat=repeat)
         except GRPCError as error:
             raise TrioraftError(
                 f"the node answered {error.status.name}: {error.message or 'no message'}"

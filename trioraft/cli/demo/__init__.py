@@ -104,7 +104,7 @@ async def _run(source: Source, root: Path, wire: str) -> int:
                 cluster,
                 source,
                 load.acknowledged,
-                lambda where, done: display.advance(f"reading {where}", done, source.count),
+                lambda where, done: display.advance(where, done, source.count),
             )
             for finding in findings:
                 display.say(_describe(finding))

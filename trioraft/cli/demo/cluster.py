@@ -186,9 +186,8 @@ class LocalCluster:
                 if leader is not None and leader != other_than:
                     return leader
                 await trio.sleep(_POLL)
-        raise NoQuorumError(
-            f"no leader within {timeout:g} s. The logs of the nodes are in {self.root}."
-        )
+        logs = "\n".join(f"{node_id}: {self.log_tail(node_id, 3)}" for node_id in self.nodes)
+        raise NoQuorumError(f"no leader within {timeout:g} s. The ends of the nodes' logs:\n{logs}")
 
     async def applied_index(self, node_id: str) -> int:
         """The last entry that a node's state machine has seen. Raises GRPCError."""
