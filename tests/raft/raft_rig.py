@@ -48,7 +48,7 @@ class Rig:
         settings.setdefault("election_timeout_min", TIMEOUT_MIN)
         settings.setdefault("election_timeout_max", TIMEOUT_MAX)
         settings.setdefault("heartbeat_interval", HEARTBEAT)
-        self.config = RaftConfig(**settings)
+        self.config = RaftConfig(**{"commit_notice_delay": 0.0, **settings})
         log = RaftLog(*base, max_cached_bytes=self.config.max_cached_bytes)
         log.append(entries(base[0] + 1, *terms))
         log.mark_durable(log.last_index)

@@ -430,3 +430,33 @@ def test_members_have_progress_and_nobody_else() -> None:
     assert rig.core.progress("n1") is None
     assert rig.core.progress("n9") is None
     assert rig.core.configuration.member("n4") == Member("n4", "n4")
+
+
+def test_a_commit_waits_a_moment_for_an_append_to_travel_with() -> None:
+    rig = Rig(commit_notice_delay=0.01)
+    rig.lead()
+    rig.core.propose([Proposal(b"a")], rig.now)
+    rig.sync()
+    last = rig.core.last_index
+    rig.accept("n2", last)
+    rig.accept("n3", last)
+    assert rig.core.commit == last
+    assert not [m for _, m in rig.ready().messages if isinstance(m, AppendRequest)]
+    rig.core.propose([Proposal(b"b")], rig.now)
+    carried = [m for _, m in rig.ready().messages if isinstance(m, AppendRequest)]
+    assert [(len(m.entries), m.commit) for m in carried] == [(1, last), (1, last)]
+
+
+def test_a_commit_that_finds_no_company_goes_alone() -> None:
+    rig = Rig(commit_notice_delay=0.01)
+    rig.lead()
+    rig.core.propose([Proposal(b"a")], rig.now)
+    rig.sync()
+    last = rig.core.last_index
+    rig.accept("n2", last)
+    rig.accept("n3", last)
+    rig.ready()
+    assert rig.core.next_deadline <= rig.now + 0.01
+    rig.wait(0.01)
+    alone = [m for _, m in rig.ready().messages if isinstance(m, AppendRequest)]
+    assert [(len(m.entries), m.commit) for m in alone] == [(0, last), (0, last)]

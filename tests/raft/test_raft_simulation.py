@@ -53,6 +53,7 @@ def random_cluster(rng: random.Random, seed: int) -> Cluster:
         heartbeat_interval=0.05,
         pre_vote=rng.random() < 0.6,
         check_quorum=rng.random() < 0.8,
+        commit_notice_delay=rng.choice([0.0, 0.01]),
         first_entry=rng.choice([EntryKind.BLANK, EntryKind.CONFIGURATION]),
         max_inflight_appends=rng.choice([1, 2, 8]),
         max_append_entries=rng.choice([1, 3, 64]),

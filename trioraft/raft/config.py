@@ -26,6 +26,9 @@ class RaftConfig:
     pre_vote: ask before disturbing (thesis §9.6). Off for dialects whose wire has no pre-vote.
     adopt_term_on_reject: a voter takes over a higher term although the candidate's log is
         behind (plain Raft). openraft leaves its vote untouched then.
+    commit_notice_delay: how long a new commit index may wait for an append or a heartbeat to
+        travel with, before it is sent to followers on its own. Under load it always finds one,
+        which saves an append and an answer per follower and batch.
     behind_delay: a candidate that a voter with a longer log has refused waits this much longer
         before its next attempt (openraft). Without pre-votes, and with voters that keep their
         terms, a node with a short log could otherwise keep the others from being elected.
@@ -40,6 +43,7 @@ class RaftConfig:
     check_quorum: bool = True
     adopt_term_on_reject: bool = True
     behind_delay: float = 0.0
+    commit_notice_delay: float = 0.01
     max_inflight_appends: int = 64  # per follower, requests sent and not answered
     max_inflight_bytes: int = 16 << 20  # per follower
     max_append_bytes: int = 1 << 20  # entry data in one append; one larger entry goes alone
@@ -60,8 +64,9 @@ class RaftConfig:
                 f"election_timeout_max={self.election_timeout_max}: must be above "
                 f"election_timeout_min={self.election_timeout_min}"
             )
-        if self.behind_delay < 0:
-            raise ConfigurationError(f"behind_delay={self.behind_delay}: must not be negative")
+        for name in ("behind_delay", "commit_notice_delay"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must not be negative")
         for name in (
             "max_inflight_appends",
             "max_inflight_bytes",

@@ -114,6 +114,8 @@ class RaftCore:
         if lead is None:
             return s.timer_start + s.timeout if s.is_voter else math.inf
         due = lead.heartbeat_due
+        if lead.notice_due > s.now:
+            due = min(due, lead.notice_due)
         if s.config.check_quorum:
             due = min(due, lead.quorum_check_due)
         return due if lead.transfer is None else min(due, lead.transfer.deadline)

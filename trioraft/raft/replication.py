@@ -69,6 +69,7 @@ def broadcast_heartbeat(s: State) -> None:
             heartbeat=True,
         )
         s.outbox.messages.append((follower.id, heartbeat))
+        follower.sent_commit = max(follower.sent_commit, heartbeat.commit)
     _settle_reads(s, lead)
 
 
@@ -108,6 +109,8 @@ def advance_commit(s: State, lead: Leadership) -> None:
     if index <= s.commit or index < lead.term_start:
         return
     s.set_commit(index)
+    if lead.notice_due <= s.now:
+        lead.notice_due = s.now + s.config.commit_notice_delay
     uncommitted = lead.uncommitted
     while uncommitted and uncommitted[0][0] <= index:
         lead.uncommitted_bytes -= uncommitted.popleft()[1]
@@ -173,7 +176,8 @@ def _send_append(s: State, lead: Leadership, follower: Progress) -> bool:
         return False
     low, last = follower.next_index, s.log.last_index
     if follower.bare or low > last:
-        news = s.commit > follower.sent_commit or follower.state is ProgressState.PROBE
+        news = s.commit > follower.sent_commit and s.now >= lead.notice_due
+        news = news or follower.state is ProgressState.PROBE
         if follower.bare or news:
             _send(s, lead, follower, (), 0)
         return False

@@ -38,6 +38,7 @@ class Leadership:
     term_start: index of the first entry of this term. Nothing is committed by counting before
         it is (Raft §5.4.2).
     round: number of the newest heartbeat round.
+    notice_due: when followers that have not heard of the commit index are told of it.
     uncommitted: (last index, bytes) of batches of proposals that are not committed.
     """
 
@@ -46,6 +47,7 @@ class Leadership:
     quorum_check_due: float
     followers: dict[NodeId, Progress] = field(default_factory=dict)
     round: int = 0
+    notice_due: float = 0.0
     uncommitted: deque[tuple[int, int]] = field(default_factory=deque)
     uncommitted_bytes: int = 0
     reads: ReadQueue = field(default_factory=ReadQueue)
