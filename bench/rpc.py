@@ -8,6 +8,7 @@ A B C ...) and medians are compared.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import struct
@@ -48,6 +49,11 @@ class Server:
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
         raise RuntimeError("the kernel tells no peak RSS")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads so far: unlike rates, hardly disturbed by other load."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """End the process."""
@@ -103,6 +109,8 @@ def measure(quick: bool, rounds: int, console: Console) -> tuple[list[Scenario],
     native = Scenario("echo stream, own client", "msg/s", BASELINE)
     p50 = Scenario("unary p50, own client", "us", BASELINE, higher_is_better=False)
     p99 = Scenario("unary p99, own client", "us", BASELINE, higher_is_better=False)
+    unary_cpu = Scenario("unary, server CPU", "us/call", BASELINE, higher_is_better=False)
+    stream_cpu = Scenario("echo stream, server CPU", "us/msg", BASELINE, higher_is_better=False)
     memory = Scenario("server peak memory", "MiB", BASELINE, higher_is_better=False)
     size = {"trioraft": 60_000, "grpcio.aio": 12_000, "grpclib": 6_000}
     if quick:
@@ -112,13 +120,17 @@ def measure(quick: bool, rounds: int, console: Console) -> tuple[list[Scenario],
         count = size[stack]
         with server(stack) as peer:
             client("unary", "trioraft", peer.port, 500, 10)  # warm up, and check the answers
+            spent = peer.cpu_seconds()
             if generator == "h2load":
                 seconds = h2load(peer.port, count)
             else:
                 [seconds] = client("unary", "trioraft", peer.port, count, UNARY_WIDTH)
             unary.add(stack, count / seconds)
+            unary_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
+            spent = peer.cpu_seconds()
             [seconds] = client("stream", "trioraft", peer.port, count, STREAM_WIDTH)
             common.add(stack, count / seconds)
+            stream_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
             [seconds] = client("stream", stack, peer.port, count, STREAM_WIDTH)
             native.add(stack, count / seconds)
             middle, tail = client("latency", stack, peer.port, count // 12)
@@ -127,7 +139,7 @@ def measure(quick: bool, rounds: int, console: Console) -> tuple[list[Scenario],
             memory.add(stack, peer.peak_rss())
 
     alternate(STACKS, rounds, run, console)
-    return [unary, common, native, p50, p99, memory], generator
+    return [unary, unary_cpu, common, stream_cpu, native, p50, p99, memory], generator
 
 
 @click.command()

@@ -102,10 +102,10 @@ async def test_a_silent_connection_is_closed(data: bytes, caplog: pytest.LogCapt
 async def test_an_idle_connection_is_kept() -> None:
     async with serving([Echo()], limits=HURRIED) as address, open_channel(address) as channel:
         await EchoStub(channel).Unary(EchoRequest())
-        connection = channel._current
+        connection = channel.connector.current
         await trio.sleep(0.3)
         await EchoStub(channel).Unary(EchoRequest())
-        assert channel._current is connection
+        assert channel.connector.current is connection
 
 
 # ---- requests that are HTTP/2 but not good gRPC --------------------------------------------------

@@ -204,13 +204,13 @@ async def test_goaway_lets_calls_end_and_moves_new_ones() -> None:
         async with stub.Chat.open() as stream:
             await stream.send_request()
             await trio.testing.wait_all_tasks_blocked()
-            first = channel._current
+            first = channel.connector.current
             # A polite server: GOAWAY that keeps what has begun (RFC 9113 §6.8).
             goaway = bytes.fromhex("000008 07 00 00000000 00000001 00000000")
             await network.server_ends[0].send_all(goaway)
             await trio.testing.wait_all_tasks_blocked()
             await stub.Unary(EchoRequest())
-            assert channel._current is not first
+            assert channel.connector.current is not first
             assert len(network.client_ends) == 2
             gate.set()
             assert (await stream.recv_message()).index == 1
@@ -277,7 +277,7 @@ async def test_a_vanished_peer_is_noticed() -> None:
     limits = Limits(silence_timeout=3.5)
     async with serving([One(handler)], limits=limits) as address, open_channel(address) as channel:
         await EchoStub(channel).Unary(EchoRequest())
-        transport = channel._current._stream
+        transport = channel.connector.current._stream
         seen.append(transport.getsockopt(socket.IPPROTO_TCP, option))
     assert seen == [3500, 10_000]
 

@@ -75,8 +75,10 @@ async def test_the_body_of_an_oversized_message_is_never_awaited() -> None:
     async with running([Echo()]) as channel:
         async with channel.request(CHAT, Cardinality.STREAM_STREAM, Encoded, Encoded) as stream:
             await stream.send_request()
-            channel._current.engine.send_data(stream._id, b"\0\xff\xff\xff\xff" + bytes(1000))
-            channel._current.mark_dirty()
+            channel.connector.current.engine.send_data(
+                stream._id, b"\0\xff\xff\xff\xff" + bytes(1000)
+            )
+            channel.connector.current.mark_dirty()
             error = await status_of(stream.recv_message())
             assert error.status is Status.RESOURCE_EXHAUSTED
             await stream.cancel()

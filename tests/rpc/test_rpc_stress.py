@@ -114,7 +114,7 @@ async def test_calls_cut_short_at_random_leave_nothing_behind(
             assert reply.payload == b"still here"
             await trio.testing.wait_all_tasks_blocked()
             assert len(network.client_ends) == 1, "a call cost the connection"
-            client, [server] = channel._current, servers
+            client, [server] = channel.connector.current, servers
             for connection in (client, server):
                 assert connection.calls == {}
                 assert connection.blocked == {}

@@ -28,11 +28,11 @@ _DEADLINE_EXCEEDED = "deadline exceeded"
 
 
 class ClientStream(Call[S, R]):
-    """One call, as the caller sees it: an async context manager.
+    """One call, as the caller sees it: `ClientStream[what it sends, what it receives]`.
 
-    The call lives as long as the block. Leaving it waits for the status, and raises GRPCError if
-    that is not OK; leaving it by an exception, a Trio cancellation included, resets the stream
-    (CANCEL), which cancels the server's handler.
+    An async context manager: the call lives as long as the block. Leaving it waits for the
+    status, and raises GRPCError if that is not OK; leaving it by an exception, a Trio cancellation
+    included, resets the stream (CANCEL), which cancels the server's handler.
 
     A deadline (`timeout=`, `deadline=`) is a cancel scope around the block: when it passes,
     whatever the block waits for ends and the block raises GRPCError(DEADLINE_EXCEEDED). Deadlines
@@ -175,7 +175,7 @@ class ClientStream(Call[S, R]):
             at = min(at, self.deadline.at)
         if at <= trio.current_time():
             await trio.lowlevel.checkpoint()
-        connection = self._channel.ready_connection
+        connection = self._channel.connector.ready
         if connection is None:
             connection = await self._channel.connection()
         self._open(connection, metadata, at, end)

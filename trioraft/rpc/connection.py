@@ -192,8 +192,8 @@ class Connection:
         elif self._reset_later:
             self._reset_drained()
         if self.blocked:
-            for call in list(self.blocked.values()):
-                call.output_drained(self.engine.queued_body_size(call._id))
+            for stream_id, call in list(self.blocked.items()):
+                call.output_drained(self.engine.queued_body_size(stream_id))
 
     def _reset_drained(self) -> None:
         waiting, self._reset_later = self._reset_later, []

@@ -29,7 +29,7 @@ _OK = [(b"grpc-status", b"0")]
 
 
 class ServerStream(Call[S, R]):
-    """One call, as its handler sees it.
+    """One call, as its handler sees it: `ServerStream[what it sends, what it receives]`.
 
     Runs in its own cancel scope, whose deadline is the caller's. The scope is cancelled when the
     caller resets the stream or its connection ends: the handler sees `trio.Cancelled`.
