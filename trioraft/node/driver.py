@@ -164,7 +164,6 @@ class Driver:
 
     def _pass(self, now: float) -> None:
         core = self.core
-        core.tick(now)
         messages = self._messages
         while messages:
             message, reply, refuse = messages.popleft()
@@ -177,6 +176,8 @@ class Driver:
         calls = self._calls
         while calls:
             calls.popleft()(now)
+        # After a stall, what had arrived by then counts before the clock does.
+        core.tick(now)
         if self._reads:
             self._begin_reads(now)
         if self._proposals:
@@ -232,10 +233,11 @@ class Driver:
             outbound.role_changed(*soft)
         for to, message in ready.messages:
             outbound.send(to, message)
-        self._persist(ready)
-        # The core's tokens are what this driver handed in: callbacks and reads.
+        # The core's tokens are what this driver handed in: callbacks and reads. Answers of one
+        # stream keep their order: those that need no disk come before those that do.
         for reply, answer in ready.replies:
             cast(Reply, reply)(answer)
+        self._persist(ready)
         self._applier.commit_to(ready.commit)
         for reads, index in ready.reads:
             self._applier.read_at(index, cast("list[Read]", reads))
