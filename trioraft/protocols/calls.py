@@ -8,7 +8,7 @@ the group.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ __all__ = [
     "STALL_TIMEOUT",
     "AppendCall",
     "AppendStalledError",
+    "check_pending",
     "unreachable",
 ]
 
@@ -53,6 +54,12 @@ def unreachable(peer: Member) -> Iterator[None]:
         raise PeerUnreachableError(f"{peer.id} at {peer.address}: {reason}") from error
     except (ProtocolError, ValueError) as error:
         raise PeerUnreachableError(f"{peer.id} at {peer.address}: {error}") from error
+
+
+def check_pending(pending: Sized) -> None:
+    """Raises ValueError when a stream has as many unanswered appends as it may have."""
+    if len(pending) >= MAX_PENDING:
+        raise ValueError(f"{MAX_PENDING} appends are unanswered")
 
 
 class AppendCall(ABC):

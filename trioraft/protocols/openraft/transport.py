@@ -21,7 +21,7 @@ from ...raft.types import (
     VoteRequest,
 )
 from ...rpc import Cardinality, Encoded, GRPCError, ProtocolError, Status
-from ..calls import MAX_PENDING, unreachable
+from ..calls import check_pending, unreachable
 from .messages import (
     decode_append_result,
     decode_vote_reply,
@@ -149,10 +149,14 @@ class OpenraftAppendStream:
 
     async def open(self) -> None:
         """Begin a call. Raises PeerUnreachableError."""
-        call = _calling(self._channel, self._peer, "StreamAppend", Cardinality.STREAM_STREAM)
         with unreachable(self._peer):
-            self._stream = await self._call.enter_async_context(call)
+            await self._begin()
+
+    async def _begin(self) -> ClientStream[Any, Any]:
+        call = _calling(self._channel, self._peer, "StreamAppend", Cardinality.STREAM_STREAM)
+        stream = self._stream = await self._call.enter_async_context(call)
         self._opened.set()
+        return stream
 
     async def aclose(self) -> None:
         """Reset the call, if there is one. Never waits."""
@@ -161,23 +165,39 @@ class OpenraftAppendStream:
 
     async def send(self, requests: Sequence[AppendRequest]) -> None:
         """As AppendStream.send. Raises ValueError for an entry that openraft does not have."""
-        if self._stream is None:
-            await self.open()
-        for request in requests:
-            self._positions.note(request)
-            message = wrap(*encode_append(request, self._positions.commit(request.commit)))
-            stream = self._stream
-            if stream is None:
-                return  # an earlier one was refused meanwhile
-            with unreachable(self._peer):
-                if len(self._pending) >= MAX_PENDING:
-                    raise ValueError(f"{MAX_PENDING} appends are unanswered")
+        messages = [self._encode(request) for request in requests]
+        with unreachable(self._peer):
+            for request, message in zip(requests, messages, strict=True):
+                check_pending(self._pending)
+                stream = self._stream or await self._begin()
                 self._pending.append(request)
                 try:
                     await stream.send_message(message)
                 except (GRPCError, ProtocolError):
+                    # A refusal that came meanwhile has ended the call and answered for this one.
                     if self._stream is stream:
                         raise
+
+    def send_nowait(self, request: AppendRequest) -> bool:
+        """As AppendStream.send_nowait; False too while a refusal stands, which `send` ends.
+
+        Raises ValueError for an entry that openraft does not have.
+        """
+        if self._stream is None:
+            return False
+        message = self._encode(request)
+        with unreachable(self._peer):
+            check_pending(self._pending)
+            try:
+                self._stream.send_message_nowait(message)
+            except trio.WouldBlock:
+                return False
+        self._pending.append(request)
+        return True
+
+    def _encode(self, request: AppendRequest) -> Encoded:
+        self._positions.note(request)
+        return wrap(*encode_append(request, self._positions.commit(request.commit)))
 
     async def receive(self) -> Sequence[AppendReply]:
         """As AppendStream.receive; waits for the next `send` while a refusal stands."""

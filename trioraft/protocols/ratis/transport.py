@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from ..._proto.ratis import raft_pb2 as pb
 from ..._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from ...raft.types import (
@@ -23,7 +25,7 @@ from ...raft.types import (
     VoteRequest,
 )
 from ...rpc import Encoded
-from ..calls import MAX_PENDING, unreachable
+from ..calls import check_pending, unreachable
 from .appends import decode_append_reply, encode_append
 from .header import Route
 from .snapshot import send_chunks
@@ -138,14 +140,26 @@ class RatisAppendStream:
 
     async def send(self, requests: Sequence[AppendRequest]) -> None:
         """As AppendStream.send. Raises ValueError for an entry that Ratis cannot express."""
-        for request in requests:
-            call_id = next(self._call_ids)
-            message = Encoded(encode_append(self._route, call_id, request))
-            with unreachable(self._peer):
-                if len(self._pending) >= MAX_PENDING:
-                    raise ValueError(f"{MAX_PENDING} appends are unanswered")
+        calls = [(next(self._call_ids), request) for request in requests]
+        messages = [Encoded(encode_append(self._route, *call)) for call in calls]
+        with unreachable(self._peer):
+            for (call_id, request), message in zip(calls, messages, strict=True):
+                check_pending(self._pending)
                 self._pending[call_id] = request
                 await self._stream.send_message(message)
+
+    def send_nowait(self, request: AppendRequest) -> bool:
+        """As AppendStream.send_nowait. Raises ValueError for an entry that Ratis cannot express."""
+        call_id = next(self._call_ids)
+        message = Encoded(encode_append(self._route, call_id, request))
+        with unreachable(self._peer):
+            check_pending(self._pending)
+            try:
+                self._stream.send_message_nowait(message)
+            except trio.WouldBlock:
+                return False
+        self._pending[call_id] = request
+        return True
 
     async def receive(self) -> Sequence[AppendReply]:
         """As AppendStream.receive."""
