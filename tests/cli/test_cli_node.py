@@ -43,7 +43,14 @@ async def refused(cluster: LocalCluster, *more: str, node_id: str = "n1") -> str
 @pytest.fixture
 async def single(tmp_path: Path) -> AsyncIterator[LocalCluster]:
     async with open_cluster(
-        tmp_path / "c", size=1, options=["--drpc-socket", str(tmp_path / "drpc.sock")]
+        tmp_path / "c",
+        size=1,
+        options=[
+            "--drpc-socket",
+            str(tmp_path / "drpc.sock"),
+            "--uds",
+            str(tmp_path / "grpc.sock"),
+        ],
     ) as cluster:
         yield cluster
 
@@ -65,6 +72,11 @@ async def test_kv(single: LocalCluster) -> None:
     await run("kv", "put", "a/1", "uno", *where)
     result = await run("kv", "get", "a/1", "--revision", str(revision), *where)
     assert result.stdout_bytes == b"one\n"
+    everything = await run("kv", "get", "", "--prefix", *where)
+    assert everything.stdout_bytes == b"a/1\tuno\na/2\t\xff\x00\n"
+    first = await run("kv", "get", "", "--prefix", "--limit", "1", *where)
+    assert first.stdout_bytes == b"a/1\tuno\n"
+    assert (await run("kv", "get", "b", "--prefix", *where)).stdout_bytes == b""
     assert (await run("kv", "del", "a/", "--prefix", *where)).stdout_bytes == b"2\n"
     result = await run("kv", "get", "a/1", *where)
     assert result.exit_code == 1
@@ -78,7 +90,11 @@ async def test_status(single: LocalCluster, tmp_path: Path) -> None:
     result = await run("status", "--endpoints", single.endpoints)
     assert result.exit_code == 0
     assert b"leader" in result.stdout_bytes
-    for where in (("--endpoints", single.endpoints), ("--socket", str(tmp_path / "drpc.sock"))):
+    for where in (
+        ("--endpoints", single.endpoints),
+        ("--endpoints", f"unix:{tmp_path / 'grpc.sock'}"),
+        ("--socket", str(tmp_path / "drpc.sock")),
+    ):
         result = await run("status", "--json", *where)
         [row] = json.loads(result.stdout_bytes)
         assert row["node_id"] == "n1"
@@ -94,7 +110,8 @@ async def test_status(single: LocalCluster, tmp_path: Path) -> None:
 async def test_status_asks_the_members_that_were_not_named(tmp_path: Path) -> None:
     async with open_cluster(tmp_path, size=3) as cluster:
         result = await run("status", "--json", "--endpoints", cluster.nodes["n2"].address)
-        assert [row["node_id"] for row in json.loads(result.stdout_bytes)] == ["n2", "n1", "n3"]
+        rows = json.loads(result.stdout_bytes)
+        assert [row.get("node_id", row) for row in rows] == ["n2", "n1", "n3"]
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from trioraft import Node, RaftConfig, open_node
 from trioraft._proto.etcd.rpc_pb2 import Compare, PutRequest, RangeRequest, RequestOp, TxnRequest
 from trioraft.cli.demo.cluster import free_addresses
 from trioraft.client import EtcdClient, RetryPolicy, open_etcd
-from trioraft.client.etcd import prefix_end
+from trioraft.client.etcd import prefix_range
 from trioraft.host import KvBackend
 from trioraft.machines.kv import KvMachine
 from trioraft.protocols.etcd import etcd_services
@@ -63,7 +63,7 @@ async def test_pages_are_one_revision(client: EtcdClient) -> None:
         await client.put(b"p/%02d" % number, b"%d" % number)
     seen: list[bytes] = []
     sizes: list[int] = []
-    async for page in client.pages(b"p/", range_end=prefix_end(b"p/"), page=10):
+    async for page in client.pages(b"p/", range_end=b"p0", page=10):
         sizes.append(len(page))
         seen += [pair.key for pair in page]
         # Neither of these may appear, disappear or shift a later page.
@@ -71,7 +71,7 @@ async def test_pages_are_one_revision(client: EtcdClient) -> None:
         await client.delete(b"p/24")
     assert sizes == [10, 10, 5]
     assert seen == [b"p/%02d" % number for number in range(25)]
-    assert [page async for page in client.pages(b"none/", range_end=prefix_end(b"none/"))] == []
+    assert [page async for page in client.pages(b"none/", range_end=b"none0")] == []
 
 
 async def test_txn(client: EtcdClient) -> None:
@@ -112,8 +112,16 @@ async def test_a_txn_is_not_repeated(node: Node) -> None:
         assert caught.value.status is Status.UNAVAILABLE
 
 
-@given(st.binary(min_size=1, max_size=8), st.binary(max_size=10))
-def test_prefix_end(prefix: bytes, key: bytes) -> None:
-    end = prefix_end(prefix)
-    inside = key >= prefix and (end == b"\0" or key < end)
-    assert inside == key.startswith(prefix)
+async def test_pages_shrink_where_values_are_large(client: EtcdClient) -> None:
+    value = bytes(1 << 20)
+    for number in range(30):
+        await client.put(b"big/%02d" % number, value)
+    keys = [pair.key async for page in client.pages(b"big/", range_end=b"big0") for pair in page]
+    assert keys == [b"big/%02d" % number for number in range(30)]
+
+
+@given(st.binary(max_size=8), st.binary(min_size=1, max_size=10))
+def test_prefix_range(prefix: bytes, key: bytes) -> None:
+    start, end = prefix_range(prefix)
+    assert start
+    assert (key >= start and (end == b"\0" or key < end)) == key.startswith(prefix)

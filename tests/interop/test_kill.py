@@ -18,7 +18,7 @@ import trio
 from _cluster import LocalCluster
 
 from trioraft.client import EtcdClient, RetryPolicy, open_etcd
-from trioraft.client.etcd import prefix_end
+from trioraft.client.etcd import prefix_range
 from trioraft.raft.errors import NoQuorumError
 
 SECONDS = float(os.environ.get("TRIORAFT_KILL_SECONDS", "20"))
@@ -79,7 +79,8 @@ async def read_all(client: EtcdClient, *, serializable: bool) -> tuple[dict[byte
     """Keys and values, and a digest of everything including the revisions."""
     found: dict[bytes, bytes] = {}
     digest = hashlib.sha256()
-    async for page in client.pages(PREFIX, range_end=prefix_end(PREFIX), serializable=serializable):
+    start, end = prefix_range(PREFIX)
+    async for page in client.pages(start, range_end=end, serializable=serializable):
         for pair in page:
             found[pair.key] = pair.value
             digest.update(pair.SerializeToString(deterministic=True))

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ import trio
 
 from trioraft._proto.etcd.kv_pb2 import KeyValue
 from trioraft.client import EtcdClient, RetryPolicy, open_etcd
-from trioraft.client.etcd import prefix_end
+from trioraft.client.etcd import PAGE, prefix_range
 
 from .errors import explained
 from .options import endpoints_option
@@ -69,28 +70,51 @@ def get(
 ) -> None:
     """Print the value of KEY, or with --prefix a line "key <tab> value" per key.
 
-    A key that does not exist is an error (exit status 1). With --json, bytes that are not
-    UTF-8 appear as {"base64": "..."}.
+    A key that does not exist is an error (exit status 1), no key with a prefix is not. With
+    --json, bytes that are not UTF-8 appear as {"base64": "..."}.
     """
 
     async def body(client: EtcdClient) -> None:
-        reply = await client.get(
-            key.encode(),
-            range_end=prefix_end(key.encode()) if prefix else b"",
-            limit=limit,
-            revision=revision,
-            serializable=stale,
-        )
+        if prefix:
+            await _list(client, key.encode(), limit, revision, stale, as_json)
+            return
+        reply = await client.get(key.encode(), revision=revision, serializable=stale)
         if as_json:
-            kvs = [_as_json(pair) for pair in reply.kvs]
-            fields = {"revision": reply.header.revision, "count": reply.count, "kvs": kvs}
-            click.echo(json.dumps(fields, ensure_ascii=False))
-        elif not prefix and not reply.kvs:
+            click.echo(_json(reply.header.revision, list(reply.kvs)))
+        elif not reply.kvs:
             raise click.ClickException(f"no key {key!r}. `kv get --prefix` lists what there is.")
         else:
-            _print_pairs(reply.kvs, with_keys=prefix)
+            _write(reply.kvs[0].value + b"\n")
 
     _run(endpoints, timeout, body)
+
+
+async def _list(
+    client: EtcdClient, prefix: bytes, limit: int, revision: int, stale: bool, as_json: bool
+) -> None:
+    """Print all keys with a prefix, page by page; as JSON all at once."""
+    start, end = prefix_range(prefix)
+    head = await client.get(
+        start, range_end=end, revision=revision, serializable=stale, count_only=True
+    )
+    at = revision or head.header.revision
+    left = min(limit or head.count, head.count)
+    pairs: list[KeyValue] = []
+    pages = client.pages(
+        start, range_end=end, page=min(left, PAGE) or 1, revision=at, serializable=stale
+    )
+    async with aclosing(pages):
+        async for page in pages:
+            taken = page[:left]
+            left -= len(taken)
+            if as_json:
+                pairs += taken
+            else:
+                _write(b"".join(pair.key + b"\t" + pair.value + b"\n" for pair in taken))
+            if not left:
+                break
+    if as_json:
+        click.echo(_json(head.header.revision, pairs, head.count))
 
 
 @kv.command()
@@ -123,20 +147,27 @@ def delete(key: str, prefix: bool, as_json: bool, timeout: float, endpoints: str
     """Delete KEY and print how many keys that were."""
 
     async def body(client: EtcdClient) -> None:
-        end = prefix_end(key.encode()) if prefix else b""
-        reply = await client.delete(key.encode(), range_end=end)
+        start, end = prefix_range(key.encode()) if prefix else (key.encode(), b"")
+        reply = await client.delete(start, range_end=end)
         fields = {"revision": reply.header.revision, "deleted": reply.deleted}
         click.echo(json.dumps(fields) if as_json else str(reply.deleted))
 
     _run(endpoints, timeout, body)
 
 
-def _print_pairs(kvs: Any, *, with_keys: bool) -> None:
-    """Values as they are: they may be any bytes."""
-    out = sys.stdout.buffer
-    for pair in kvs:
-        out.write(pair.key + b"\t" + pair.value + b"\n" if with_keys else pair.value + b"\n")
-    out.flush()
+def _write(data: bytes) -> None:
+    """Keys and values as they are: they may be any bytes."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _json(revision: int, pairs: list[KeyValue], count: int | None = None) -> str:
+    fields = {
+        "revision": revision,
+        "count": len(pairs) if count is None else count,
+        "kvs": [_as_json(pair) for pair in pairs],
+    }
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _as_json(pair: KeyValue) -> dict[str, Any]:

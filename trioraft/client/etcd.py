@@ -7,7 +7,7 @@ and replies are the messages of `trioraft._proto.etcd.rpc_pb2`.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -23,11 +23,12 @@ from trioraft._proto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
+from trioraft.rpc import GRPCError, Status
 
 from .channels import open_ring
 from .failover import Failover, RetryPolicy
 
-__all__ = ["EtcdClient", "open_etcd", "prefix_end"]
+__all__ = ["EtcdClient", "open_etcd", "prefix_range"]
 
 _T = TypeVar("_T")
 
@@ -35,12 +36,14 @@ _T = TypeVar("_T")
 PAGE = 1000
 
 
-def prefix_end(prefix: bytes) -> bytes:
-    """The `range_end` that makes a range of all keys with `prefix`, in etcd's way."""
+def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:
+    """`key` and `range_end` of the range of all keys with `prefix`, in etcd's way."""
+    if not prefix:
+        return b"\0", b"\0"  # every key there is: an empty key is not allowed
     stripped = prefix.rstrip(b"\xff")
     if not stripped:
-        return b"\0"  # all keys from `prefix` on
-    return stripped[:-1] + bytes([stripped[-1] + 1])
+        return prefix, b"\0"  # all keys from `prefix` on
+    return prefix, stripped[:-1] + bytes([stripped[-1] + 1])
 
 
 class EtcdClient:
@@ -95,19 +98,26 @@ class EtcdClient:
         page: int = PAGE,
         revision: int = 0,
         serializable: bool = False,
-    ) -> AsyncIterator[list[KeyValue]]:
+    ) -> AsyncGenerator[list[KeyValue], None]:
         """The keys in [key, range_end) in order, in pages of one consistent revision.
 
-        Memory is one page, however large the range. Works while that revision is not compacted.
+        A page has at most `page` keys, and fewer where their values are too large for one
+        reply. Works while that revision is not compacted. Wrap it in `aclosing` to stop early.
         """
         while True:
-            reply = await self.get(
-                key,
-                range_end=range_end,
-                limit=page,
-                revision=revision,
-                serializable=serializable,
-            )
+            try:
+                reply = await self.get(
+                    key,
+                    range_end=range_end,
+                    limit=page,
+                    revision=revision,
+                    serializable=serializable,
+                )
+            except GRPCError as error:
+                if error.status is not Status.RESOURCE_EXHAUSTED or page == 1:
+                    raise
+                page = max(1, page // 4)
+                continue
             if reply.kvs:
                 yield list(reply.kvs)
             if not reply.more:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import trio
 
 from trioraft.client import EtcdClient, open_etcd
-from trioraft.client.etcd import prefix_end
+from trioraft.client.etcd import prefix_range
 
 from .cluster import LocalCluster
 from .load import Acknowledged
@@ -75,12 +75,8 @@ async def compare(
 ) -> Finding:
     """Read the source's records through `client` and compare them with what was acknowledged."""
     found = different = 0
-    pages = client.pages(
-        source.prefix,
-        range_end=prefix_end(source.prefix),
-        page=_PAGE,
-        serializable=serializable,
-    )
+    start, end = prefix_range(source.prefix)
+    pages = client.pages(start, range_end=end, page=_PAGE, serializable=serializable)
     async for page in pages:
         for pair in page:
             number = source.number(pair.key)
