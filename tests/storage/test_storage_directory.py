@@ -111,6 +111,10 @@ async def test_bad_arguments_are_refused(tmp_path: Path) -> None:
             await directory.open_group(group, writer)
     with pytest.raises(ValueError, match="at least 1"):
         await directory.open_group(b"g", writer, segment_bytes=0)
+    with pytest.raises(ValueError, match="the limit is 1073741824"):
+        await directory.open_group(b"g", writer, segment_bytes=(1 << 30) + 1)
+    with pytest.raises(ValueError, match="negative"):
+        await directory.open_group(b"g", writer, preallocate_bytes=-1)
     directory.close()
 
 

