@@ -1,6 +1,6 @@
 """Peers that break the rules: each gets a clear answer, is logged once, and bothers nobody else."""
 
-# ruff: noqa: SIM117  (a call is a block: its own line, its own end)
+# ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 import logging
@@ -73,7 +73,7 @@ async def test_garbage_ends_its_connection_only(
     data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving([Echo()], limits=HURRIED) as address:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await exchange(address, data)
         await assert_alive(address)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -82,7 +82,7 @@ async def test_garbage_ends_its_connection_only(
 
 async def test_http1_is_told_what_port_this_is(caplog: pytest.LogCaptureFixture) -> None:
     async with serving([Echo()]) as address:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             answer = await exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 505 ")
         assert b"gRPC" in answer
@@ -93,7 +93,7 @@ async def test_http1_is_told_what_port_this_is(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("data", [b"", PREFACE, PREFACE[:5]], ids=["nothing", "preface", "half"])
 async def test_a_silent_connection_is_closed(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving([Echo()], limits=HURRIED) as address:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await exchange(address, data)
         await assert_alive(address)
     assert "no HTTP/2 from the peer within 0.1 s" in caplog.text
@@ -111,6 +111,16 @@ async def test_an_idle_connection_is_kept() -> None:
 # ---- requests that are HTTP/2 but not good gRPC --------------------------------------------------
 
 
+GOOD = {
+    b":method": b"POST",
+    b":scheme": b"http",
+    b":path": UNARY.encode(),
+    b":authority": b"x",
+    b"content-type": b"application/grpc",
+    b"te": b"trailers",
+}
+
+
 class Raw:
     """A bare HTTP/2 client: one request, everything that comes back."""
 
@@ -126,15 +136,7 @@ class Raw:
         self, address: str, headers: list[tuple[bytes, bytes]], body: bytes = b"", end: bool = True
     ) -> None:
         host, port = address.split(":")
-        base = {
-            b":method": b"POST",
-            b":scheme": b"http",
-            b":path": UNARY.encode(),
-            b":authority": b"x",
-            b"content-type": b"application/grpc",
-            b"te": b"trailers",
-        }
-        fields = list({**base, **dict(headers)}.items())
+        fields = list({**GOOD, **dict(headers)}.items())
         stream_id = self.engine.send_request([pair for pair in fields if pair[1] != b"-"])
         self.engine.send_data(stream_id, body, end_stream=end)
         async with await trio.open_tcp_stream(host, int(port)) as stream:
@@ -193,7 +195,7 @@ async def test_request_headers(
 ) -> None:
     raw = Raw()
     async with serving([Echo()]) as address:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await raw.request(address, headers, b"\0\0\0\0\0", end)
         assert expected.items() <= raw.headers.items()
         await assert_alive(address)
@@ -215,9 +217,39 @@ async def test_request_headers(
 async def test_request_bodies(body: bytes, status: bytes) -> None:
     raw = Raw()
     async with serving([Echo()]) as address:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await raw.request(address, [], body)
         assert raw.headers[b"grpc-status"] == status
+        await assert_alive(address)
+
+
+async def test_a_request_that_never_ends_meets_its_deadline() -> None:
+    raw = Raw()
+    async with serving([Echo()]) as address:
+        with trio.fail_after(10):
+            await raw.request(address, [(b"grpc-timeout", b"50m")], b"\0\0\0\0\x09abc", end=False)
+        assert raw.headers[b"grpc-status"] == b"4"
+
+
+async def test_rapid_resets_end_the_connection() -> None:
+    """CVE-2023-44487: streams opened and reset at once, faster than the budget refills."""
+    engine = Connection(Role.CLIENT, Configuration(peer_max_concurrent_streams=1000))
+    engine.initiate_connection({})
+    fields = list({**GOOD, b":path": CHAT.encode()}.items())
+    opened = 0
+    async with serving([Echo()], limits=Limits(reset_burst=50, reset_rate=1)) as address:
+        host, port = address.split(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+            while True:
+                stream_id = engine.send_request(fields)
+                await stream.send_all(engine.data_to_send())
+                engine.reset_stream(stream_id)
+                await stream.send_all(engine.data_to_send())
+                opened += 1
+                await trio.sleep(0.001)
+        await stream.aclose()
+        assert 50 <= opened <= 500
         await assert_alive(address)
 
 
@@ -294,7 +326,7 @@ async def test_bad_replies(
     [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
     port = listener.socket.getsockname()[1]
     async with open_channel(f"127.0.0.1:{port}") as channel:
-        with trio.fail_after(5), pytest.raises(GRPCError) as caught:
+        with trio.fail_after(10), pytest.raises(GRPCError) as caught:
             await EchoStub(channel).Unary(EchoRequest())
         assert caught.value.status is Status[status]
     nursery.cancel_scope.cancel()
@@ -308,7 +340,7 @@ async def test_a_server_that_speaks_something_else(nursery: trio.Nursery) -> Non
     [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
     port = listener.socket.getsockname()[1]
     async with open_channel(f"127.0.0.1:{port}") as channel:
-        with trio.fail_after(5), pytest.raises(GRPCError) as caught:
+        with trio.fail_after(10), pytest.raises(GRPCError) as caught:
             await EchoStub(channel).Unary(EchoRequest())
         assert caught.value.status is Status.UNAVAILABLE
     nursery.cancel_scope.cancel()

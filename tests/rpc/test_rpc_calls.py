@@ -202,7 +202,7 @@ async def test_initial_metadata_of_a_unary_call_does_not_wait_for_the_reply() ->
 
     async with running([One(handler)]) as channel, EchoStub(channel).Unary.open() as stream:
         await stream.send_message(EchoRequest())
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await stream.recv_initial_metadata()
         assert stream.initial_metadata["early"] == "yes"
         gate.set()

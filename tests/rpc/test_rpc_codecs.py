@@ -6,7 +6,7 @@ import math
 from collections import deque
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft.rpc import GRPCError, Status
@@ -40,6 +40,7 @@ TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)).map(str.s
 # ---- metadata ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -52,6 +53,7 @@ def test_metadata_survives_the_wire(pairs: list[tuple[str, str | bytes]]) -> Non
     assert list(decode_metadata(encode_metadata(pairs)).items()) == pairs
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_binary_values_have_no_padding_but_may_come_with_it(value: bytes) -> None:
     encoded = encode_binary(value)
@@ -106,6 +108,7 @@ def test_value_types_follow_the_key() -> None:
 # ---- timeouts ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e11))
 def test_timeouts_round_up_and_stay_close(seconds: float) -> None:
     encoded = encode_timeout(seconds)
@@ -147,6 +150,7 @@ def test_bad_timeouts(value: bytes) -> None:
 # ---- status --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_status_messages_survive_the_wire(message: str) -> None:
     encoded = encode_message(message)
@@ -207,6 +211,7 @@ def frame(message: bytes, flag: int = 0) -> bytes:
     return pack_prefix(flag, len(message)) + message
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8), st.data())
 def test_messages_come_out_whatever_the_split(messages: list[bytes], data: st.DataObject) -> None:
     wire = b"".join(map(frame, messages))
@@ -219,6 +224,7 @@ def test_messages_come_out_whatever_the_split(messages: list[bytes], data: st.Da
     assert not deframer.incomplete
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=20), st.data())
 def test_a_message_cut_short_is_incomplete(message: bytes, data: st.DataObject) -> None:
     wire = frame(message)

@@ -131,7 +131,7 @@ async def test_cancelling_the_client_cancels_the_handler() -> None:
             nursery.start_soon(EchoStub(channel).Unary, EchoRequest())
             await sleeper.started.wait()
             nursery.cancel_scope.cancel()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await sleeper.ended.wait()
         assert sleeper.cancelled_at is not None
 
@@ -144,7 +144,7 @@ async def test_an_exception_in_the_block_cancels_the_handler_and_comes_out_as_it
                 await stream.send_request()
                 await sleeper.started.wait()
                 raise KeyError("mine")
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await sleeper.ended.wait()
 
 
@@ -181,7 +181,7 @@ async def test_a_handler_that_outlives_its_caller_cannot_send() -> None:
             await stream.send_request()
             await trio.sleep(0.05)
             await stream.cancel()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await done.wait()
     assert outcome == [Status.CANCELLED]
 
@@ -198,7 +198,7 @@ async def test_a_lost_connection_cancels_handlers_and_fails_calls() -> None:
         with pytest.raises(GRPCError) as caught:
             await EchoStub(channel).Unary(EchoRequest())
         assert caught.value.status is Status.UNAVAILABLE
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await sleeper.ended.wait()
 
 

@@ -3,6 +3,7 @@
 # ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,17 @@ from trioraft.rpc import Limits
 
 KIB = 1024
 SMALL = Limits(stream_window=64 * KIB, max_queued_bytes=32 * KIB)
+
+
+async def settled(read: Callable[[], int], at_least: int) -> int:
+    """Wait until a counter is large enough and stands still; return it."""
+    with trio.fail_after(20):
+        value, still = read(), 0
+        while value < at_least or still < 4:
+            await trio.sleep(0.02)
+            still = still + 1 if read() == value else 0
+            value = read()
+        return value
 
 
 async def test_a_reader_that_sleeps_stops_its_sender_and_nobody_else() -> None:
@@ -44,12 +56,11 @@ async def test_a_reader_that_sleeps_stops_its_sender_and_nobody_else() -> None:
         stub = EchoStub(channel)
         async with stub.Chat.open() as stream, trio.open_nursery() as nursery:
             nursery.start_soon(flood, stream, 500)
-            await trio.sleep(0.2)
-            stalled_at = sent
+            stalled_at = await settled(lambda: sent, at_least=64)
             # Queue and window of the stream, one message over each, and framing.
             assert 64 <= stalled_at <= 100
             for _ in range(20):
-                with trio.fail_after(2):
+                with trio.fail_after(10):
                     await stub.Unary(EchoRequest(payload=bytes(50 * KIB)))
             assert sent == stalled_at
             wake.set()
@@ -78,7 +89,7 @@ async def test_every_stream_may_stall_and_new_calls_still_pass() -> None:
         for _ in range(19):
             nursery.start_soon(stall)
         await trio.sleep(0.1)
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             reply = await stub.Unary(EchoRequest(payload=bytes(500 * KIB)))
         assert len(reply.payload) == 500 * KIB
         nursery.cancel_scope.cancel()
@@ -98,13 +109,11 @@ async def test_a_client_that_does_not_read_stops_the_server() -> None:
         EchoStub(channel).Chat.open() as stream,
     ):
         await stream.send_request()
-        await trio.sleep(0.1)
-        stalled_at = sent
+        stalled_at = await settled(lambda: sent, at_least=64)
         assert stalled_at <= 100
         for _ in range(200):
             await stream.recv_message()
-        await trio.sleep(0.05)
-        assert sent > stalled_at
+        assert await settled(lambda: sent, at_least=stalled_at + 1) <= stalled_at + 200
         await stream.cancel()
 
 

@@ -123,9 +123,10 @@ class ServerConnection(Connection):
             self, event.stream_id, path, handler, event.headers, deadline
         )
         self.calls[event.stream_id] = call
-        if handler.cardinality.client_streaming or event.end_stream:
-            if event.end_stream:
-                call.end_received()
+        if event.end_stream:
+            call.end_received()
+        # A unary handler starts when its request is complete, unless a deadline watches over it.
+        if handler.cardinality.client_streaming or event.end_stream or deadline is not None:
             self._start(call)
 
     def _on_data(self, event: DataReceived) -> None:
