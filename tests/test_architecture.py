@@ -112,9 +112,7 @@ def test_grpc_alone_does_not_load_raft() -> None:
         "print([m for m in sys.modules if m.startswith('trioraft.') "
         "and not m.startswith('trioraft.rpc')])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 

@@ -16,7 +16,14 @@ from typing import Protocol
 import trio
 
 from ..raft.errors import ConfigurationError
-from ..storage import DataDirectory, GroupStorage, MemoryStorage, OsFileSystem, open_disk_writer
+from ..storage import (
+    DataDirectory,
+    DiskWriter,
+    GroupStorage,
+    MemoryStorage,
+    OsFileSystem,
+    open_disk_writer,
+)
 
 __all__ = ["Disk", "Environment", "RealEnvironment", "split_address"]
 
@@ -62,9 +69,7 @@ class RealEnvironment:
         host, port = split_address(address)
         stream = await trio.open_tcp_stream(host, port)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            stream.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS
-            )
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
         return stream
 
     async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
@@ -94,7 +99,7 @@ class _MemoryDisk:
 
 
 class _FileDisk:
-    def __init__(self, directory: DataDirectory, writer: object) -> None:
+    def __init__(self, directory: DataDirectory, writer: DiskWriter) -> None:
         self._directory = directory
         self._writer = writer
 
@@ -107,5 +112,7 @@ def split_address(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigurationError(f"{address!r}: not an address; write host:port, e.g. 10.0.0.5:7101")
+        raise ConfigurationError(
+            f"{address!r}: not an address; write host:port, e.g. 10.0.0.5:7101"
+        )
     return host, int(port)

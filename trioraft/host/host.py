@@ -1,9 +1,9 @@
 """The host: one per process. Listeners, peer channels, and groups by their id.
 
-    host
-    ├── listeners           one nursery per connection, one cancel scope per call (rpc/)
-    ├── peer connections    one pair of channels per peer, shared by all groups
-    └── group × N           one failing group never takes down another
+host
+├── listeners           one nursery per connection, one cancel scope per call (rpc/)
+├── peer connections    one pair of channels per peer, shared by all groups
+└── group × N           one failing group never takes down another
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Host:
             return next(iter(self._groups.values()))
         group = self._groups.get(group_id)
         if group is None:
-            raise UnknownGroupError(f"node {self.node_id} has no group {group_id.hex() or '(none)'}")
+            raise UnknownGroupError(
+                f"node {self.node_id} has no group {group_id.hex() or '(none)'}"
+            )
         return group
 
     def find(self, group_id: bytes) -> PeerHandler:
@@ -165,22 +167,23 @@ class Host:
 
     # -- listeners
 
-    async def listen(
-        self, address: str, services: Callable[[], Sequence[Service]], *, uds: str | None = None
-    ) -> str:
-        """Serve peers and clients on one address; returns it with the real port.
+    async def serve(
+        self,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        services: Sequence[Service],
+        *,
+        uds: str | None = None,
+    ) -> None:
+        """Serve peers and `services` on the listeners, and on a Unix socket if `uds` is given.
 
-        Raises OSError when the address can't be bound.
+        Raises OSError when the Unix socket can't be bound.
         """
-        listeners = await self._environment.listen(address)
-        bound = await self._nursery.start(
+        await self._nursery.start(
             partial(
                 serve,
-                [*self.dialect.services(self), *services()],
+                [*self.dialect.services(self), *services],
                 listeners=listeners,
                 uds=uds,
                 limits=self._limits,
             )
         )
-        logger.info("%s serves on %s", self.node_id, bound)
-        return address

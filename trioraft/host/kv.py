@@ -17,13 +17,22 @@ def etcd_id(*parts: str) -> int:
 
 
 class KvBackend:
-    """Implements `protocols.etcd.Backend` over a node."""
+    """Implements `protocols.etcd.Backend` over a node.
+
+    Asked several times in every call, so what follows from the configuration is kept until the
+    configuration is another one.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self.cluster_id = etcd_id(node.cluster)
-        self._ids = {m.id: etcd_id(node.cluster, m.id) for m in node.members}
-        self.member_id = self._ids[node.id]
+        self.member_id = etcd_id(node.cluster, node.id)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        configuration = self._configuration = self._node.configuration
+        self._is_learner = not configuration.is_voter(self._node.id)
+        self._ids = {m.id: etcd_id(self._node.cluster, m.id) for m in configuration.members()}
 
     async def propose(self, command: bytes) -> bytes:
         return await self._node.propose(command)
@@ -35,12 +44,22 @@ class KvBackend:
     def term(self) -> int:
         # openraft packs (term, node) into one integer, the term above 64 bits of node id.
         term = self._node.term
-        return term >> 64 if term >> 64 else term
+        return term >> 64 or term
 
     @property
     def leader_member_id(self) -> int:
+        self._check_configuration()
         leader = self._node.leader
-        return 0 if leader is None else self._ids[leader]
+        return 0 if leader is None else self._ids.get(leader, 0)
+
+    @property
+    def is_learner(self) -> bool:
+        self._check_configuration()
+        return self._is_learner
+
+    def _check_configuration(self) -> None:
+        if self._node.configuration is not self._configuration:
+            self._refresh()
 
     @property
     def raft_index(self) -> int:
@@ -54,11 +73,8 @@ class KvBackend:
     def db_size(self) -> int:
         return self._node.bytes_on_disk
 
-    @property
-    def is_learner(self) -> bool:
-        return not self._node.is_voter
-
     def members(self) -> list[ClusterMember]:
+        self._check_configuration()
         rows = []
         for member in self._node.members:
             urls = (f"http://{member.address}",)

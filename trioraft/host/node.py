@@ -10,7 +10,7 @@ from .._proto.local.node_pb2 import StatusReply
 from ..node import Forwarder, Group, GroupStatus, PeerUnreachableError
 from ..protocols.local import status_message
 from ..raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
-from ..raft.types import Member, NodeId, Role, Session, SnapshotMeta
+from ..raft.types import Configuration, Member, NodeId, Role, Session, SnapshotMeta
 from .host import Host
 
 __all__ = ["Node"]
@@ -58,16 +58,15 @@ class Node:
     @property
     def leader(self) -> NodeId | None:
         """Id of the leader of the current term, None while unknown."""
-        leader = self._group.leader
-        return None if leader is None else leader.id
+        return self._group.leader_id
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._group.configuration
 
     @property
     def members(self) -> tuple[Member, ...]:
         return self._group.configuration.members()
-
-    @property
-    def is_voter(self) -> bool:
-        return self._group.configuration.is_voter(self.id)
 
     @property
     def commit_index(self) -> int:
@@ -90,10 +89,10 @@ class Node:
 
     async def wait_leader(self) -> NodeId:
         """Wait until a leader is known; returns its id. Raises GroupStoppedError."""
-        while (leader := self._group.leader) is None:
+        while (leader := self._group.leader_id) is None:
             await self._wait_change()
         await trio.lowlevel.checkpoint()
-        return leader.id
+        return leader
 
     async def wait_role(self, role: Role) -> None:
         """Wait until this node has `role`. Raises GroupStoppedError."""

@@ -20,6 +20,7 @@ from .environment import Environment, RealEnvironment, split_address
 from .host import Host
 from .management import serve_management
 from .node import Node
+from .plain_errors import plain_errors
 
 __all__ = ["group_id_of", "open_node", "parse_peers"]
 
@@ -94,11 +95,13 @@ async def open_node(
     dialect.check_members(configuration)
     group_id = group_id_of(cluster)
     address = listen or addresses[id]
-    async with AsyncExitStack() as stack:
+    async with plain_errors() as body, AsyncExitStack() as stack:
+        # The address first: a node that is started twice must not touch its disk.
+        listeners = await environment.listen(address)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
         disk = await stack.enter_async_context(
-            environment.open_disk(
-                None if data is None else Path(data), node_id=id, cluster=cluster
-            )
+            environment.open_disk(None if data is None else Path(data), node_id=id, cluster=cluster)
         )
         storage = await disk.open_group(group_id)
         stack.push_async_callback(storage.aclose)
@@ -113,17 +116,19 @@ async def open_node(
             storage=storage,
             machine=machine,
         )
+        patience = 10 * config.election_timeout_max
         node = Node(
             host=host,
             group=group,
-            forwarder=GrpcForwarder(group_id, host.channel_to, 10 * config.election_timeout_max),
+            forwarder=GrpcForwarder(group_id, host.channel_to, patience),
             address=address,
             cluster=cluster,
-            patience=10 * config.election_timeout_max,
+            patience=patience,
             retry_interval=config.heartbeat_interval,
         )
-        more = services or (lambda _node: ())
-        await host.listen(address, lambda: [NodeService(node), *more(node)], uds=uds)
+        more = services(node) if services is not None else ()
+        await host.serve(listeners, [NodeService(node), *more], uds=uds)
         if drpc is not None:
             await nursery.start(serve_management, node, drpc)
-        yield node
+        with body:
+            yield node

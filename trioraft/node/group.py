@@ -22,7 +22,16 @@ from ..raft.config import RaftConfig
 from ..raft.core import RaftCore
 from ..raft.errors import GroupStoppedError
 from ..raft.log import RaftLog
-from ..raft.types import NO_INDEX, Configuration, Member, NodeId, Proposal, Role, Session, SnapshotMeta
+from ..raft.types import (
+    NO_INDEX,
+    Configuration,
+    Member,
+    NodeId,
+    Proposal,
+    Role,
+    Session,
+    SnapshotMeta,
+)
 from ..storage.interface import GroupStorage
 from .applier import Applier, Read
 from .driver import Driver
@@ -169,6 +178,11 @@ class Group:
     @property
     def term(self) -> int:
         return self._core.term
+
+    @property
+    def leader_id(self) -> NodeId | None:
+        """The leader of the current term, if this node knows it."""
+        return self._core.leader_id
 
     @property
     def leader(self) -> Member | None:

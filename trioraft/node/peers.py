@@ -69,9 +69,7 @@ class PeerTransport(Protocol):
     async def request_vote(self, request: VoteRequest) -> VoteReply:
         """Ask for a vote. The caller bounds it with a cancel scope."""
 
-    def open_append_stream(
-        self, *, heartbeat: bool
-    ) -> AbstractAsyncContextManager[AppendStream]:
+    def open_append_stream(self, *, heartbeat: bool) -> AbstractAsyncContextManager[AppendStream]:
         """Open the stream for entries, or the separate one for heartbeats."""
 
     async def send_snapshot(
@@ -96,9 +94,7 @@ class PeerHandler(Protocol):
         ValueError for a request that no correct peer sends; so do the other methods.
         """
 
-    def handle_append(
-        self, request: AppendRequest, reply: Callable[[AppendReply], Any]
-    ) -> None:
+    def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
         """Take a request in; `reply` is called later, once, from the group's driver.
 
         Replies to requests with entries come in the order of the requests, each when its

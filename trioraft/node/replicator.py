@@ -157,7 +157,9 @@ class Replicator:
     async def _send_snapshot(self) -> SnapshotMeta | None:
         async with self._storage.open_snapshot() as reader:
             meta = reader.meta
-            logger.info("sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower)
+            logger.info(
+                "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
+            )
             chunks = _chunks(reader, self._settings.snapshot_chunk_bytes)
             reply: SnapshotReply = await self._transport.send_snapshot(
                 SnapshotRequest(self._term, self._leader, meta), chunks

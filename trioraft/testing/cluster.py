@@ -123,9 +123,7 @@ class SimCluster:
                 services=self._services,
                 config=self._config,
                 settings=self._settings,
-                environment=SimEnvironment(
-                    self.host_of(name), self.network, self.disks[name], rng
-                ),
+                environment=SimEnvironment(self.host_of(name), self.network, self.disks[name], rng),
             ) as node:
                 self.nodes[name] = node
                 self.machines[name] = machine

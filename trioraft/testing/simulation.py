@@ -129,7 +129,6 @@ async def _agree(cluster: SimCluster) -> bool:
         except NotLeaderError:
             return False
         return all(
-            node.leader == leader and node.applied_index == index
-            for node in cluster.nodes.values()
+            node.leader == leader and node.applied_index == index for node in cluster.nodes.values()
         )
     return False

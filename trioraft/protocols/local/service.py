@@ -111,9 +111,7 @@ async def _request(stream: Stream[T, S]) -> T:
 
 async def _refuse(stream: Stream[T, S], error: TrioraftError) -> None:
     status, trailers = status_of(error)
-    await stream.send_trailing_metadata(
-        status=status, status_message=str(error), metadata=trailers
-    )
+    await stream.send_trailing_metadata(status=status, status_message=str(error), metadata=trailers)
 
 
 def status_message(status: GroupStatus) -> GroupStatusMessage:
