@@ -35,11 +35,18 @@ KEYS = [b"a", b"aa", b"ab", b"b", b"b\0", b"c", b"\xff", b"\0"]
 
 
 class RequestMaker:
-    """Makes requests from a seed. `revision` is where the store is, to aim reads at the past."""
+    """Makes requests from a seed. `revision` is where the store is, to aim reads at the past.
+
+    etcd 3.4 checks a transaction's puts with ignore_value or ignore_lease before it runs the
+    deletions in front of them, and crashes if one took the key away. That takes a deletion "from
+    key on", which it does not count as a write of the key; so no transaction has both.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.revision = 1
+        self._may_ignore = True
+        self._may_delete_to_the_end = True
 
     def request(self) -> Request:
         """Any request: about half of them writes."""
@@ -69,15 +76,16 @@ class RequestMaker:
             value=self.value(),
             lease=77 if self.flag(2) else 0,
             prev_kv=self.flag(40),
-            ignore_value=self.flag(6),
-            ignore_lease=self.flag(6),
+            ignore_value=self._may_ignore and self.flag(6),
+            ignore_lease=self._may_ignore and self.flag(6),
         )
 
     def delete(self) -> Request:
+        end = self.end() if self.flag(60) else b""
+        if end == b"\0" and not self._may_delete_to_the_end:
+            end = b"d"
         return rpc_pb2.DeleteRangeRequest(
-            key=b"" if self.flag(1) else self.key(),
-            range_end=self.end() if self.flag(60) else b"",
-            prev_kv=self.flag(50),
+            key=b"" if self.flag(1) else self.key(), range_end=end, prev_kv=self.flag(50)
         )
 
     def range(self) -> Request:
@@ -124,7 +132,14 @@ class RequestMaker:
             compare.ClearField(compare.WhichOneof("target_union"))
         return compare
 
-    def txn(self, depth: int = 0) -> Request:
+    def txn(self) -> Request:
+        self._may_ignore = self.flag(50)
+        self._may_delete_to_the_end = not self._may_ignore
+        request = self._txn(0)
+        self._may_ignore = self._may_delete_to_the_end = True
+        return request
+
+    def _txn(self, depth: int) -> Request:
         most = 3 - depth
         return rpc_pb2.TxnRequest(
             compare=[self.compare() for _ in range(self.rng.randrange(3))],
@@ -142,6 +157,6 @@ class RequestMaker:
             case "delete":
                 return rpc_pb2.RequestOp(request_delete_range=self.delete())
             case "txn" if depth < 2:
-                return rpc_pb2.RequestOp(request_txn=self.txn(depth + 1))
+                return rpc_pb2.RequestOp(request_txn=self._txn(depth + 1))
             case _:
                 return rpc_pb2.RequestOp()

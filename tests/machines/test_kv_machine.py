@@ -145,6 +145,23 @@ async def test_comparisons_see_the_state_before_the_txn() -> None:
     assert response.responses[1].response_txn.succeeded
 
 
+async def test_a_put_that_ignores_what_its_own_txn_deleted() -> None:
+    """etcd 3.4 crashes on this one, on every member."""
+    machine = KvMachine()
+    ignoring = rpc_pb2.PutRequest(key=b"a", value=b"new", ignore_lease=True)
+    delete = rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"\0")
+    request = rpc_pb2.TxnRequest(
+        success=[
+            rpc_pb2.RequestOp(request_delete_range=delete),
+            rpc_pb2.RequestOp(request_put=ignoring),
+        ]
+    )
+    _, reply = await machine.apply([put(b"a", b"old"), command(Tag.TXN, request)])
+    assert decode_reply(reply).revision == 3
+    (kv,) = (await read(machine, b"a")).kvs
+    assert (kv.value, kv.version, kv.create_revision) == (b"new", 1, 3)
+
+
 async def test_a_compaction_keeps_what_later_reads_see() -> None:
     machine = KvMachine()
     await machine.apply([put(b"a", b"%d" % i) for i in range(5)])  # revisions 2 to 6

@@ -33,7 +33,8 @@ def run_put(store: Store, request: rpc_pb2.PutRequest) -> Version | None:
     """Carry out a put that `check_put` let pass; returns the version before it."""
     value, lease = request.value, request.lease
     if request.ignore_value or request.ignore_lease:
-        # A delete earlier in the same transaction can have taken away what the check saw.
+        # A deletion earlier in the same transaction may have taken away what the check saw. etcd
+        # 3.4 crashes there; here the put then writes what the request itself has.
         previous = store.index.newest(request.key)
         if previous is not None:
             value = previous.value if request.ignore_value else value
