@@ -13,7 +13,8 @@ import trio
 
 from trioraft._proto.etcd.rpc_grpc import MaintenanceStub
 from trioraft._proto.etcd.rpc_pb2 import StatusRequest
-from trioraft.cli.demo.cluster import LocalCluster, free_addresses, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, open_cluster
+from trioraft.cli.demo.ports import free_addresses
 from trioraft.rpc import GRPCError, open_channel
 
 GET_ETCD = (

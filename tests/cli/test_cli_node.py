@@ -14,7 +14,11 @@ import trio
 from click.testing import CliRunner, Result
 
 from trioraft.cli import main
-from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, free_addresses, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, open_cluster
+from trioraft.cli.demo.ports import free_addresses
+
+#: Elections that do not make a test wait; the machine may be busy, so not faster.
+FAST = ("--election-timeout", "150", "--heartbeat", "30")
 
 
 async def run(*arguments: str, input: bytes = b"") -> Result:
@@ -108,7 +112,7 @@ async def test_status(single: LocalCluster, tmp_path: Path) -> None:
 
 
 async def test_status_asks_the_members_that_were_not_named(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path, size=3) as cluster:
+    async with open_cluster(tmp_path, size=3, options=FAST) as cluster:
         result = await run("status", "--json", "--endpoints", cluster.nodes["n2"].address)
         rows = json.loads(result.stdout_bytes)
         assert [row.get("node_id", row) for row in rows] == ["n2", "n1", "n3"]
@@ -139,7 +143,7 @@ async def test_a_port_in_use(tmp_path: Path) -> None:
 
 
 async def test_a_data_directory_of_another_node_or_cluster(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path, size=1) as cluster:
+    async with open_cluster(tmp_path, size=1, options=FAST) as cluster:
         # In use by a running node.
         other = LocalCluster(tmp_path, size=1)
         assert str(tmp_path / "n1") in await refused(other)
@@ -161,7 +165,7 @@ async def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
 
 
 async def test_garbage_in_our_own_directory(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path, size=1) as cluster:
+    async with open_cluster(tmp_path, size=1, options=FAST) as cluster:
         await cluster.stop("n1")
         identity = tmp_path / "n1" / "node.json"
         identity.write_bytes(b"\x00garbage")
@@ -169,7 +173,7 @@ async def test_garbage_in_our_own_directory(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_log_is_named_and_not_guessed_around(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path, size=1) as cluster:
+    async with open_cluster(tmp_path, size=1, options=FAST) as cluster:
         for number in range(3):
             await run("kv", "put", f"key{number}", "v" * 200, "--endpoints", cluster.endpoints)
         await cluster.kill("n1")
@@ -197,7 +201,7 @@ async def test_openraft_wants_numbers(tmp_path: Path) -> None:
 
 
 async def test_the_node_stops_with_whoever_started_it(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path, size=1) as cluster:
+    async with open_cluster(tmp_path, size=1, options=FAST) as cluster:
         process = cluster.nodes["n1"].process
         assert process is not None
         assert process.stdin is not None

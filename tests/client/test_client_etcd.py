@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trioraft import Node, RaftConfig, open_node
 from trioraft._proto.etcd.rpc_pb2 import Compare, PutRequest, RangeRequest, RequestOp, TxnRequest
-from trioraft.cli.demo.cluster import free_addresses
+from trioraft.cli.demo.ports import free_addresses
 from trioraft.client import EtcdClient, RetryPolicy, open_etcd
 from trioraft.client.etcd import prefix_range
 from trioraft.host import KvBackend

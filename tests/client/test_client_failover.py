@@ -47,6 +47,7 @@ class FakeNode(NodeServiceBase):
         self.queries: list[bytes] = []
         self.errors: list[Exception] = []  # for the next proposals, in order
         self.silent = False
+        self.leads_other_group = False
 
     async def Propose(self, stream) -> None:  # type: ignore[no-untyped-def, override]
         request = await stream.recv_message()
@@ -77,8 +78,10 @@ class FakeNode(NodeServiceBase):
         await stream.recv_message()
         if self.silent:
             await trio.sleep_forever()
-        group = GroupStatus(role=self.role, term=str(self.term))
-        await stream.send_message(StatusReply(node_id=self.name, groups=[group]))
+        groups = [GroupStatus(group_id=b"m" * 16, role=self.role, term=str(self.term))]
+        if self.leads_other_group:
+            groups.append(GroupStatus(group_id=b"o" * 16, role="leader", term="99"))
+        await stream.send_message(StatusReply(node_id=self.name, groups=groups))
 
 
 class Cluster:
@@ -135,6 +138,14 @@ async def test_of_two_leaders_the_newer_one_counts(cluster: Cluster, client: Cli
     cluster.nodes[0].role, cluster.nodes[0].term = "leader", 9
     cluster.nodes[1].role, cluster.nodes[1].term = "leader", 10
     assert await client.propose(b"x") == b"b:x"
+
+
+async def test_only_the_groups_own_leader_counts(cluster: Cluster) -> None:
+    cluster.nodes[1].leads_other_group = True
+    cluster.nodes[2].role = "leader"
+    for group_id, leader in ((b"m" * 16, b"c:x"), (b"o" * 16, b"b:x")):
+        async with open_client(cluster.targets, group_id=group_id, policy=FAST) as client:
+            assert await client.propose(b"x") == leader
 
 
 async def test_a_lost_node_is_replaced_by_the_next(cluster: Cluster, client: Client) -> None:

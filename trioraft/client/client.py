@@ -139,5 +139,5 @@ async def open_client(
         raise ConfigurationError(f"group_id: {len(group_id)} bytes; it must have {_GROUP_ID_BYTES}")
     rng = rng or random.Random()
     async with open_ring(endpoints, rng=rng, dial=dial) as ring:
-        failover = Failover(ring, policy or RetryPolicy(), rng)
+        failover = Failover(ring, policy or RetryPolicy(), rng, group_id=group_id)
         yield Client(failover, rng.randbytes(16), group_id)

@@ -75,8 +75,17 @@ class RetryPolicy:
 class Failover:
     """Runs calls on the endpoints of a cluster. Any number of tasks may share it."""
 
-    def __init__(self, ring: EndpointRing, policy: RetryPolicy, rng: random.Random) -> None:
+    def __init__(
+        self,
+        ring: EndpointRing,
+        policy: RetryPolicy,
+        rng: random.Random,
+        *,
+        group_id: bytes = b"",
+    ) -> None:
+        """`group_id` is the group whose leader to follow; empty: the only one of the nodes."""
         self.ring = ring
+        self._group_id = group_id
         self._policy = policy
         self._rng = rng
         self._look_again = 0.0
@@ -119,7 +128,8 @@ class Failover:
                 else:
                     endpoint.failure = None
                     return result
-            await trio.sleep(pause * self._rng.uniform(0.5, 1.0))
+            left = max(0.0, deadline - trio.current_time())
+            await trio.sleep(min(left, pause * self._rng.uniform(0.5, 1.0)))
             pause = min(pause * 2, policy.pause_max)
 
     def _move_on(self, endpoint: Endpoint, error: GRPCError | TrioraftError) -> None:
@@ -136,7 +146,7 @@ class Failover:
         if not self._policy.follow_interval or now < self._look_again or len(self.ring.all) == 1:
             return
         self._look_again = now + self._policy.follow_interval
-        leader = await leader_among(self.ring.all, timeout=self._policy.pause_max)
+        leader = await leader_among(self.ring.all, self._group_id, timeout=self._policy.pause_max)
         if leader is not None:
             self.ring.prefer(leader)
         else:

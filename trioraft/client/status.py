@@ -46,8 +46,10 @@ async def ask_all(targets: Sequence[str], *, timeout: float = 2.0) -> list[Statu
     return [answers[position] for position in range(len(targets))]
 
 
-async def leader_among(endpoints: Sequence[Endpoint], *, timeout: float) -> Endpoint | None:
-    """The endpoint whose node leads its only group; with several claims, that of the newest term.
+async def leader_among(
+    endpoints: Sequence[Endpoint], group_id: bytes, *, timeout: float
+) -> Endpoint | None:
+    """The endpoint whose node leads the group (b"": its only one), by the newest term's claim.
 
     None if no node says so in time: there may be no leader, or none of the endpoints is it.
     """
@@ -58,7 +60,7 @@ async def leader_among(endpoints: Sequence[Endpoint], *, timeout: float) -> Endp
             status = await ask_status(endpoints[position].channel, timeout=timeout)
         except GRPCError:
             return  # the caller's own call is about to find out and to say why
-        groups = status.groups
+        groups = [group for group in status.groups if group_id in (b"", group.group_id)]
         if len(groups) == 1 and groups[0].role == LEADER and groups[0].term.isdecimal():
             claims.append((int(groups[0].term), position))
 

@@ -71,7 +71,7 @@ class MarshalError(DrpcFailure):
 
 
 class DrpcProtocolError(DrpcError):
-    """The peer answered something that no correct server sends. The connection is given up."""
+    """The peer answered something that no correct server sends: it is no dRPC server, or broken."""
 
 
 class DrpcUnavailableError(DrpcError):

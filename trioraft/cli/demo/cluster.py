@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +17,9 @@ from trioraft.client.status import LEADER, fetch_status
 from trioraft.raft.errors import NoQuorumError, TrioraftError
 from trioraft.rpc import GRPCError
 
-__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "free_addresses", "open_cluster"]
+from .ports import free_addresses
+
+__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "open_cluster"]
 
 #: What `trioraft node` prints once it serves.
 READY = b"ready: "
@@ -233,28 +233,6 @@ class LocalCluster:
         except FileNotFoundError:
             return 0
         return sum(line.startswith(READY) for line in lines)
-
-
-def free_addresses(count: int) -> list[str]:
-    """Loopback addresses that are free now, and stay so while a killed node is away.
-
-    They lie below the range from which the system takes ports for outgoing connections
-    (32768 and up on Linux): one of those could sit on a node's port when it comes back.
-    """
-    rng = random.Random()
-    addresses: list[str] = []
-    for _ in range(10_000):
-        address = ("127.0.0.1", rng.randrange(15_000, 32_000))
-        try:
-            socket.create_server(address).close()
-        except OSError:
-            continue
-        text = f"{address[0]}:{address[1]}"
-        if text not in addresses:
-            addresses.append(text)
-        if len(addresses) == count:
-            return addresses
-    raise TrioraftError(f"no {count} free ports on 127.0.0.1. Stop some of its servers.")
 
 
 @asynccontextmanager
