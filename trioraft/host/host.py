@@ -8,11 +8,11 @@ host
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -29,11 +29,9 @@ from ..raft.config import RaftConfig
 from ..raft.types import Configuration, Member, NodeId
 from ..rpc import Channel, Limits, Service, open_channel, serve
 from ..storage import GroupStorage
-from .environment import Environment
+from .environment import Disk, Environment
 
-__all__ = ["Host"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Host", "open_host"]
 
 # Peers exchange small frames in bulk and rarely a snapshot: room above the dialect's largest
 # message for its envelope.
@@ -41,20 +39,65 @@ _ENVELOPE_BYTES = 1 << 20
 _RECONNECT_MAX = 1.0  # seconds: a peer that comes back is needed soon
 
 
+@asynccontextmanager
+async def open_host(
+    *,
+    node_id: NodeId,
+    address: str,
+    data: Path | None,
+    cluster: str,
+    dialect: Dialect,
+    environment: Environment,
+) -> AsyncIterator[Host]:
+    """A host for as long as the block: its address is taken and its disk is open.
+
+    The address comes first: a node that is started twice must not touch its disk. Leaving or
+    cancelling the block stops everything that runs in it, groups before the disk.
+    """
+    async with AsyncExitStack() as stack:
+        listeners = await environment.listen(address)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        disk = await stack.enter_async_context(
+            environment.open_disk(data, node_id=node_id, cluster=cluster)
+        )
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        yield Host(
+            node_id=node_id,
+            address=address,
+            cluster=cluster,
+            dialect=dialect,
+            environment=environment,
+            disk=disk,
+            listeners=listeners,
+            nursery=nursery,
+        )
+
+
 class Host:
-    """Implements `node.PeerRouter`. Lives in the nursery it is given."""
+    """Implements `node.PeerRouter`. Get one from `open_host`; everything lives in its nursery."""
 
     def __init__(
         self,
         *,
         node_id: NodeId,
+        address: str,
+        cluster: str,
         dialect: Dialect,
         environment: Environment,
+        disk: Disk,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
         nursery: trio.Nursery,
     ) -> None:
         self.node_id = node_id
+        self.address = address
+        self.cluster = cluster
         self.dialect = dialect
+        self.start = nursery.start
         self._environment = environment
+        self._disk = disk
+        self._listeners = listeners
         self._nursery = nursery
         self._groups: dict[bytes, Group] = {}
         self._channels: dict[str, tuple[Channel, Channel]] = {}
@@ -100,14 +143,15 @@ class Host:
         configuration: Configuration,
         config: RaftConfig,
         settings: RuntimeSettings,
-        storage: GroupStorage,
         machine: StateMachine,
     ) -> Group:
-        """Add a group and run it in the host's nursery.
+        """Open a group's storage and run the group in the host's nursery.
 
-        Raises ConfigurationError for settings or members that the dialect cannot express.
+        Raises ConfigurationError for settings or members that the dialect cannot express,
+        CorruptionError and StorageError.
         """
         self.dialect.check_members(configuration)
+        storage = await self._disk.open_group(group_id)
         for member in configuration.members():
             if member.id != self.node_id:
                 await self._open_channels(member.address)
@@ -123,8 +167,15 @@ class Host:
             rng=random.Random(self._environment.rng.getrandbits(64)),
         )
         self._groups[group_id] = group
-        self._nursery.start_soon(group.run)
+        self._nursery.start_soon(self._run_group, group, storage)
         return group
+
+    async def _run_group(self, group: Group, storage: GroupStorage) -> None:
+        """A group that fails reports it and leaves; the others never notice."""
+        try:
+            await group.run()
+        finally:
+            await storage.aclose()
 
     # -- peers
 
@@ -167,14 +218,8 @@ class Host:
 
     # -- listeners
 
-    async def serve(
-        self,
-        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
-        services: Sequence[Service],
-        *,
-        uds: str | None = None,
-    ) -> None:
-        """Serve peers and `services` on the listeners, and on a Unix socket if `uds` is given.
+    async def serve(self, services: Sequence[Service], *, uds: str | None = None) -> None:
+        """Serve peers and `services` on the host's address, and on a Unix socket if given.
 
         Raises OSError when the Unix socket can't be bound.
         """
@@ -182,7 +227,7 @@ class Host:
             partial(
                 serve,
                 [*self.dialect.services(self), *services],
-                listeners=listeners,
+                listeners=self._listeners,
                 uds=uds,
                 limits=self._limits,
             )

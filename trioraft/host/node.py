@@ -28,8 +28,6 @@ class Node:
         host: Host,
         group: Group,
         forwarder: Forwarder,
-        address: str,
-        cluster: str,
         patience: float,
         retry_interval: float,
     ) -> None:
@@ -38,8 +36,8 @@ class Node:
         self._forwarder = forwarder
         self._patience = patience
         self._retry_interval = retry_interval
-        self.address = address
-        self.cluster = cluster
+        self.address = host.address
+        self.cluster = host.cluster
 
     # -- who leads
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-
-import trio
 
 from ..node import RuntimeSettings, StateMachine
 from ..protocols import dialect as find_dialect
@@ -17,7 +16,7 @@ from ..raft.errors import ConfigurationError
 from ..raft.types import Configuration, Member
 from ..rpc import Service
 from .environment import Environment, RealEnvironment, split_address
-from .host import Host
+from .host import open_host
 from .management import serve_management
 from .node import Node
 from .plain_errors import plain_errors
@@ -86,7 +85,6 @@ async def open_node(
     addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
     if id not in addresses:
         raise ConfigurationError(f"id {id!r} is not in peers ({', '.join(addresses)})")
-    environment = environment or RealEnvironment()
     config = config or RaftConfig()
     configuration = Configuration(
         tuple(Member(node_id, address) for node_id, address in addresses.items())
@@ -95,25 +93,20 @@ async def open_node(
     dialect.check_members(configuration)
     group_id = group_id_of(cluster)
     address = listen or addresses[id]
-    async with plain_errors() as body, AsyncExitStack() as stack:
-        # The address first: a node that is started twice must not touch its disk.
-        listeners = await environment.listen(address)
-        for listener in listeners:
-            stack.push_async_callback(listener.aclose)
-        disk = await stack.enter_async_context(
-            environment.open_disk(None if data is None else Path(data), node_id=id, cluster=cluster)
-        )
-        storage = await disk.open_group(group_id)
-        stack.push_async_callback(storage.aclose)
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
-        host = Host(node_id=id, dialect=dialect, environment=environment, nursery=nursery)
+    host_opened = open_host(
+        node_id=id,
+        address=address,
+        data=None if data is None else Path(data),
+        cluster=cluster,
+        dialect=dialect,
+        environment=environment or RealEnvironment(),
+    )
+    async with plain_errors() as body, host_opened as host:
         group = await host.start_group(
             group_id=group_id,
             configuration=configuration,
             config=config,
             settings=settings or RuntimeSettings(),
-            storage=storage,
             machine=machine,
         )
         patience = 10 * config.election_timeout_max
@@ -121,14 +114,12 @@ async def open_node(
             host=host,
             group=group,
             forwarder=GrpcForwarder(group_id, host.channel_to, patience),
-            address=address,
-            cluster=cluster,
             patience=patience,
             retry_interval=config.heartbeat_interval,
         )
         more = services(node) if services is not None else ()
-        await host.serve(listeners, [NodeService(node), *more], uds=uds)
+        await host.serve([NodeService(node), *more], uds=uds)
         if drpc is not None:
-            await nursery.start(serve_management, node, drpc)
+            await host.start(partial(serve_management, node, drpc))
         with body:
             yield node

@@ -72,29 +72,7 @@ class Group:
         self._settings = settings
         self._storage = storage
         self._machine = machine
-        recovered = storage.recovered
-        log = RaftLog.recovered(
-            base_index=recovered.base_index,
-            base_term=recovered.base_term,
-            last_index=recovered.last_index,
-            term_runs=recovered.term_runs,
-            configurations=recovered.configurations,
-            tail=recovered.tail,
-            max_cached_bytes=config.max_cached_bytes,
-        )
-        snapshot = recovered.snapshot
-        base = snapshot.configuration if snapshot else configuration
-        core = RaftCore(
-            node_id=node_id,
-            config=config,
-            configuration=base,
-            log=log,
-            hard_state=recovered.hard_state,
-            rng=rng,
-            now=trio.current_time(),
-            commit=snapshot.index if snapshot else recovered.base_index,
-            configuration_index=snapshot.configuration_index if snapshot else NO_INDEX,
-        )
+        core = _recovered_core(storage, node_id, configuration, config, rng)
         self._core = core
         self._changed = trio.Event()
         self._running = False
@@ -102,7 +80,7 @@ class Group:
         waiters: dict[int, tuple[int, Slot[bytes]]] = {}
         self._applier = Applier(
             machine=machine,
-            log=log,
+            log=core.log,
             storage=storage,
             settings=settings,
             configuration_at=core.configuration_at,
@@ -316,6 +294,38 @@ class Group:
     def _signal_change(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+
+def _recovered_core(
+    storage: GroupStorage,
+    node_id: NodeId,
+    bootstrap: Configuration,
+    config: RaftConfig,
+    rng: random.Random,
+) -> RaftCore:
+    """The core as the disk remembers it; `bootstrap` counts until a snapshot or entry says more."""
+    found = storage.recovered
+    log = RaftLog.recovered(
+        base_index=found.base_index,
+        base_term=found.base_term,
+        last_index=found.last_index,
+        term_runs=found.term_runs,
+        configurations=found.configurations,
+        tail=found.tail,
+        max_cached_bytes=config.max_cached_bytes,
+    )
+    snapshot = found.snapshot
+    return RaftCore(
+        node_id=node_id,
+        config=config,
+        configuration=snapshot.configuration if snapshot else bootstrap,
+        log=log,
+        hard_state=found.hard_state,
+        rng=rng,
+        now=trio.current_time(),
+        commit=snapshot.index if snapshot else found.base_index,
+        configuration_index=snapshot.configuration_index if snapshot else NO_INDEX,
+    )
 
 
 def _first_leaf(error: BaseException) -> BaseException:
