@@ -94,6 +94,12 @@ def test_members_are_checked() -> None:
         OPENRAFT.check_members(Configuration((Member("1", "a:1", 2),)))
 
 
+def test_sessions_are_checked() -> None:
+    OPENRAFT.check_session(Session(b"", 2**64 - 1))
+    with pytest.raises(ConfigurationError, match="call id -1"):
+        OPENRAFT.check_session(Session(b"", -1))
+
+
 # ---- votes and transfers
 
 
@@ -222,30 +228,6 @@ async def test_a_higher_vote_names_its_term() -> None:
         await stream.send([append(9, 0, heartbeat=True)])
         [reply] = await stream.receive()
         assert (reply.success, reply.term, reply.heartbeat) == (False, pack_term(7, 3), True)
-
-
-async def test_sending_without_waiting_stops_at_the_streams_bound() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        wire.group.held = []
-        async with wire.transport.open_append_stream(heartbeat=False) as stream:
-            assert stream.send_nowait(append(-1, 2, round=5))
-            big = append(1, 1)
-            big.entries[0].data = bytes(1 << 20)
-            sent = 0
-            while stream.send_nowait(big):
-                sent += 1
-            assert 1 <= sent <= 2
-            await stream.send([append(2, 1)])
-            await settle()
-            for answer in wire.group.held:
-                answer()
-            replies = list(await stream.receive())
-            assert [reply.match_index for reply in replies] == [1, *[2] * sent, 3]
-            assert replies[0].round == 5
-            await wire.listener.cut()
-            await settle()
-            with pytest.raises(PeerUnreachableError):
-                stream.send_nowait(append(3, 1))
 
 
 async def test_a_lost_connection_is_an_unreachable_peer() -> None:

@@ -92,6 +92,15 @@ def test_members_are_checked() -> None:
         RATIS.check_members(Configuration((Member("n1", "a:1", -1),)))
 
 
+@pytest.mark.parametrize(
+    ("client_id", "call_id"), [(b"", 1), (b"abc", 1), (bytes(16), 1), (b"x" * 16, 2**64)]
+)
+def test_sessions_that_the_wire_cannot_carry(client_id: bytes, call_id: int) -> None:
+    RATIS.check_session(Session(b"x" * 16, 2**64 - 1))
+    with pytest.raises(ConfigurationError, match=r"client id|call id"):
+        RATIS.check_session(Session(client_id, call_id))
+
+
 def test_unknown_dialects_are_named() -> None:
     with pytest.raises(ConfigurationError, match="'etcd'; there are: openraft, ratis"):
         dialect("etcd")
@@ -188,30 +197,6 @@ async def test_conflict_and_higher_term_come_back_as_the_core_knows_them() -> No
         await stream.send([append(9, 1)])
         [reply] = await stream.receive()
         assert (reply.success, reply.term) == (False, 7)
-
-
-async def test_sending_without_waiting_stops_at_the_streams_bound() -> None:
-    async with wired(RATIS, "n0", "n1") as wire:
-        wire.group.held = []
-        async with wire.transport.open_append_stream(heartbeat=False) as stream:
-            assert stream.send_nowait(append(-1, 2, round=5))
-            big = append(1, 1)
-            big.entries[0].data = bytes(1 << 20)
-            sent = 0
-            while stream.send_nowait(big):
-                sent += 1
-            assert 1 <= sent <= 2
-            await stream.send([append(2, 1)])
-            await settle()
-            for answer in wire.group.held:
-                answer()
-            replies = list(await stream.receive())
-            assert [reply.match_index for reply in replies] == [1, *[2] * sent, 3]
-            assert replies[0].round == 5
-            await wire.listener.cut()
-            await settle()
-            with pytest.raises(PeerUnreachableError):
-                stream.send_nowait(append(3, 1))
 
 
 async def test_a_lost_connection_is_an_unreachable_peer() -> None:

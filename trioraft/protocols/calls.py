@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..node.peers import PeerUnreachableError
-from ..raft.errors import TrioraftError
-from ..raft.types import Member
+from ..raft.errors import ConfigurationError, TrioraftError
+from ..raft.types import Member, Session
 from ..rpc import GRPCError, ProtocolError, Status
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "STALL_TIMEOUT",
     "AppendCall",
     "AppendStalledError",
+    "check_call_id",
     "check_pending",
     "unreachable",
 ]
@@ -54,6 +55,12 @@ def unreachable(peer: Member) -> Iterator[None]:
         raise PeerUnreachableError(f"{peer.id} at {peer.address}: {reason}") from error
     except (ProtocolError, ValueError) as error:
         raise PeerUnreachableError(f"{peer.id} at {peer.address}: {error}") from error
+
+
+def check_call_id(session: Session) -> None:
+    """Raises ConfigurationError for a call id that is not an unsigned 64-bit number."""
+    if not 0 <= session.call_id < 2**64:
+        raise ConfigurationError(f"call id {session.call_id}: must be from 0 to 2^64-1")
 
 
 def check_pending(pending: Sized) -> None:

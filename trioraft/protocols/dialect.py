@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..node.peers import PeerRouter, PeerTransport
 from ..raft.config import RaftConfig
-from ..raft.types import Configuration, Member, NodeId
+from ..raft.types import Configuration, Member, NodeId, Session
 
 if TYPE_CHECKING:
     from ..rpc import Channel, Service
@@ -35,6 +35,12 @@ class Dialect(Protocol):
 
     def check_members(self, configuration: Configuration) -> None:
         """Raise ConfigurationError if the wire cannot express these members."""
+
+    def check_session(self, session: Session) -> None:
+        """Raise ConfigurationError if the wire cannot carry this session with a write.
+
+        To be asked before a write is proposed: an entry that cannot be sent would stop the group.
+        """
 
     def services(self, router: PeerRouter) -> list[Service]:
         """Services that hand the requests of peers to the groups that `router` finds."""

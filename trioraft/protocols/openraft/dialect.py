@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ...node.peers import PeerRouter, PeerTransport
 from ...raft.config import RaftConfig
 from ...raft.errors import ConfigurationError
-from ...raft.types import Configuration, EntryKind, Member, NodeId
+from ...raft.types import Configuration, EntryKind, Member, NodeId, Session
+from ..calls import check_call_id
 from .payload import MAX_MESSAGE_BYTES
 from .service import RaftService
 from .terms import next_term, node_number
@@ -59,6 +60,10 @@ class OpenraftDialect:
                 raise ConfigurationError(
                     f"priority={member.priority} of {member.id}: openraft has no priorities"
                 )
+
+    def check_session(self, session: Session) -> None:
+        """Client ids are any bytes."""
+        check_call_id(session)
 
     def services(self, router: PeerRouter) -> list[Service]:
         return [RaftService(router)]

@@ -19,7 +19,8 @@ def encode_append(route: Route, call_id: int, request: AppendRequest) -> bytes:
     """A serialized AppendEntriesRequestProto.
 
     The fields before and after the entries are serialized here, the entries once for all
-    followers (`entry_field`); in field order the three parts are the canonical message.
+    followers (`entry_field`); in field order the three parts are the canonical message. Commit
+    infos are left out: followers only show them to their clients.
     Raises ValueError for an entry that Ratis cannot express.
     """
     head = pb.AppendEntriesRequestProto(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from ...node.peers import PeerRouter, PeerTransport
 from ...raft.config import RaftConfig, count_terms
 from ...raft.errors import ConfigurationError
-from ...raft.types import Configuration, EntryKind, Member, NodeId
+from ...raft.types import Configuration, EntryKind, Member, NodeId, Session
+from ..calls import check_call_id
+from .entries import CLIENT_ID_BYTES
 from .members import MAX_PRIORITY, check_peer_id
 from .service import RatisServerService
 from .transport import RatisTransport
@@ -20,10 +22,7 @@ __all__ = ["RatisDialect"]
 
 
 class RatisDialect:
-    """Apache Ratis. Groups have 16-byte ids, writes without a session travel without one.
-
-    Sessions must have client ids of 16 bytes: Java peers parse them when they apply an entry.
-    """
+    """Apache Ratis. Groups have 16-byte ids, and so have the clients of sessions."""
 
     name = "ratis"
     max_message_bytes = 64 << 20  # raft.grpc.message.size.max
@@ -50,6 +49,16 @@ class RatisDialect:
                 raise ConfigurationError(
                     f"priority={member.priority} of {member.id}: must be 0 to {MAX_PRIORITY}"
                 )
+
+    def check_session(self, session: Session) -> None:
+        """Client ids are 16 bytes and not all zero, which means "no client" on the wire."""
+        client_id = session.client_id
+        if len(client_id) != CLIENT_ID_BYTES or not any(client_id):
+            raise ConfigurationError(
+                f"client id {client_id.hex() or 'of 0 bytes'}: Ratis client ids are "
+                f"{CLIENT_ID_BYTES} bytes, not all of them zero"
+            )
+        check_call_id(session)
 
     def services(self, router: PeerRouter) -> list[Service]:
         return [RatisServerService(router)]

@@ -19,7 +19,7 @@ from ..calls import AppendCall
 from .appends import decode_append, encode_append_reply
 from .failures import GROUP_MISMATCH, REQUEST_ERRORS, RatisError, ratis_error, trailers
 from .header import check_group_id, reply_header
-from .snapshot import ChunkReader, decode_snapshot_header
+from .snapshot_reader import ChunkReader, decode_snapshot_header
 from .votes import decode_start_election, decode_vote, encode_vote_reply
 
 if TYPE_CHECKING:
