@@ -183,3 +183,15 @@ async def test_an_unreadable_disk_is_a_storage_error() -> None:
         await storage.read(0, 1, BIG)
     with pytest.raises(StorageError, match="cannot open the log"):
         await FileStorage.open(FOLDER, GROUP, writer, filesystem=disk)
+
+
+async def test_a_write_for_another_place_than_the_end_is_refused() -> None:
+    """The event loop and the writer thread each keep the file's end; they must agree."""
+    disk = SimDisk()
+    storage = await open_on(disk, SteppedWriter())
+    before = disk.contents(segment_path())
+    with pytest.raises(StorageError, match="but the write is for 7"):
+        storage._files.append([b"", b"stray"], 7)
+    with pytest.raises(StorageError, match="earlier failure"):
+        storage._files.append([b"", b"good"], len(before))
+    assert disk.contents(segment_path()) == before
