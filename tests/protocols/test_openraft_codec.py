@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft._proto.openraft.raft_pb2 import RaftPayload
@@ -417,6 +417,7 @@ def test_order_of_votes_is_the_order_of_integers() -> None:
     assert [unpack_term(term) for term in packed] == pairs
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**62), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_the_next_term_is_the_next_number_in_ones_own_name(
     term: int, owner: int, node: int
@@ -452,12 +453,14 @@ payloads = st.binary() | st.binary().map(lambda data: b"\xc1" + data)
 sessions = st.none() | st.builds(Session, st.binary(max_size=20), st.integers(0, 2**64 - 1))
 
 
+@settings(deadline=None)
 @given(terms, numbers, payloads, sessions)
 def test_own_writes_round_trip(term: int, index: int, data: bytes, session: Session | None) -> None:
     entry = Entry(term, index, EntryKind.WRITE, data, session)
     assert read_one(encode_entry(entry)) == entry
 
 
+@settings(deadline=None)
 @given(values)
 def test_any_application_data_goes_out_as_it_came(value: object) -> None:
     raw = h("92 92 92 05 02 08 81 a6 4e 6f 72 6d 61 6c") + msgpack.packb(value)
@@ -484,6 +487,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
     return Configuration(tuple(voters), tuple(learners), tuple(old))
 
 
+@settings(deadline=None)
 @given(configurations())
 def test_memberships_round_trip(configuration: Configuration) -> None:
     again = read_membership(unpack(pack(membership_value(configuration))))
@@ -494,6 +498,7 @@ def test_memberships_round_trip(configuration: Configuration) -> None:
     assert [m.id for m in again.old_voters] == [m.id for m in configuration.old_voters]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), payloads, sessions), max_size=5), st.integers(-1, 99))
 def test_appends_round_trip(bodies: list[tuple[int, bytes, Session | None]], prev: int) -> None:
     entries = [
@@ -577,6 +582,7 @@ def test_incremental_snapshots_are_refused() -> None:
     assert raised.value.status is Status.UNAVAILABLE
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_noise_is_refused_by_a_value_error_or_read(data: bytes) -> None:
     for decode in (decode_append, decode_vote, decode_transfer):
@@ -628,6 +634,7 @@ def test_positions_forget_when_the_leader_changes_or_goes_back() -> None:
     assert known.commit(9) == (8, 9)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_positions_are_never_wrong(data: st.DataObject) -> None:
     log = sorted(data.draw(st.lists(st.integers(1, 6), min_size=20, max_size=20)))

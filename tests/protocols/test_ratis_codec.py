@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft._proto.ratis import raft_pb2 as pb
@@ -200,6 +200,7 @@ changes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(writes | metadata | changes)
 def test_entries_round_trip(entry: Entry) -> None:
     field = entry_field(entry)
@@ -209,6 +210,7 @@ def test_entries_round_trip(entry: Entry) -> None:
     assert message.SerializeToString() == field
 
 
+@settings(deadline=None)
 @given(configurations())
 def test_configurations_round_trip(configuration: Configuration) -> None:
     assert decode_configuration(encode_configuration(configuration)) == configuration
@@ -226,6 +228,7 @@ def appends(draw: st.DrawFn) -> AppendRequest:
     return AppendRequest(term, "n0", prev_index, prev_term, bodies, commit, heartbeat=not bodies)
 
 
+@settings(deadline=None)
 @given(appends(), st.integers(0, 2**63))
 def test_appends_round_trip_and_are_canonical(request: AppendRequest, call_id: int) -> None:
     raw = encode_append(ROUTE, call_id, request)
@@ -235,6 +238,7 @@ def test_appends_round_trip_and_are_canonical(request: AppendRequest, call_id: i
     assert message.SerializeToString() == raw
 
 
+@settings(deadline=None)
 @given(terms, indices, terms, st.booleans())
 def test_votes_round_trip(term: int, last_index: int, last_term: int, pre: bool) -> None:
     request = VoteRequest(term, "n0", last_index, last_term, pre=pre, transfer=not pre)
