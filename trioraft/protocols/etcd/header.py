@@ -40,8 +40,14 @@ class Header:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._ids = _field(_CLUSTER_ID, backend.cluster_id) + _field(_MEMBER_ID, backend.member_id)
+        self._term = 0
+        self._term_field = b""
 
     def encode(self, revision: int = 0) -> bytes:
         """Field 1 of a response. Calls that do not touch the store leave `revision` 0."""
-        header = self._ids + _field(_REVISION, revision) + _field(_RAFT_TERM, self._backend.term)
-        return _HEADER + _varint(len(header)) + header
+        term = self._backend.term
+        if term != self._term:
+            self._term, self._term_field = term, _field(_RAFT_TERM, term)
+        header = self._ids + _field(_REVISION, revision) + self._term_field
+        # At most 43 bytes: the length is one byte too.
+        return _HEADER + bytes((len(header),)) + header
