@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -186,6 +187,22 @@ async def test_a_damaged_log_is_named_and_not_guessed_around(tmp_path: Path) -> 
         assert segment.name in errors
         assert "corrupt at offset" in errors
         assert segment.read_bytes() == bytes(damaged)
+
+
+async def test_a_disk_that_refuses_stops_the_node_with_the_reason(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path, size=1, options=FAST) as cluster:
+        process = cluster.nodes["n1"].process
+        assert process is not None
+        cluster.nodes["n1"].told_to_end = True
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        where = ("--endpoints", cluster.endpoints, "--timeout", "5")
+        result = await run("kv", "put", "key", "v" * 10_000, *where)
+        assert result.exit_code == 1
+        with trio.fail_after(10):
+            assert await process.wait() == 1
+        last = cluster.log_tail("n1", 1)
+        assert last.startswith("Error: the group has stopped on node n1: cannot write")
+        assert "File too large" in last
 
 
 async def test_a_drpc_path_that_is_a_file(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_unreachable_nodes_are_shown_with_the_reason() -> None:
     assert "h:1: connection refused" in text
 
 
+def test_stopped_groups_say_why() -> None:
+    reply = status()
+    reply.groups[0].role, reply.groups[0].failure = "stopped", "disk full"
+    assert "n1: disk full" in render([Row("h:1", reply)])
+
+
 def test_terms() -> None:
     assert short_term("7") == "7"
     assert short_term(str((7 << 64) + 3)) == "7/3"

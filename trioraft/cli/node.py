@@ -72,7 +72,7 @@ class Options:
     type=click.Choice(["ratis", "openraft"]),
     default="ratis",
     show_default=True,
-    help="Protocol between the nodes; the same on every node.",
+    help="Protocol between the nodes; the same on every node. openraft wants numbers as ids.",
 )
 @click.option(
     "--cluster",

@@ -43,10 +43,18 @@ def node_table(rows: Sequence[Row], title: str | None = None) -> Table:
             continue
         for group in row.status.groups:
             table.add_row(row.status.node_id, row.status.address, *_cells(group))
-    if any(row.failure for row in rows):
-        table.caption = "\n".join(f"{row.target}: {row.failure}" for row in rows if row.failure)
-        table.caption_justify = "left"
+    reasons = [reason for row in rows for reason in _reasons(row)]
+    if reasons:
+        table.caption, table.caption_justify = "\n".join(reasons), "left"
     return table
+
+
+def _reasons(row: Row) -> list[str]:
+    """Why a node does not answer, or why groups of it have stopped."""
+    if row.status is None:
+        return [f"{row.target}: {row.failure}"]
+    node_id = row.status.node_id
+    return [f"{node_id}: {group.failure}" for group in row.status.groups if group.failure]
 
 
 def _cells(group: GroupStatus) -> list[str | Text]:
