@@ -78,9 +78,13 @@ class LoopStream:
 
     async def send(self, requests: Sequence[AppendRequest]) -> None:
         for request in requests:
-            group = self._transport.target()
-            group.inbound.handle_append(request, self._send.send_nowait)
+            assert self.send_nowait(request)
         await trio.lowlevel.checkpoint()
+
+    def send_nowait(self, request: AppendRequest) -> bool:
+        group = self._transport.target()
+        group.inbound.handle_append(request, self._send.send_nowait)
+        return True
 
     async def receive(self) -> Sequence[AppendReply]:
         reply = await self._receive.receive()

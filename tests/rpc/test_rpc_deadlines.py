@@ -124,6 +124,30 @@ async def test_the_servers_own_deadline_answers(autojump_clock: trio.testing.Moc
             await stream.cancel()
 
 
+async def test_a_server_bounds_its_calls_with_a_status_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    cancelled: list[float] = []
+
+    async def handler(stream: Any) -> None:
+        stream.limit_time(3.0, GRPCError(Status.UNAVAILABLE, "too slow today"))
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.append(trio.current_time())
+
+    async with in_memory([One(handler)]) as (channel, _):
+        began = trio.current_time()
+        with pytest.raises(GRPCError, match="too slow today") as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+        assert caught.value.status is Status.UNAVAILABLE
+        assert cancelled == [pytest.approx(began + 3.0)]
+        # A caller in more of a hurry keeps its own deadline and status.
+        with pytest.raises(GRPCError) as hurried:
+            await EchoStub(channel).Unary(EchoRequest(), timeout=1.0)
+        assert hurried.value.status is Status.DEADLINE_EXCEEDED
+
+
 async def test_cancelling_the_client_cancels_the_handler() -> None:
     sleeper = Sleeper()
     async with running([One(sleeper)]) as channel:

@@ -54,6 +54,13 @@ class AppendStream(Protocol):
         may have sent some of them: close it and open another.
         """
 
+    def send_nowait(self, request: AppendRequest) -> bool:
+        """Send without waiting, from the driver's own pass; False if the window is full.
+
+        Then nothing was sent. Requests of one pass leave in one flush. Raises
+        PeerUnreachableError when the stream is lost.
+        """
+
     async def receive(self) -> Sequence[AppendReply]:
         """Wait for replies: at least one, all that have arrived, in the order of the requests.
 

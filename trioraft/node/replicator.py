@@ -70,14 +70,19 @@ class Replicator:
         self._snapshot_bell = Doorbell()
 
     def post(self, request: AppendRequest) -> None:
-        """Queue a request for its stream. The core's window bounds entries; a heartbeat that
-        has not been sent yet is replaced by the newer one, which says all it said."""
+        """Send a request at once if its stream takes it, else queue it for the stream.
+
+        The core's window bounds the entries that queue; a heartbeat that has not been sent yet
+        is replaced by the newer one, which says all it said.
+        """
+        lane = self._heartbeats if request.heartbeat else self._entries
+        if not lane.outbox and lane.send_nowait(request):
+            return
         if request.heartbeat:
-            self._heartbeats.outbox = [request]
-            self._heartbeats.bell.ring()
+            lane.outbox = [request]
         else:
-            self._entries.outbox.append(request)
-            self._entries.bell.ring()
+            lane.outbox.append(request)
+        lane.bell.ring()
 
     def post_snapshot(self) -> None:
         """Send the newest snapshot; the core asks again only after `snapshot_finished`."""
@@ -99,11 +104,14 @@ class Replicator:
             lane.answered = False
             try:
                 async with self._transport.open_append_stream(heartbeat=lane.heartbeat) as stream:
+                    lane.stream = stream
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._receive, stream, lane)
                         await self._send(stream, lane)
             except* PeerUnreachableError as group:
                 lane.report(self._follower, group)
+            finally:
+                lane.stream = None
             lane.outbox.clear()
             lane.awaiting = 0
             if not lane.heartbeat:
@@ -118,11 +126,11 @@ class Replicator:
             if not lane.outbox:
                 await lane.bell.wait()
                 continue
-            batch, lane.outbox = lane.outbox, []
-            if lane.awaiting == 0:
-                lane.quiet_since = trio.current_time()
-            lane.awaiting += len(batch)
+            # Taken out only once they are sent: meanwhile `post` must queue behind them.
+            batch = list(lane.outbox)
+            lane.count_sent(len(batch))
             await stream.send(batch)
+            del lane.outbox[: len(batch)]
 
     async def _receive(self, stream: AppendStream, lane: _Lane) -> None:
         """Hand replies on. A peer that stays silent with requests unanswered is given up."""
@@ -176,17 +184,35 @@ class _Lane:
 
     __slots__ = (
         "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "silent",
+        "stream",
     )  # fmt: skip
 
     def __init__(self, *, heartbeat: bool, rng: random.Random) -> None:
         self.heartbeat = heartbeat
         self.rng = rng
+        self.stream: AppendStream | None = None
         self.outbox: list[AppendRequest] = []
         self.bell = Doorbell()
         self.awaiting = 0  # requests sent on the open stream and not answered
         self.quiet_since = 0.0  # when the last reply came, or the first request that waits left
         self.answered = False
         self.silent = False  # said once in the log that the peer is away
+
+    def send_nowait(self, request: AppendRequest) -> bool:
+        if self.stream is None:
+            return False
+        try:
+            if not self.stream.send_nowait(request):
+                return False
+        except PeerUnreachableError:
+            return False  # the receiving task finds out too, and gives the stream up
+        self.count_sent(1)
+        return True
+
+    def count_sent(self, count: int) -> None:
+        if self.awaiting == 0:
+            self.quiet_since = trio.current_time()
+        self.awaiting += count
 
     def report(self, follower: str, group: BaseExceptionGroup[PeerUnreachableError]) -> None:
         """Log the first failure after a success, not every attempt."""

@@ -42,6 +42,7 @@ class ServerStream(Call[S, R]):
     _sent_headers = False
     _sent_message = False
     _sent_trailers = False
+    _overdue: GRPCError | None = None
     started = False
 
     def __init__(
@@ -206,6 +207,16 @@ class ServerStream(Call[S, R]):
         self._require_open()
         self._finish(headers)
 
+    def limit_time(self, seconds: float, overdue: GRPCError) -> None:
+        """The server's own bound on this call: past it the handler is cancelled and the caller
+        gets `overdue`. Does nothing if the caller's deadline is earlier. Costs no cancel scope of
+        its own: the call has one already. Never waits.
+        """
+        at = trio.current_time() + seconds
+        if at < self._scope.deadline:
+            self._scope.deadline = at
+            self._overdue = overdue
+
     async def cancel(self) -> None:
         """Reset the stream: the caller gets CANCELLED. Never waits.
 
@@ -262,7 +273,7 @@ class ServerStream(Call[S, R]):
         if self._closed or self._sent_trailers:
             return
         if cancelled:
-            self.fail(GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
+            self.fail(self._overdue or GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
         elif self._sent_message or self._handler.cardinality.server_streaming:
             self._finish(_OK)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import trio
 from google.protobuf.message import DecodeError
 
 from trioraft.machines.kv import Tag, decode_reply
@@ -38,6 +37,7 @@ class Caller:
         """A handler that answers with `method`'s bytes, or with the status for its error."""
 
         async def handle(stream: ServerStream[Encoded, bytes]) -> None:
+            stream.limit_time(self._timeout, GRPCError(*TIMED_OUT))
             request = await stream.recv_message()
             if request is None:
                 raise GRPCError(Status.INTERNAL, "the call ended without a request")
@@ -59,24 +59,20 @@ class Caller:
     async def propose(self, tag: Tag, request: bytes) -> bytes:
         """Have a checked request applied; returns the whole response.
 
-        Raises KvError or one of the backend's errors, GRPCError when it takes too long. After a
-        cancellation or a timeout it may still be applied.
+        Raises KvError or one of the backend's errors. After a cancellation, also the one that
+        ends a call that takes too long, it may still be applied.
         """
         self.require_vote()
         if len(request) > MAX_REQUEST_BYTES:
             raise GRPCError(*REQUEST_TOO_LARGE)
-        with trio.CancelScope(relative_deadline=self._timeout):
-            return self._response(await self.backend.propose(tag.encode(request)))
-        raise GRPCError(*TIMED_OUT)
+        return self._response(await self.backend.propose(tag.encode(request)))
 
     async def query(self, tag: Tag, request: bytes, *, linearizable: bool) -> bytes:
         """Have a checked read answered; returns the whole response. Raises as `propose`."""
         if not linearizable:
             return self._response(await self.backend.query(tag.encode(request), linearizable=False))
         self.require_vote()
-        with trio.CancelScope(relative_deadline=self._timeout):
-            return self._response(await self.backend.query(tag.encode(request), linearizable=True))
-        raise GRPCError(*TIMED_OUT)
+        return self._response(await self.backend.query(tag.encode(request), linearizable=True))
 
     def _response(self, reply: bytes) -> bytes:
         revision, body = decode_reply(reply)

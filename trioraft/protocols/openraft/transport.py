@@ -178,6 +178,23 @@ class OpenraftAppendStream:
                     if self._stream is stream:
                         raise
 
+    def send_nowait(self, request: AppendRequest) -> bool:
+        """As AppendStream.send_nowait; False too while a refusal stands, which `send` ends.
+
+        Raises ValueError for an entry that openraft does not have.
+        """
+        if self._stream is None:
+            return False
+        message = self._encode(request)
+        with unreachable(self._peer):
+            check_pending(self._pending)
+            try:
+                self._stream.send_message_nowait(message)
+            except trio.WouldBlock:
+                return False
+        self._pending.append(request)
+        return True
+
     def _encode(self, request: AppendRequest) -> Encoded:
         self._positions.note(request)
         return wrap(*encode_append(request, self._positions.commit(request.commit)))

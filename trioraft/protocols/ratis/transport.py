@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from ..._proto.ratis import raft_pb2 as pb
 from ..._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from ...raft.types import (
@@ -145,6 +147,19 @@ class RatisAppendStream:
                 check_pending(self._pending)
                 self._pending[call_id] = request
                 await self._stream.send_message(message)
+
+    def send_nowait(self, request: AppendRequest) -> bool:
+        """As AppendStream.send_nowait. Raises ValueError for an entry that Ratis cannot express."""
+        call_id = next(self._call_ids)
+        message = Encoded(encode_append(self._route, call_id, request))
+        with unreachable(self._peer):
+            check_pending(self._pending)
+            try:
+                self._stream.send_message_nowait(message)
+            except trio.WouldBlock:
+                return False
+        self._pending[call_id] = request
+        return True
 
     async def receive(self) -> Sequence[AppendReply]:
         """As AppendStream.receive."""
