@@ -24,8 +24,8 @@ def etcd_services(
 ) -> list[Service]:
     """The services to hand to `trioraft.rpc.serve`.
 
-    `request_timeout` (seconds) bounds every write and linearizable read, whatever deadline the
-    client set: 5 s plus two election timeouts, as etcd has it.
+    `request_timeout` (seconds) bounds every call, whatever deadline the client set: 5 s plus two
+    election timeouts, as etcd has it.
     """
     caller = Caller(backend, request_timeout)
     return [KvService(caller), ClusterService(caller), MaintenanceService(caller)]

@@ -26,12 +26,17 @@ _Method = Callable[[bytes], Awaitable[bytes]]
 
 
 class Caller:
-    """Asks the node on behalf of clients, and knows what etcd answers when it fails."""
+    """Asks the node on behalf of clients, and knows what etcd answers when it fails.
+
+    `request_timeout` (seconds) bounds each call: it then gets UNAVAILABLE, which clients retry
+    elsewhere if they may, unless the client's own deadline was earlier.
+    """
 
     def __init__(self, backend: Backend, request_timeout: float) -> None:
         self.backend = backend
         self.header = Header(backend)
         self._timeout = request_timeout
+        self._overdue = GRPCError(*TIMED_OUT)
 
     def handler(self, method: _Method) -> Handler:
         """A handler that answers with `method`'s bytes, or with the status for its error."""
@@ -41,6 +46,7 @@ class Caller:
             request = await stream.recv_message()
             if request is None:
                 raise GRPCError(Status.INTERNAL, "the call ended without a request")
+            stream.limit_time(self._timeout, self._overdue)
             if not self.backend.leader_member_id:
                 _check_leader_required(stream)
             try:
@@ -59,8 +65,8 @@ class Caller:
     async def propose(self, tag: Tag, request: bytes) -> bytes:
         """Have a checked request applied; returns the whole response.
 
-        Raises KvError or one of the backend's errors. After a cancellation, also the one that
-        ends a call that takes too long, it may still be applied.
+        Raises KvError or one of the backend's errors. After a cancellation (a deadline, a client
+        that goes away) it may still be applied.
         """
         self.require_vote()
         if len(request) > MAX_REQUEST_BYTES:
@@ -69,10 +75,10 @@ class Caller:
 
     async def query(self, tag: Tag, request: bytes, *, linearizable: bool) -> bytes:
         """Have a checked read answered; returns the whole response. Raises as `propose`."""
-        if not linearizable:
-            return self._response(await self.backend.query(tag.encode(request), linearizable=False))
-        self.require_vote()
-        return self._response(await self.backend.query(tag.encode(request), linearizable=True))
+        if linearizable:
+            self.require_vote()
+        reply = await self.backend.query(tag.encode(request), linearizable=linearizable)
+        return self._response(reply)
 
     def _response(self, reply: bytes) -> bytes:
         revision, body = decode_reply(reply)
