@@ -57,6 +57,14 @@ def test_every_command_explains_itself(arguments: list[str]) -> None:
         assert not (option.startswith("--") and option.endswith("  "))
 
 
+def test_endpoints_can_come_from_the_environment() -> None:
+    runner = CliRunner(env={"TRIORAFT_ENDPOINTS": "from-the-environment"})
+    for arguments in (["status"], ["kv", "get", "a"], ["kv", "put", "a", "b"], ["kv", "del", "a"]):
+        result = runner.invoke(main, arguments)
+        assert result.exit_code == 1
+        assert "'from-the-environment' is not host:port" in result.output
+
+
 def test_usage_errors_have_status_2() -> None:
     result = CliRunner().invoke(
         main, ["node", "--id", "n9", "--listen", "h:1", "--peers", "n1=h:1", "--data", "d"]

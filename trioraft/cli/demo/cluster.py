@@ -19,7 +19,7 @@ from trioraft.rpc import GRPCError
 
 from .ports import free_addresses
 
-__all__ = ["LocalCluster", "NodeProcess", "NodeStartError", "open_cluster"]
+__all__ = ["CatchUpError", "LocalCluster", "NodeProcess", "NodeStartError", "open_cluster"]
 
 #: What `trioraft node` prints once it serves.
 READY = b"ready: "
@@ -29,6 +29,10 @@ _POLL = 0.02  # seconds between two looks at a log file or a status
 
 class NodeStartError(TrioraftError):
     """A node process ended before it was ready; carries what it said."""
+
+
+class CatchUpError(TrioraftError):
+    """A node did not get what the others have; carries what it said."""
 
 
 @dataclass(slots=True)
@@ -91,7 +95,8 @@ class LocalCluster:
         arguments = ["node", "--id", node.id, "--listen", node.address, "--peers", peers]
         arguments += ["--data", str(node.data), "--wire", self.wire, "--cluster", self.name]
         arguments += ["--stop-at-eof", *self._options]
-        return [sys.executable, "-m", "trioraft.cli", *arguments]
+        # -P: what lies in the current directory must not stand in for our modules.
+        return [sys.executable, "-P", "-m", "trioraft.cli", *arguments]
 
     async def start(self, *node_ids: str) -> None:
         """Start nodes (all if none is named) and wait until they serve.
@@ -130,13 +135,17 @@ class LocalCluster:
                 )
 
     async def wait_ready(self, node_id: str, *, timeout: float = 30.0) -> None:
-        """Wait until a node has said that it serves. Raises NodeStartError, trio.TooSlowError."""
+        """Wait until a node has said that it serves. Raises NodeStartError."""
         node = self.nodes[node_id]
-        with trio.fail_after(timeout):
+        with trio.move_on_after(timeout):
             while self._count_ready(node) <= node.ready_count:
                 if not node.running:
                     raise NodeStartError(f"{node_id} did not start:\n{self.log_tail(node_id)}")
                 await trio.sleep(_POLL)
+            return
+        raise NodeStartError(
+            f"{node_id} is not ready after {timeout:g} s:\n{self.log_tail(node_id)}"
+        )
 
     async def kill(self, node_id: str) -> None:
         """SIGKILL: the process gets no chance to do anything. Returns when it is gone."""
@@ -198,16 +207,22 @@ class LocalCluster:
         return (await self.status(node_id)).groups[0].commit_index
 
     async def wait_applied(self, index: int, *, timeout: float = 30.0) -> None:
-        """Wait until every running node has applied `index`. Raises trio.TooSlowError."""
-        with trio.fail_after(timeout):
-            for node in self.nodes.values():
-                while node.running:
-                    try:
-                        if await self.applied_index(node.id) >= index:
-                            break
-                    except GRPCError:
-                        pass  # it is still starting: ask again
-                    await trio.sleep(_POLL)
+        """Wait until every running node has applied `index`. Raises CatchUpError."""
+        deadline = trio.current_time() + timeout
+        for node in self.nodes.values():
+            while node.running and not await self._has_applied(node.id, index):
+                if trio.current_time() > deadline:
+                    raise CatchUpError(
+                        f"{node.id} has not caught up with index {index} within {timeout:g} s:\n"
+                        f"{self.log_tail(node.id)}"
+                    )
+                await trio.sleep(_POLL)
+
+    async def _has_applied(self, node_id: str, index: int) -> bool:
+        try:
+            return await self.applied_index(node_id) >= index
+        except GRPCError:
+            return False  # it is still starting
 
     def log_tail(self, node_id: str, lines: int = 15) -> str:
         """The end of a node's log, for error messages."""

@@ -44,8 +44,8 @@ async def verify(
 ) -> list[Finding]:
     """Read all records from each node as it is, once it has caught up, and linearizably.
 
-    `report` is told where it reads and how many records it has read there. Raises
-    trio.TooSlowError if a node does not catch up in time.
+    `report` is told where it reads and how many records it has read there. Raises CatchUpError
+    if a node does not catch up in time.
     """
     leader = await cluster.wait_leader()
     await cluster.wait_applied(await cluster.commit_index(leader), timeout=CATCH_UP)
