@@ -252,6 +252,19 @@ def test_start_election_carries_the_leaders_term_in_its_last_entry() -> None:
     assert decode_start_election(encode_start_election(ROUTE, request)) == request
 
 
+def test_a_write_without_a_session_has_a_client_and_a_call_of_its_own() -> None:
+    """Java peers close their division at the empty client id, and answer one call once."""
+    calls = []
+    for index in (4, 5):
+        field = entry_field(Entry(3, index, EntryKind.WRITE, b"x"))
+        [message] = pb.AppendEntriesRequestProto.FromString(field).entries
+        assert decode_entry(message).session is None
+        write = message.stateMachineLogEntry
+        calls.append((write.clientId, write.callId))
+    assert all(len(client) == 16 and any(client) for client, _ in calls)
+    assert len(set(calls)) == 2
+
+
 def test_an_entry_is_encoded_once() -> None:
     entry = Entry(1, 0, EntryKind.WRITE, b"x")
     assert entry_field(entry) is entry_field(entry)
@@ -334,7 +347,8 @@ def write_proto(**fields: Any) -> pb.LogEntryProto:
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
-        (write_proto(clientId=b"short"), "client id of 5 bytes"),
+        (write_proto(clientId=b"short"), "client id '73686f7274'"),
+        (write_proto(clientId=bytes(16)), "client id '0000"),
         (write_proto(type=1), "writes of type 1"),
         (
             write_proto(stateMachineEntry=pb.StateMachineEntryProto(stateMachineData=b"x")),

@@ -17,6 +17,7 @@ from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols import dialect
 from trioraft.protocols.calls import MAX_PENDING, MAX_UNANSWERED, STALL_TIMEOUT
+from trioraft.protocols.ratis.entries import NOBODY
 from trioraft.protocols.ratis.header import Route
 from trioraft.protocols.ratis.snapshot import CHUNK_BYTES
 from trioraft.raft.config import RaftConfig, count_terms
@@ -93,7 +94,8 @@ def test_members_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("client_id", "call_id"), [(b"", 1), (b"abc", 1), (bytes(16), 1), (b"x" * 16, 2**64)]
+    ("client_id", "call_id"),
+    [(b"", 1), (b"abc", 1), (bytes(16), 1), (NOBODY, 1), (b"x" * 16, 2**64)],
 )
 def test_sessions_that_the_wire_cannot_carry(client_id: bytes, call_id: int) -> None:
     RATIS.check_session(Session(b"x" * 16, 2**64 - 1))

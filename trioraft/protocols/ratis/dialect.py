@@ -10,7 +10,7 @@ from ...raft.config import RaftConfig, count_terms
 from ...raft.errors import ConfigurationError
 from ...raft.types import Configuration, EntryKind, Member, NodeId, Session
 from ..calls import check_call_id
-from .entries import CLIENT_ID_BYTES
+from .entries import CLIENT_ID_BYTES, NOBODY
 from .members import MAX_PRIORITY, check_peer_id
 from .service import RatisServerService
 from .transport import RatisTransport
@@ -51,12 +51,12 @@ class RatisDialect:
                 )
 
     def check_session(self, session: Session) -> None:
-        """Client ids are 16 bytes and not all zero, which means "no client" on the wire."""
+        """Client ids are 16 bytes: not all zero, and not those that stand for no session."""
         client_id = session.client_id
-        if len(client_id) != CLIENT_ID_BYTES or not any(client_id):
+        if len(client_id) != CLIENT_ID_BYTES or not any(client_id) or client_id == NOBODY:
             raise ConfigurationError(
                 f"client id {client_id.hex() or 'of 0 bytes'}: Ratis client ids are "
-                f"{CLIENT_ID_BYTES} bytes, not all of them zero"
+                f"{CLIENT_ID_BYTES} bytes, not all zero, and not {NOBODY!r}"
             )
         check_call_id(session)
 

@@ -7,8 +7,9 @@
 | METADATA      | metadataEntry        | the commit index, 8 bytes, big-endian, signed |
 | BLANK         | none exists          |                                               |
 
-An empty body makes a Java peer close its division, so a blank entry is refused here. A write
-without a session carries Ratis's empty client id, sixteen zero bytes, and call id 0.
+An empty body makes a Java peer close its division, so a blank entry is refused here. So does the
+empty client id, sixteen zero bytes: a write without a session carries a client id that stands for
+nobody, and its index as call id, because peers remember replies by client and call.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from ...raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
 from ..protobuf import prefix, varint
 from .members import decode_configuration, encode_configuration
 
-__all__ = ["CLIENT_ID_BYTES", "decode_entry", "entry_field"]
+__all__ = ["CLIENT_ID_BYTES", "NOBODY", "decode_entry", "entry_field"]
 
 CLIENT_ID_BYTES = 16
-_NO_CLIENT = bytes(CLIENT_ID_BYTES)
+#: The client id of writes without a session.
+NOBODY = b"trioraft-nobody!"
 _COMMIT_INDEX = struct.Struct(">q")
 # Field numbers of what is written by hand.
 _ENTRIES = 4  # AppendEntriesRequestProto
@@ -55,7 +57,7 @@ def _encode_write(entry: Entry) -> tuple[bytes, ...]:
 
     By hand, because this is done for every write, and protobuf copies large data three times.
     """
-    client_id, call_id = entry.session or (_NO_CLIENT, 0)
+    client_id, call_id = entry.session or (NOBODY, entry.index)
     if len(client_id) != CLIENT_ID_BYTES:
         raise ValueError(
             f"entry {entry.index}: client id of {len(client_id)} bytes; Ratis needs "
@@ -101,14 +103,14 @@ def decode_entry(proto: pb.LogEntryProto) -> Entry:
 
 def _decode_write(index: int, write: pb.StateMachineLogEntryProto) -> tuple[bytes, Session | None]:
     client_id = write.clientId
-    if len(client_id) != CLIENT_ID_BYTES:
-        raise ValueError(f"entry {index}: client id of {len(client_id)} bytes")
+    if len(client_id) != CLIENT_ID_BYTES or not any(client_id):
+        raise ValueError(f"entry {index}: client id {client_id.hex()!r}")
     # Both belong to features that keep part of a write outside the log; dropping that part
     # would make this replica differ from the others without a sign of it.
     if write.type != pb.StateMachineLogEntryProto.WRITE:
         raise ValueError(f"entry {index}: writes of type {write.type} are not supported")
     if write.stateMachineEntry.stateMachineData:
         raise ValueError(f"entry {index}: state machine data is not supported")
-    if client_id == _NO_CLIENT and not write.callId:
+    if client_id == NOBODY:
         return write.logData, None
     return write.logData, Session(client_id, write.callId)
