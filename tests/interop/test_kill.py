@@ -29,6 +29,8 @@ PREFIX = b"kill/"
 
 StartCluster = Callable[..., Awaitable[LocalCluster]]
 
+SLOW_ELECTIONS = ("--election-timeout", "3000", "--heartbeat", "100")
+
 POLICY = RetryPolicy(timeout=60.0, attempt_timeout=1.0, follow_interval=0.5)
 
 
@@ -129,8 +131,7 @@ async def test_kills_at_random_moments_lose_nothing(start_cluster: StartCluster,
 @pytest.mark.parametrize("wire", WIRES)
 async def test_sigterm_hands_leadership_over(start_cluster: StartCluster, wire: str) -> None:
     # Nobody would start an election by itself within the time allowed here.
-    slow = ("--election-timeout", "3000", "--heartbeat", "100")
-    cluster = await start_cluster(wire=wire, options=slow)
+    cluster = await start_cluster(wire=wire, options=SLOW_ELECTIONS)
     load = Load()
     async with (
         open_etcd(cluster.endpoints, policy=POLICY) as client,
@@ -162,7 +163,7 @@ async def test_a_follower_and_a_lonely_node_stop_on_sigterm(start_cluster: Start
 
 
 async def test_a_second_signal_stops_at_once(start_cluster: StartCluster) -> None:
-    cluster = await start_cluster()
+    cluster = await start_cluster(options=SLOW_ELECTIONS)  # and as long to give up handing over
     leader = await cluster.wait_leader()
     for node in cluster.nodes.values():
         if node.id != leader:
