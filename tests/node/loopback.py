@@ -199,9 +199,12 @@ class LoopCluster:
 
 
 @asynccontextmanager
-async def loop_cluster(**options: object) -> AsyncIterator[LoopCluster]:
+async def loop_cluster(*, connected: bool = True, **options: object) -> AsyncIterator[LoopCluster]:
     async with trio.open_nursery() as nursery:
         cluster = LoopCluster(nursery, **options)  # type: ignore[arg-type]
+        if not connected:
+            for name in cluster.storages:
+                cluster.isolate(name)
         cluster.start()
         yield cluster
         nursery.cancel_scope.cancel()

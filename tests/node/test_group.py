@@ -224,3 +224,32 @@ async def test_cancelling_a_write_leaves_the_group_well(
         assert scope.cancelled_caught
         await leader.propose(b"b")
         assert cluster.machines[leader.node_id].seen in ([b"a", b"b"], [b"b"])
+
+
+async def test_failed_pre_votes_are_repeated(autojump_clock: trio.testing.MockClock) -> None:
+    """A node that found nobody at first asks again, at the same term."""
+    async with loop_cluster(connected=False) as cluster:
+        await trio.sleep(5)
+        assert all(group.term == 0 for group in cluster.groups.values())
+        cluster.heal()
+        with trio.fail_after(5):
+            leader = await cluster.leader()
+        assert await leader.propose(b"a") == b"1"
+
+
+async def test_a_refused_snapshot_leaves_nothing_open(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Warnings are errors here, also for a generator that nobody closed."""
+    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5, snapshot_chunk_bytes=1)
+    async with loop_cluster(settings=settings) as cluster:
+        leader = await cluster.leader()
+        behind = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(behind)
+        for number in range(60):
+            await leader.propose(b"%d" % number)
+        cluster.start(behind)
+        await trio.sleep(0.3)
+        cluster.kill(leader.node_id)
+        second = await cluster.leader()
+        assert int(await second.propose(b"x")) == 61

@@ -187,7 +187,9 @@ class Cluster:
     @classmethod
     def of(cls, *ids: NodeId, seed: int = 0, **settings: Any) -> Cluster:
         members = tuple(Member(i, f"{i}:1") for i in ids)
-        return cls(Configuration(members), RaftConfig(**{"commit_notice_delay": 0.0, **settings}), seed)
+        return cls(
+            Configuration(members), RaftConfig(**{"commit_notice_delay": 0.0, **settings}), seed
+        )
 
     def core(self, node_id: NodeId) -> RaftCore:
         return self.nodes[node_id].up

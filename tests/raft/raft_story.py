@@ -81,7 +81,12 @@ class Story:
         settings |= {key: int(value) for key, value in options.items()}
         voters = tuple(Member(i, f"{i}:1") for i in ids)
         configuration = Configuration(voters, groups["learner"], groups["old"])
-        self.cluster = Cluster(configuration, RaftConfig(**{"commit_notice_delay": 0.0, **settings}), seed=1, log=self.say)
+        self.cluster = Cluster(
+            configuration,
+            RaftConfig(**{"commit_notice_delay": 0.0, **settings}),
+            seed=1,
+            log=self.say,
+        )
 
     def do_given(self, node_id: str, term: str, *terms: str) -> None:
         """given n1 3 1 1 2: this node comes from an earlier life with that term and log"""

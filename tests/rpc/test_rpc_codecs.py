@@ -162,6 +162,9 @@ def test_status_messages_survive_the_wire(message: str) -> None:
 
 def test_status_message_examples() -> None:
     assert encode_message("\t\r\n é%") == b"%09%0D%0A %C3%A9%25"
+    # A header value neither begins nor ends with a space (RFC 9113 §8.2.1).
+    assert encode_message("  a b ") == b"%20%20a b%20"
+    assert encode_message(" ") == b"%20"
     assert decode_message(b"100%, %zz %ff") == "100%, %zz \N{REPLACEMENT CHARACTER}"
 
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import trio
 
-from ..raft.errors import ConfigurationError
-from ..storage import (
+from trioraft.raft.errors import ConfigurationError
+from trioraft.storage import (
     DataDirectory,
     DiskWriter,
     GroupStorage,

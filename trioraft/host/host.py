@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from ..node import (
+from trioraft.node import (
     Group,
     PeerHandler,
     PeerTransport,
@@ -24,11 +24,12 @@ from ..node import (
     StateMachine,
     UnknownGroupError,
 )
-from ..protocols.dialect import Dialect
-from ..raft.config import RaftConfig
-from ..raft.types import Configuration, Member, NodeId
-from ..rpc import Channel, Limits, Service, open_channel, serve
-from ..storage import GroupStorage
+from trioraft.protocols.dialect import Dialect
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.types import Configuration, Member, NodeId
+from trioraft.rpc import Channel, Limits, Service, open_channel, serve
+from trioraft.storage import GroupStorage
+
 from .environment import Disk, Environment
 
 __all__ = ["Host", "open_host"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from ..protocols.etcd import ClusterMember
+from trioraft.protocols.etcd import ClusterMember
+
 from .node import Node
 
 __all__ = ["KvBackend", "etcd_id"]

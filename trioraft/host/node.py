@@ -6,11 +6,12 @@ from importlib.metadata import version
 
 import trio
 
-from .._proto.local.node_pb2 import StatusReply
-from ..node import Forwarder, Group, GroupStatus, PeerUnreachableError
-from ..protocols.local import status_message
-from ..raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
-from ..raft.types import Configuration, Member, NodeId, Role, Session, SnapshotMeta
+from trioraft._proto.local.node_pb2 import StatusReply
+from trioraft.node import Forwarder, Group, GroupStatus, PeerUnreachableError
+from trioraft.protocols.local import status_message
+from trioraft.raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
+from trioraft.raft.types import Configuration, Member, NodeId, Role, Session, SnapshotMeta
+
 from .host import Host
 
 __all__ = ["Node"]
@@ -137,10 +138,12 @@ class Node:
         A follower forwards it to the leader; with `forward=False` it raises NotLeaderError.
         While no leader is known it waits, up to ten election timeouts.
 
-        Raises: NoQuorumError (not proposed: retry), ProposalDroppedError (may or may not take
+        Raises: ConfigurationError (a session that the dialect cannot carry), NoQuorumError (not proposed: retry), ProposalDroppedError (may or may not take
         effect), OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling stops
         waiting; the write may still take effect.
         """
+        if session is not None:
+            self._host.dialect.check_session(session)
         deadline = trio.current_time() + self._patience
         while True:
             group = self._group

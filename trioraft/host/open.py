@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from ..node import RuntimeSettings, StateMachine
-from ..protocols import dialect as find_dialect
-from ..protocols.local import GrpcForwarder, NodeService
-from ..raft.config import RaftConfig
-from ..raft.errors import ConfigurationError
-from ..raft.types import Configuration, Member
-from ..rpc import Service
+from trioraft.node import RuntimeSettings, StateMachine
+from trioraft.protocols import dialect as find_dialect
+from trioraft.protocols.local import GrpcForwarder, NodeService
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import Configuration, Member
+from trioraft.rpc import Service
+
 from .environment import Environment, RealEnvironment, split_address
 from .host import open_host
 from .management import serve_management

@@ -11,10 +11,11 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..raft.errors import OverloadedError
-from ..raft.log import RaftLog
-from ..raft.types import Configuration, Entry, EntryKind, SnapshotMeta
-from ..storage.interface import GroupStorage, SnapshotWriter
+from trioraft.raft.errors import OverloadedError
+from trioraft.raft.log import RaftLog
+from trioraft.raft.types import Configuration, Entry, EntryKind, SnapshotMeta
+from trioraft.storage.interface import GroupStorage, SnapshotWriter
+
 from .machine import Command, StateMachine
 from .settings import RuntimeSettings
 from .wakeups import Doorbell, Slot

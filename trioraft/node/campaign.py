@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from ..raft.types import NodeId, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import NodeId, StartElection, VoteReply, VoteRequest
+
 from .peers import PeerTransport, PeerUnreachableError
 
 __all__ = ["Campaigns"]
@@ -34,9 +35,10 @@ class Campaigns:
     def ask(self, to: NodeId, request: VoteRequest) -> None:
         """Start asking `to`; the reply comes through `on_reply`. Never blocks."""
         ballot = self._ballot
-        if ballot is None or (ballot.term, ballot.pre) != (request.term, request.pre):
+        # A pre-vote that failed is repeated at the same term: that is another ballot.
+        if ballot is None or ballot.begun or ballot.kind != (request.term, request.pre):
             self.cancel()
-            ballot = self._ballot = _Ballot(request.term, request.pre)
+            ballot = self._ballot = _Ballot((request.term, request.pre))
             self._nursery.start_soon(self._run, ballot)
         ballot.requests.append((to, request))
 
@@ -51,9 +53,9 @@ class Campaigns:
         self._nursery.start_soon(self._hand_over, to, request)
 
     async def _run(self, ballot: _Ballot) -> None:
+        ballot.begun = True  # all its requests came out of one step, before this task first ran
         with ballot.scope:
             async with trio.open_nursery() as nursery:
-                # All requests of a ballot come out of one step, before this task first runs.
                 for to, request in ballot.requests:
                     nursery.start_soon(self._ask, to, request)
 
@@ -74,10 +76,10 @@ class Campaigns:
 
 
 class _Ballot:
-    __slots__ = ("pre", "requests", "scope", "term")
+    __slots__ = ("begun", "kind", "requests", "scope")
 
-    def __init__(self, term: int, pre: bool) -> None:
-        self.term = term
-        self.pre = pre
+    def __init__(self, kind: tuple[int, bool]) -> None:
+        self.kind = kind  # term, and whether it is a pre-vote
+        self.begun = False
         self.requests: list[tuple[NodeId, VoteRequest]] = []
         self.scope = trio.CancelScope()

@@ -16,16 +16,16 @@ from typing import Any, Protocol, cast
 
 import trio
 
-from ..raft.core import RaftCore
-from ..raft.errors import (
+from trioraft.raft.core import RaftCore
+from trioraft.raft.errors import (
     GroupStoppedError,
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
     TrioraftError,
 )
-from ..raft.ready import LoadEntries, Ready, SoftState
-from ..raft.types import (
+from trioraft.raft.ready import LoadEntries, Ready, SoftState
+from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
     AppendReply,
@@ -37,7 +37,8 @@ from ..raft.types import (
     VoteReply,
     VoteRequest,
 )
-from ..storage.interface import GroupStorage, PersistBatch
+from trioraft.storage.interface import GroupStorage, PersistBatch
+
 from .applier import Applier, Read
 from .settings import RuntimeSettings
 from .wakeups import Doorbell, Slot

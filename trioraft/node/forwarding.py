@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..raft.types import Member, Session
+from trioraft.raft.types import Member, Session
 
 __all__ = ["Forwarder"]
 

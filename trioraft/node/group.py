@@ -18,11 +18,11 @@ from collections.abc import Callable
 
 import trio
 
-from ..raft.config import RaftConfig
-from ..raft.core import RaftCore
-from ..raft.errors import GroupStoppedError
-from ..raft.log import RaftLog
-from ..raft.types import (
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.core import RaftCore
+from trioraft.raft.errors import GroupStoppedError
+from trioraft.raft.log import RaftLog
+from trioraft.raft.types import (
     NO_INDEX,
     Configuration,
     Member,
@@ -32,7 +32,8 @@ from ..raft.types import (
     Session,
     SnapshotMeta,
 )
-from ..storage.interface import GroupStorage
+from trioraft.storage.interface import GroupStorage
+
 from .applier import Applier, Read
 from .driver import Driver
 from .inbound import GroupInbound

@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
-from ..raft.errors import OverloadedError
-from ..raft.types import (
+from trioraft.raft.errors import OverloadedError
+from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     NodeId,
@@ -18,7 +18,8 @@ from ..raft.types import (
     VoteReply,
     VoteRequest,
 )
-from ..storage.interface import GroupStorage
+from trioraft.storage.interface import GroupStorage
+
 from .applier import Applier
 from .driver import Driver
 from .wakeups import Slot

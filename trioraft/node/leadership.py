@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import trio
 
-from ..raft.types import AppendRequest, Configuration, Member, NodeId
+from trioraft.raft.types import AppendRequest, Configuration, Member, NodeId
+
 from .replicator import Replicator
 
 __all__ = ["Leadership"]

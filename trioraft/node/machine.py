@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..raft.types import Session
+from trioraft.raft.types import Session
 
 __all__ = ["Command", "SnapshotSink", "SnapshotSource", "StateMachine"]
 

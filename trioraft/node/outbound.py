@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from ..raft.core import RaftCore
-from ..raft.ready import LoadEntries
-from ..raft.types import (
+from trioraft.raft.core import RaftCore
+from trioraft.raft.ready import LoadEntries
+from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     Entry,
@@ -24,7 +24,8 @@ from ..raft.types import (
     StartElection,
     VoteRequest,
 )
-from ..storage.interface import GroupStorage
+from trioraft.storage.interface import GroupStorage
+
 from .campaign import Campaigns
 from .driver import Driver
 from .leadership import Leadership

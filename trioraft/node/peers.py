@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from ..raft.errors import TrioraftError
-from ..raft.types import (
+from trioraft.raft.errors import TrioraftError
+from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     NodeId,

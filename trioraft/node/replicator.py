@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import trio
 
-from ..raft.types import (
+from trioraft.raft.types import (
     NO_INDEX,
     AppendReply,
     AppendRequest,
@@ -23,7 +24,8 @@ from ..raft.types import (
     SnapshotReply,
     SnapshotRequest,
 )
-from ..storage.interface import GroupStorage, SnapshotReader
+from trioraft.storage.interface import GroupStorage, SnapshotReader
+
 from .peers import AppendStream, PeerTransport, PeerUnreachableError
 from .settings import RuntimeSettings
 from .wakeups import Doorbell
@@ -168,10 +170,9 @@ class Replicator:
             logger.info(
                 "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
             )
-            chunks = _chunks(reader, self._settings.snapshot_chunk_bytes)
-            reply: SnapshotReply = await self._transport.send_snapshot(
-                SnapshotRequest(self._term, self._leader, meta), chunks
-            )
+            request = SnapshotRequest(self._term, self._leader, meta)
+            async with aclosing(_chunks(reader, self._settings.snapshot_chunk_bytes)) as chunks:
+                reply: SnapshotReply = await self._transport.send_snapshot(request, chunks)
         if reply.term > self._term:
             # Only the term matters: the core steps down on it.
             self._events.append_replies([AppendReply(reply.term, self._follower, False, NO_INDEX)])
@@ -230,6 +231,6 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-async def _chunks(reader: SnapshotReader, size: int) -> AsyncIterator[bytes]:
+async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[bytes, None]:
     while chunk := await reader.read(size):
         yield chunk

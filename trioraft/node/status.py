@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..raft.types import NodeId
+from trioraft.raft.types import NodeId
 
 __all__ = ["GroupStatus", "MemberStatus"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..raft.errors import ConfigurationError
+from trioraft.raft.errors import ConfigurationError
+
 from .dialect import Dialect
 
 __all__ = ["Dialect", "dialect"]

@@ -7,7 +7,7 @@ the disk; else the answer must wait until what it asks about is durable.
 
 from __future__ import annotations
 
-from ..raft.types import NO_INDEX, NO_TERM, AppendReply, AppendRequest
+from trioraft.raft.types import NO_INDEX, NO_TERM, AppendReply, AppendRequest
 
 __all__ = ["AckedIndex"]
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..node.peers import PeerUnreachableError
-from ..raft.errors import ConfigurationError, TrioraftError
-from ..raft.types import Member, Session
-from ..rpc import GRPCError, ProtocolError, Status
+from trioraft.node.peers import PeerUnreachableError
+from trioraft.raft.errors import ConfigurationError, TrioraftError
+from trioraft.raft.types import Member, Session
+from trioraft.rpc import GRPCError, ProtocolError, Status
 
 if TYPE_CHECKING:
-    from ..rpc import ServerStream
+    from trioraft.rpc import ServerStream
 
 __all__ = [
     "MAX_PENDING",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from ..node.peers import PeerRouter, PeerTransport
-from ..raft.config import RaftConfig
-from ..raft.types import Configuration, Member, NodeId, Session
+from trioraft.node.peers import PeerRouter, PeerTransport
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.types import Configuration, Member, NodeId, Session
 
 if TYPE_CHECKING:
-    from ..rpc import Channel, Service
+    from trioraft.rpc import Channel, Service
 
 __all__ = ["Dialect"]
 

@@ -97,6 +97,7 @@ class ClientConnection(Connection):
             self._retire()
             raise GRPCError(Status.UNAVAILABLE, f"{self.name}: {error}") from error
         self.calls[stream_id] = call
+        self.opened = True
         self.used = True
         self.mark_dirty()
         return stream_id

@@ -58,6 +58,8 @@ class Connection:
         notice_silence(stream, limits.silence_timeout)
         self.dirty = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
+        self.opened = False  # a request is queued that the engine has not framed yet
+        self._early = b""  # what was taken from the engine before its turn; sent first
         self._sending = False
         self.peer_leaves = False  # GOAWAY has come
         self._over = False  # the engine has nothing more to do
@@ -142,6 +144,10 @@ class Connection:
                 data = await receive(_READ_SIZE)
                 if not data:
                     return "the peer closed the connection"
+                if self.opened:
+                    # A GOAWAY in `data` would make the engine drop what it has not framed yet.
+                    self._early += self.engine.data_to_send()
+                    self.opened = False
                 feed(data)
                 self._dispatch()
                 if self.engine.want_write:
@@ -166,7 +172,10 @@ class Connection:
                     self._parked = current_task()
                     await wait_task_rescheduled(self._abort_parked)
                 self.dirty = False
+                self.opened = False
                 data = engine.data_to_send(_WRITE_SIZE)
+                if self._early:
+                    data, self._early = self._early + data, b""
                 if self._dispatch() and engine.want_write:
                     self.dirty = True
                 if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:

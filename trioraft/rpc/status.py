@@ -69,11 +69,18 @@ _ESCAPED = [bytes([b]) if b in _PLAIN else b"%%%02X" % b for b in range(256)]
 
 
 def encode_message(message: str) -> bytes:
-    """Percent-encode a status message: UTF-8, with only printable ASCII but `%` left as is."""
+    """Percent-encode a status message: UTF-8, with only printable ASCII but `%` left as is.
+
+    Spaces at the ends are escaped too: a header value may not have them (RFC 9113 §8.2.1).
+    """
     raw = message.encode("utf-8", "surrogatepass")
-    if raw.isascii() and raw.decode("ascii").isprintable() and b"%" not in raw:
+    if not (raw.isascii() and raw.decode("ascii").isprintable() and b"%" not in raw):
+        raw = b"".join([_ESCAPED[byte] for byte in raw])
+    inner = raw.strip(b" ")
+    if len(inner) == len(raw):
         return raw
-    return b"".join([_ESCAPED[byte] for byte in raw])
+    before = len(raw) - len(raw.lstrip(b" "))
+    return b"%20" * before + inner + b"%20" * (len(raw) - before - len(inner))
 
 
 def decode_message(value: bytes) -> str:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotMeta
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotMeta
 
 __all__ = [
     "GroupStorage",
@@ -77,7 +77,7 @@ class SnapshotReader(Protocol):
     @property
     def meta(self) -> SnapshotMeta: ...
 
-    async def read(self, max_bytes: int) -> bytes:
+    async def read(self, max_bytes: int = 1 << 20) -> bytes:
         """Next bytes, b"" at the end. Raises CorruptionError if the checksum does not match."""
 
 
@@ -88,9 +88,7 @@ class GroupStorage(Protocol):
     def recovered(self) -> RecoveredState:
         """The state found when the storage was opened."""
 
-    def persist(
-        self, batch: PersistBatch, done: Callable[[BaseException | None], Any]
-    ) -> None:
+    def persist(self, batch: PersistBatch, done: Callable[[BaseException | None], Any]) -> None:
         """Queue `batch` for the next group commit and return at once.
 
         `done(None)` is called on the event loop, in the order of the calls, once this batch

@@ -9,11 +9,12 @@ from typing import Self
 
 import trio
 
-from ..host import Node, open_node
-from ..node import RuntimeSettings, StateMachine
-from ..raft.config import RaftConfig
-from ..raft.types import Role
-from ..rpc import Service
+from trioraft.host import Node, open_node
+from trioraft.node import RuntimeSettings, StateMachine
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.types import Role
+from trioraft.rpc import Service
+
 from .disk import SimDisk
 from .environment import SimEnvironment
 from .network import SimNetwork

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import trio
 
-from ..host.environment import Disk
-from ..raft.errors import ConfigurationError
-from ..storage import DataDirectory, DiskWriter, GroupStorage
+from trioraft.host.environment import Disk
+from trioraft.raft.errors import ConfigurationError
+from trioraft.storage import DataDirectory, DiskWriter, GroupStorage
+
 from .disk import SimDisk, open_sim_writer
 from .network import SimNetwork
 

@@ -8,12 +8,13 @@ from functools import partial
 
 import trio
 
-from ..host import KvBackend, Node
-from ..machines.kv import KvMachine
-from ..node import RuntimeSettings
-from ..protocols.etcd import etcd_services
-from ..raft.errors import NotLeaderError
-from ..rpc import Service
+from trioraft.host import KvBackend, Node
+from trioraft.machines.kv import KvMachine
+from trioraft.node import RuntimeSettings
+from trioraft.protocols.etcd import etcd_services
+from trioraft.raft.errors import NotLeaderError
+from trioraft.rpc import Service
+
 from .cluster import SimCluster
 from .faults import FaultInjector
 from .scheduler import SeededRun, run_seeded

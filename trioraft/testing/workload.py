@@ -17,9 +17,10 @@ from functools import partial
 
 import trio
 
-from .._proto.etcd.rpc_grpc import KVStub
-from .._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
-from ..rpc import GRPCError, Limits, open_channel
+from trioraft._proto.etcd.rpc_grpc import KVStub
+from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
+from trioraft.rpc import GRPCError, Limits, open_channel
+
 from .cluster import SimCluster
 from .trace import Trace
 

@@ -2,6 +2,7 @@
 
 | error                | status              | may the write have happened? |
 |----------------------|---------------------|------------------------------|
+| ConfigurationError   | INVALID_ARGUMENT    | no                           |
 | NotLeaderError       | FAILED_PRECONDITION | no                           |
 | OverloadedError      | RESOURCE_EXHAUSTED  | no                           |
 | EntryTooLargeError   | INVALID_ARGUMENT    | no                           |
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...node.peers import PeerUnreachableError, UnknownGroupError
-from ...raft.errors import (
+from trioraft.node.peers import PeerUnreachableError, UnknownGroupError
+from trioraft.raft.errors import (
+    ConfigurationError,
     EntryTooLargeError,
     GroupStoppedError,
     NoQuorumError,
@@ -27,7 +29,7 @@ from ...raft.errors import (
     ProposalDroppedError,
     TrioraftError,
 )
-from ...rpc import GRPCError, Status
+from trioraft.rpc import GRPCError, Status
 
 __all__ = ["ERROR_TRAILER", "LEADER_TRAILER", "error_of", "status_of"]
 
@@ -35,6 +37,7 @@ ERROR_TRAILER = "trioraft-error"
 LEADER_TRAILER = "trioraft-leader"  # address of the leader, when known
 
 _STATUS: dict[type[TrioraftError], Status] = {
+    ConfigurationError: Status.INVALID_ARGUMENT,
     NotLeaderError: Status.FAILED_PRECONDITION,
     OverloadedError: Status.RESOURCE_EXHAUSTED,
     EntryTooLargeError: Status.INVALID_ARGUMENT,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..._proto.local.node_grpc import NodeServiceStub
-from ..._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest
-from ...node.peers import PeerUnreachableError
-from ...raft.errors import ProposalDroppedError
-from ...raft.types import Member, Session
-from ...rpc import Channel, GRPCError
+from trioraft._proto.local.node_grpc import NodeServiceStub
+from trioraft._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest
+from trioraft.node.peers import PeerUnreachableError
+from trioraft.raft.errors import ProposalDroppedError
+from trioraft.raft.types import Member, Session
+from trioraft.rpc import Channel, GRPCError
+
 from .errors import error_of
 
 __all__ = ["GrpcForwarder"]

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ..._proto.local.node_grpc import NodeServiceBase
-from ..._proto.local.node_pb2 import (
-    GroupStatus as GroupStatusMessage,
-)
-from ..._proto.local.node_pb2 import (
-    MemberStatus as MemberStatusMessage,
-)
-from ..._proto.local.node_pb2 import (
+from trioraft._proto.local.node_grpc import NodeServiceBase
+from trioraft._proto.local.node_pb2 import GroupStatus as GroupStatusMessage
+from trioraft._proto.local.node_pb2 import MemberStatus as MemberStatusMessage
+from trioraft._proto.local.node_pb2 import (
     ProposeReply,
     ProposeRequest,
     QueryReply,
@@ -21,10 +17,11 @@ from ..._proto.local.node_pb2 import (
     StatusReply,
     StatusRequest,
 )
-from ...node.status import GroupStatus
-from ...raft.errors import TrioraftError
-from ...raft.types import Session
-from ...rpc import GRPCError, Status
+from trioraft.node.status import GroupStatus
+from trioraft.raft.errors import TrioraftError
+from trioraft.raft.types import Session
+from trioraft.rpc import GRPCError, Status
+
 from .errors import status_of
 
 if TYPE_CHECKING:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...node.peers import PeerRouter, PeerTransport
-from ...raft.config import RaftConfig
-from ...raft.errors import ConfigurationError
-from ...raft.types import Configuration, EntryKind, Member, NodeId, Session
-from ..calls import check_call_id
+from trioraft.node.peers import PeerRouter, PeerTransport
+from trioraft.protocols.calls import check_call_id
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import Configuration, EntryKind, Member, NodeId, Session
+
 from .payload import MAX_MESSAGE_BYTES
 from .service import RaftService
 from .terms import next_term, node_number
 from .transport import OpenraftTransport
 
 if TYPE_CHECKING:
-    from ...rpc import Channel, Service
+    from trioraft.rpc import Channel, Service
 
 __all__ = ["OpenraftDialect"]
 

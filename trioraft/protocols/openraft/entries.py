@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import msgpack
 
-from ...raft.types import Configuration, Entry, EntryKind, Session
+from trioraft.raft.types import Configuration, Entry, EntryKind, Session
+
 from .membership import membership_value, read_membership
 from .values import log_id_value, pack, read_log_id, reader, variant
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ...raft.types import NO_INDEX, Configuration, Member, SnapshotMeta
+from trioraft.raft.types import NO_INDEX, Configuration, Member, SnapshotMeta
+
 from .terms import node_number
 from .values import integer, log_id_value, read_log_id, struct
 

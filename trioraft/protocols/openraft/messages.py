@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from ...raft.types import (
+from trioraft.raft.types import (
     NO_INDEX,
     AppendReply,
     AppendRequest,
@@ -15,6 +15,7 @@ from ...raft.types import (
     VoteReply,
     VoteRequest,
 )
+
 from .entries import encode_entry, read_entry
 from .terms import leader_id, node_number
 from .values import (

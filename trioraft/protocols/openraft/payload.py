@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from ..._proto.openraft.raft_pb2 import RaftPayload
-from ...rpc import Encoded
-from ..protobuf import prefix
+from trioraft._proto.openraft.raft_pb2 import RaftPayload
+from trioraft.protocols.protobuf import prefix
+from trioraft.rpc import Encoded
 
 __all__ = ["EMPTY", "MAX_MESSAGE_BYTES", "unwrap", "wrap"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ...raft.types import NO_INDEX, NO_TERM, AppendRequest
+from trioraft.raft.types import NO_INDEX, NO_TERM, AppendRequest
 
 __all__ = ["Positions"]
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ...node.peers import PeerHandler, PeerRouter, UnknownGroupError
-from ...raft.errors import OverloadedError, TrioraftError
-from ...raft.types import AppendReply, AppendRequest
-from ...rpc import Cardinality, Encoded, GRPCError, Handler, Status
-from ..acked import AckedIndex
-from ..calls import AppendCall, AppendStalledError
+from trioraft.node.peers import PeerHandler, PeerRouter, UnknownGroupError
+from trioraft.protocols.acked import AckedIndex
+from trioraft.protocols.calls import AppendCall, AppendStalledError
+from trioraft.raft.errors import OverloadedError, TrioraftError
+from trioraft.raft.types import AppendReply, AppendRequest
+from trioraft.rpc import Cardinality, Encoded, GRPCError, Handler, Status
+
 from .messages import (
     decode_append,
     decode_transfer,
@@ -28,7 +29,7 @@ from .payload import EMPTY, unwrap, wrap
 from .snapshots import ChunkReader, decode_snapshot_header, encode_snapshot_response
 
 if TYPE_CHECKING:
-    from ...rpc import ServerStream
+    from trioraft.rpc import ServerStream
 
 __all__ = ["SERVICE", "RaftService"]
 

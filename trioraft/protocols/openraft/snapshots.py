@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from ...raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotReply, SnapshotRequest
-from ...rpc import GRPCError, Status
+from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.rpc import GRPCError, Status
+
 from .membership import read_stored_membership, stored_membership_value
 from .payload import unwrap
 from .terms import leader_id, unpack_term

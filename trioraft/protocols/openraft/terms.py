@@ -7,7 +7,7 @@ one node. Node ids are numbers there; in trioraft they are their decimal text.
 
 from __future__ import annotations
 
-from ...raft.types import NodeId
+from trioraft.raft.types import NodeId
 
 __all__ = ["MAX_U64", "leader_id", "next_term", "node_number", "pack_term", "unpack_term"]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ...raft.types import (
+from trioraft.protocols.calls import check_pending, unreachable
+from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     Member,
@@ -20,8 +21,8 @@ from ...raft.types import (
     VoteReply,
     VoteRequest,
 )
-from ...rpc import Cardinality, Encoded, GRPCError, ProtocolError, Status
-from ..calls import check_pending, unreachable
+from trioraft.rpc import Cardinality, Encoded, GRPCError, ProtocolError, Status
+
 from .messages import (
     decode_append_result,
     decode_vote_reply,
@@ -35,7 +36,7 @@ from .service import SERVICE
 from .snapshots import decode_snapshot_response, snapshot_messages
 
 if TYPE_CHECKING:
-    from ...rpc import Channel, ClientStream
+    from trioraft.rpc import Channel, ClientStream
 
 __all__ = ["OpenraftAppendStream", "OpenraftTransport"]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgpack
 
-from ...raft.types import NO_INDEX, NO_TERM
+from trioraft.raft.types import NO_INDEX, NO_TERM
+
 from .terms import MAX_U64, pack_term, unpack_term
 
 __all__ = [

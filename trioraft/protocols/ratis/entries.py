@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import struct
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
-from ..protobuf import prefix, varint
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.protocols.protobuf import prefix, varint
+from trioraft.raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
+
 from .members import decode_configuration, encode_configuration
 
 __all__ = ["CLIENT_ID_BYTES", "NOBODY", "decode_entry", "entry_field"]

@@ -6,9 +6,9 @@ A Java peer rebuilds the exception from `exception-type` and the status message 
 
 from __future__ import annotations
 
-from ...node.peers import UnknownGroupError
-from ...raft.errors import GroupStoppedError, OverloadedError, TrioraftError
-from ..calls import AppendStalledError
+from trioraft.node.peers import UnknownGroupError
+from trioraft.protocols.calls import AppendStalledError
+from trioraft.raft.errors import GroupStoppedError, OverloadedError, TrioraftError
 
 __all__ = ["RatisError", "ratis_error", "trailers"]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...raft.types import NO_INDEX, NO_TERM, NodeId
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.raft.types import NO_INDEX, NO_TERM, NodeId
+
 from .members import check_peer_id
 
 __all__ = [

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...raft.types import Configuration, Member, NodeId
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.raft.types import Configuration, Member, NodeId
 
 __all__ = [
     "check_peer_id",

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...node.peers import PeerHandler, PeerRouter, UnknownGroupError
-from ...raft.types import AppendReply, AppendRequest
-from ...rpc import Cardinality, GRPCError, Handler, Status
-from ..acked import AckedIndex
-from ..calls import AppendCall
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.node.peers import PeerHandler, PeerRouter, UnknownGroupError
+from trioraft.protocols.acked import AckedIndex
+from trioraft.protocols.calls import AppendCall
+from trioraft.raft.types import AppendReply, AppendRequest
+from trioraft.rpc import Cardinality, GRPCError, Handler, Status
+
 from .appends import decode_append, encode_append_reply
 from .failures import GROUP_MISMATCH, REQUEST_ERRORS, RatisError, ratis_error, trailers
 from .header import check_group_id, reply_header
@@ -23,7 +24,7 @@ from .snapshot_reader import ChunkReader, decode_snapshot_header
 from .votes import decode_start_election, decode_vote, encode_vote_reply
 
 if TYPE_CHECKING:
-    from ...rpc import ServerStream
+    from trioraft.rpc import ServerStream
 
 __all__ = ["RatisServerService"]
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import trio
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...raft.types import Member, SnapshotReply, SnapshotRequest
-from ..calls import unreachable
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.protocols.calls import unreachable
+from trioraft.raft.types import Member, SnapshotReply, SnapshotRequest
+
 from .header import Route
 from .members import encode_configuration
 

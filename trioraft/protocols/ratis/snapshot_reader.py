@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ..._proto.ratis import raft_pb2 as pb
-from ...raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotRequest
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotRequest
+
 from .failures import IO_EXCEPTION, RatisError
 from .header import check_term, read_position, reply_header
 from .members import decode_configuration, decode_peer_id

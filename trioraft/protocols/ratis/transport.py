@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..._proto.ratis import raft_pb2 as pb
-from ..._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
-from ...raft.types import (
+from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
+from trioraft.protocols.calls import check_pending, unreachable
+from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
     AppendReply,
@@ -24,15 +25,15 @@ from ...raft.types import (
     VoteReply,
     VoteRequest,
 )
-from ...rpc import Encoded
-from ..calls import check_pending, unreachable
+from trioraft.rpc import Encoded
+
 from .appends import decode_append_reply, encode_append
 from .header import Route
 from .snapshot import send_chunks
 from .votes import decode_vote_reply, encode_start_election, encode_vote
 
 if TYPE_CHECKING:
-    from ...rpc import Channel, ClientStream
+    from trioraft.rpc import Channel, ClientStream
 
 __all__ = ["RatisTransport"]
 
