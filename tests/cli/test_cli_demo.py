@@ -77,7 +77,7 @@ async def test_an_interrupted_demo_cleans_up(tmp_path: Path, number: signal.Sign
             )
         )
         with trio.fail_after(20):
-            while len(node_processes(tmp_path)) < 3:  # noqa: ASYNC110 - other processes
+            while len(node_processes(tmp_path)) < 3:
                 await trio.sleep(0.05)
         process.send_signal(number)
         with trio.fail_after(10):

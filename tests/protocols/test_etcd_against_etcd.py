@@ -77,7 +77,7 @@ async def _ask(channel: Channel, request: Any) -> Any:
 async def _wait_until_up(channel: Channel) -> None:
     with trio.fail_after(20):
         up = rpc_pb2.RangeRequest(key=b"up")
-        while isinstance(await _ask(channel, up), tuple):  # noqa: ASYNC110 another process
+        while isinstance(await _ask(channel, up), tuple):
             await trio.sleep(0.1)
 
 

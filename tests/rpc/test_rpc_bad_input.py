@@ -1,6 +1,5 @@
 """Peers that break the rules: each gets a clear answer, is logged once, and bothers nobody else."""
 
-# ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 import logging

@@ -1,6 +1,5 @@
 """The four kinds of calls, metadata and statuses, with generated code as it comes."""
 
-# ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 import logging

@@ -1,6 +1,5 @@
 """Channels: connecting, losing, reconnecting; the ways to a server and the ends of one."""
 
-# ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 import itertools

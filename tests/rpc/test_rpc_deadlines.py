@@ -1,6 +1,5 @@
 """Deadlines and cancellation, both ways, on a virtual clock over memory streams."""
 
-# ruff: noqa: PT012  (a call is a block: what it raises comes out at its end)
 from __future__ import annotations
 
 from typing import Any

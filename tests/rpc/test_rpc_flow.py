@@ -1,6 +1,5 @@
 """Flow control, backpressure and batching: what a slow end costs, and what a fast one saves."""
 
-# ruff: noqa: PT012, SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 from collections.abc import Callable

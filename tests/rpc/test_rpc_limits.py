@@ -1,6 +1,5 @@
 """What happens at each bound: a clear status, for one call only."""
 
-# ruff: noqa: SIM117  (a call is a block: its own line, its own end)
 from __future__ import annotations
 
 from typing import Any

@@ -138,9 +138,10 @@ class Node:
         A follower forwards it to the leader; with `forward=False` it raises NotLeaderError.
         While no leader is known it waits, up to ten election timeouts.
 
-        Raises: ConfigurationError (a session that the dialect cannot carry), NoQuorumError (not proposed: retry), ProposalDroppedError (may or may not take
-        effect), OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling stops
-        waiting; the write may still take effect.
+        Raises: ConfigurationError (a session that the dialect cannot carry), NoQuorumError
+        (not proposed: retry), ProposalDroppedError (may or may not take effect),
+        OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling stops waiting; the
+        write may still take effect.
         """
         if session is not None:
             self._host.dialect.check_session(session)
@@ -206,7 +207,7 @@ class Node:
         self._check_running()
 
     async def _wait_retry(self, deadline: float) -> None:
-        """Until leadership changes, or a moment has passed. Raises NoQuorumError at the deadline."""
+        """Wait for leadership to change, or a moment. Raises NoQuorumError at the deadline."""
         self._check_running()
         if trio.current_time() >= deadline:
             raise NoQuorumError(

@@ -45,8 +45,8 @@ class GrpcForwarder:
                 f"forwarding to the leader {leader.id} broke off ({error}); "
                 "the write may or may not take effect"
             ) from error
-        data = reply.data
-        return data
+        answer: bytes = reply.data
+        return answer
 
     async def read_index(self, leader: Member) -> int:
         stub = NodeServiceStub(self._channel_to(leader))
