@@ -15,7 +15,7 @@ from trioraft.protocols.ratis.appends import (
     encode_append,
     encode_append_reply,
 )
-from trioraft.protocols.ratis.entries import decode_entry, entry_field
+from trioraft.protocols.ratis.entries import NOBODY, decode_entry, entry_field
 from trioraft.protocols.ratis.header import Route, check_group_id
 from trioraft.protocols.ratis.members import decode_configuration, encode_configuration
 from trioraft.protocols.ratis.votes import (
@@ -167,7 +167,7 @@ terms = st.integers(1, 2**63 - 1)
 indices = st.integers(0, 2**63 - 2)
 sessions = st.none() | st.builds(
     Session,
-    st.binary(min_size=16, max_size=16).filter(any),
+    st.binary(min_size=16, max_size=16).filter(lambda data: any(data) and data != NOBODY),
     st.integers(0, 2**64 - 1),
 )
 addresses = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

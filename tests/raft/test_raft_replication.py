@@ -265,6 +265,29 @@ def test_silence_on_the_entry_stream_is_noticed_by_heartbeats() -> None:
     assert (request.prev_index, request.entries) == (1, ())
 
 
+def test_a_bare_probe_that_proves_nothing_is_followed_by_entries() -> None:
+    """Ratis answers an empty append before the disk has what precedes it, and so claims nothing.
+
+    Seed 156 of the whole-stack simulation: a follower behind a snapshot was asked bare for ever.
+    """
+    rig = leader()
+    propose(rig, b"a")
+    rig.ready()
+    rig.core.peer_unreachable("n2", rig.now)
+    rig.ready()
+    beat = AppendReply(1, "n2", True, round=1, heartbeat=True)
+    for _ in range(2):
+        rig.step(beat)
+    (bare,) = appends(rig.ready(), "n2")
+    assert bare.entries == ()
+    rig.step(AppendReply(1, "n2", True, match_index=NO_INDEX))
+    assert appends(rig.ready(), "n2") == []
+    for _ in range(2):
+        rig.step(beat)
+    (full,) = appends(rig.ready(), "n2")
+    assert [e.data for e in full.entries] == [b"a"]
+
+
 def test_entries_that_left_the_cache_are_loaded() -> None:
     rig = Rig(1, 1, 1, 1, max_cached_bytes=600)
     rig.lead()

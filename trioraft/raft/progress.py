@@ -45,6 +45,7 @@ class Progress:
     loading: bool = False  # entries are being read from disk for it
     probe_sent: bool = False
     bare: bool = False  # the next append is a retry and carries no entries
+    unproven: bool = False  # a bare probe was accepted by a wire that can't say up to where
     answered: bool = field(default=True)  # an append was answered since the last heartbeat was
     step: int = 1  # how far to go back when a rejection gives no hint
 
@@ -64,6 +65,7 @@ class Progress:
     def sent(self, last_index: int, size: int, commit: int) -> None:
         """An append that ends at `last_index` is on its way."""
         self.sent_commit = commit
+        self.unproven = False
         if self.state is ProgressState.PROBE:
             self.probe_sent = True
         elif not self.bare:
@@ -80,8 +82,11 @@ class Progress:
         if news:
             self.match_index = match_index
             self.next_index = max(self.next_index, match_index + 1)
-        if self.state is ProgressState.PROBE and match_index >= self.next_index - 1:
-            self._enter(ProgressState.REPLICATE)
+        if self.state is ProgressState.PROBE:
+            if match_index >= self.next_index - 1:
+                self._enter(ProgressState.REPLICATE)
+            else:
+                self.unproven = True  # entries will prove it, at the pace of heartbeats
         self._check()
         return news
 
@@ -116,7 +121,7 @@ class Progress:
         """
         if not self.answered:
             if self.state is ProgressState.PROBE:
-                self.bare, self.probe_sent = self.probe_sent, False
+                self.bare, self.probe_sent = self.probe_sent and not self.unproven, False
             elif self.state is ProgressState.REPLICATE and self.inflight:
                 self.bare = True
         self.answered = False

@@ -83,9 +83,12 @@ class RatisTransport:
         Raises PeerUnreachableError. What `chunks` raises comes out as it is.
         """
         name = f"{self._peer.id} {next(self._snapshots)}"
-        return await send_chunks(
+        reply = await send_chunks(
             self._entries.installSnapshot, self._peer, self._route, name, request, chunks
         )
+        if reply.success:
+            self._acked.note(request.term, reply.index)
+        return reply
 
     async def start_election(self, request: StartElection) -> bool:
         """Ask the peer to campaign. Raises PeerUnreachableError."""
@@ -115,10 +118,10 @@ class _Acked:
     def in_term(self, term: int) -> int:
         return self.index if self.term == term else NO_INDEX
 
-    def note(self, reply: AppendReply) -> None:
-        if reply.success:
-            self.index = max(self.in_term(reply.term), reply.match_index)
-            self.term = reply.term
+    def note(self, term: int, index: int) -> None:
+        """The follower has said that it has everything up to `index`, durably."""
+        self.index = max(self.in_term(term), index)
+        self.term = term
 
 
 class RatisAppendStream:
@@ -176,5 +179,6 @@ class RatisAppendStream:
             raise ValueError(f"it answers call {message.serverReply.callId}, which is not open")
         acked = self._acked.in_term(request.term)
         reply = decode_append_reply(self._peer.id, request, message, acked)
-        self._acked.note(reply)
+        if reply.success:
+            self._acked.note(reply.term, reply.match_index)
         return reply
