@@ -29,6 +29,7 @@ from .http2 import (
     StreamClosed,
 )
 from .peer import notice_silence
+from .pipe import open_pipe
 from .status import GRPCError, Status
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_READ_SIZE = 64 * 1024
 # The most taken from the engine for one send: what a cancelled stream has beyond it is never sent.
 _WRITE_SIZE = 256 * 1024
 
@@ -55,6 +55,7 @@ class Connection:
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
         self._stream = stream
+        self._pipe = open_pipe(stream)
         notice_silence(stream, limits.silence_timeout)
         self.dirty = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
@@ -138,10 +139,10 @@ class Connection:
 
     async def _read_loop(self) -> str:
         """Read until there is no more to read; return why."""
-        receive, feed = self._stream.receive_some, self.engine.receive_data
+        receive, feed = self._pipe.receive, self.engine.receive_data
         try:
             while True:
-                data = await receive(_READ_SIZE)
+                data = await receive()
                 if not data:
                     return "the peer closed the connection"
                 if self.opened:
@@ -160,7 +161,9 @@ class Connection:
         except Http2Error as error:
             return f"the HTTP/2 session ended: {error}"
 
-    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
+    async def _on_violation(
+        self, data: bytes | bytearray | memoryview, error: ProtocolViolation
+    ) -> None:
         log.warning("%s: peer broke HTTP/2: %s", self.name, error)
 
     async def _write_loop(self, scope: trio.CancelScope) -> None:
@@ -180,10 +183,13 @@ class Connection:
                     self.dirty = True
                 if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:
                     self._drained(len(data) < _WRITE_SIZE)
-                if data:
+                sent = self._pipe.send_now(data) if data else 0
+                if sent < len(data):
                     self._sending = True
-                    await self._stream.send_all(data)
+                    await self._pipe.send_all(memoryview(data)[sent:])
                     self._sending = False
+                elif self.dirty:
+                    await trio.lowlevel.checkpoint()  # there is more: let others run in between
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the reader task sees the same and gives the reason
         except Http2Error as error:

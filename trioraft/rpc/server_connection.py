@@ -181,9 +181,12 @@ class ServerConnection(Connection):
             log.info("%s: no way to refuse a call: %s", self.name, error)
         self.reset_when_sent(stream_id, ErrorCode.NO_ERROR)
 
-    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
+    async def _on_violation(
+        self, data: bytes | bytearray | memoryview, error: ProtocolViolation
+    ) -> None:
+        beginning = bytes(data[:4096])
         await super()._on_violation(data, error)
-        if not self._greeted and b"HTTP/1." in data[:4096]:
+        if not self._greeted and b"HTTP/1." in beginning:
             with trio.move_on_after(self.limits.close_timeout):
                 try:
                     await self._stream.send_all(_HTTP1_ANSWER)
