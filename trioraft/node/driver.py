@@ -84,6 +84,8 @@ class Driver:
         self._settings = settings
         self._waiters = waiters
         self._doorbell = Doorbell()
+        self._ticked = Doorbell()
+        self._alarm: trio.CancelScope | None = None
         self._messages: deque[tuple[Message, Reply | None, Refuse | None]] = deque()
         self._proposals: list[tuple[Proposal, Slot[bytes]]] = []
         self._reads: list[Read] = []
@@ -157,11 +159,29 @@ class Driver:
 
         Cancelling is safe at any time: what was not made durable was not acknowledged.
         """
-        core = self.core
-        while True:
-            with trio.move_on_at(core.next_deadline):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_time)
+            while True:
                 await self._doorbell.wait()
-            self._pass(trio.current_time())
+                self._pass(trio.current_time())
+                self._set_alarm()
+
+    async def _keep_time(self) -> None:
+        """Ring when the core's deadline comes. A task of its own, because a cancel scope with a
+        deadline in every pass of the driver would cost more than most passes do."""
+        while True:
+            with trio.CancelScope(deadline=self.core.next_deadline) as self._alarm:
+                await trio.sleep_forever()
+            self._alarm = None
+            self._doorbell.ring()
+            await self._ticked.wait()
+
+    def _set_alarm(self) -> None:
+        """The alarm may ring early, never late."""
+        if self._alarm is None:
+            self._ticked.ring()
+        elif self.core.next_deadline < self._alarm.deadline:
+            self._alarm.deadline = self.core.next_deadline
 
     def _pass(self, now: float) -> None:
         core = self.core
@@ -256,14 +276,20 @@ class Driver:
         self._persisting += 1
 
         def done(error: BaseException | None) -> None:
+            # On the event loop between passes, so it is as much the driver as a pass is. Most of
+            # the time nothing follows from it, on a follower never: then the driver sleeps on.
             self._persisting -= 1
-            if error is not None:
-                self.call(_raiser(error))
-                return
-            self._durable(ready)
-            last = ready.entries[-1] if ready.entries else None
-            index, term = (last.index, last.term) if last is not None else (NO_INDEX, NO_TERM)
-            self.call(lambda _now: self.core.persisted(index, term, ready.sequence))
+            try:
+                if error is not None:
+                    raise error
+                self._durable(ready)
+                last = ready.entries[-1] if ready.entries else None
+                index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
+                self.core.persisted(index, term, ready.sequence)
+                if self.core.has_ready():
+                    self._doorbell.ring()
+            except Exception as failure:
+                self.call(_raiser(failure))
 
         batch = PersistBatch(ready.hard_state, ready.entries, ready.reset)
         self._storage.persist(batch, done)

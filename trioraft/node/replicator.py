@@ -109,6 +109,7 @@ class Replicator:
                     lane.stream = stream
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._receive, stream, lane)
+                        nursery.start_soon(self._watch, lane)
                         await self._send(stream, lane)
             except* PeerUnreachableError as group:
                 lane.report(self._follower, group)
@@ -135,16 +136,18 @@ class Replicator:
             del lane.outbox[: len(batch)]
 
     async def _receive(self, stream: AppendStream, lane: _Lane) -> None:
-        """Hand replies on. A peer that stays silent with requests unanswered is given up."""
+        while True:
+            replies = await stream.receive()
+            lane.answered = True
+            lane.awaiting -= len(replies)
+            lane.quiet_since = trio.current_time()
+            self._events.append_replies(replies)
+
+    async def _watch(self, lane: _Lane) -> None:
+        """Give up a peer that stays silent with requests unanswered."""
         timeout = self._settings.reply_timeout
         while True:
-            with trio.move_on_after(timeout):
-                replies = await stream.receive()
-                lane.answered = True
-                lane.awaiting -= len(replies)
-                lane.quiet_since = trio.current_time()
-                self._events.append_replies(replies)
-                continue
+            await trio.sleep(timeout / 4)
             if lane.awaiting > 0 and trio.current_time() - lane.quiet_since >= timeout:
                 raise PeerUnreachableError(
                     f"{self._follower}: {lane.awaiting} requests unanswered for {timeout} s"

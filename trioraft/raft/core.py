@@ -192,6 +192,7 @@ class RaftCore:
         `index` is NO_INDEX if it had no entries. Raises InvariantError if the log disagrees.
         """
         s = self._s
+        s.pumped = False
         proven = s.outbox.mark_persisted(index, sequence)
         if proven > s.log.durable_index:
             if proven == index and not s.log.matches(index, term):
@@ -245,6 +246,7 @@ class RaftCore:
         Raises ValueError if `keep_after` is above the snapshot's index.
         """
         s = self._s
+        s.pumped = False
         if not keep_after <= meta.index <= s.commit:
             raise ValueError(
                 f"compact to {keep_after} with a snapshot at {meta.index}, commit {s.commit}"
@@ -332,4 +334,5 @@ class RaftCore:
         s = self._s
         if now > s.now:
             s.now = now
+        s.pumped = False
         return s

@@ -31,8 +31,9 @@ __all__ = [
 def pump(s: State) -> None:
     """Send every follower what it may have now, and begin a round if reads wait for one."""
     lead = s.leadership
-    if lead is None:
+    if lead is None or s.pumped:
         return
+    s.pumped = True
     if lead.reads.wants_round:
         broadcast_heartbeat(s)
     for follower in lead.followers.values():

@@ -63,6 +63,7 @@ class State:
     heard: when the present leader was last heard from.
     timer_start, timeout: the election timer; it fires at their sum.
     own_vote_pending: a candidate's own vote, that counts once it is durable.
+    pumped: followers have been sent what they may have since the last input.
     behind: a voter with a longer log has refused this node since it last stood for election.
     """
 
@@ -88,6 +89,7 @@ class State:
     votes: dict[NodeId, bool] = field(default_factory=dict)
     own_vote_pending: bool = False
     behind: bool = False
+    pumped: bool = False
     leadership: Leadership | None = None
 
     @property
