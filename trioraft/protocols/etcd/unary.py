@@ -42,7 +42,6 @@ class Caller:
         """A handler that answers with `method`'s bytes, or with the status for its error."""
 
         async def handle(stream: ServerStream[Encoded, bytes]) -> None:
-            stream.limit_time(self._timeout, GRPCError(*TIMED_OUT))
             request = await stream.recv_message()
             if request is None:
                 raise GRPCError(Status.INTERNAL, "the call ended without a request")

@@ -27,6 +27,7 @@ __all__ = ["CLIENT_ID_BYTES", "NOBODY", "decode_entry", "entry_field"]
 CLIENT_ID_BYTES = 16
 #: The client id of writes without a session.
 NOBODY = b"trioraft-nobody!"
+_NOBODY_TAIL = b"\x72\x10" + NOBODY + b"\x78"
 _COMMIT_INDEX = struct.Struct(">q")
 # Field numbers of what is written by hand.
 _ENTRIES = 4  # AppendEntriesRequestProto
@@ -41,36 +42,41 @@ def entry_field(entry: Entry) -> bytes:
     """
     field: bytes | None = entry.wire
     if field is None:
-        head = b"\x08" + varint(entry.term)  # LogEntryProto: term 1, index 2
-        if entry.index:
-            head += b"\x10" + varint(entry.index)
+        # LogEntryProto: term 1, index 2 (left out when 0), body 3..5
+        index = b"\x10" + varint(entry.index) if entry.index else b""
+        head = b"\x08" + varint(entry.term) + index
         if entry.kind is EntryKind.WRITE:
-            body = _encode_write(entry)
+            field = _write_field(entry, head)
         else:
-            body = (_encode_other(entry).SerializeToString(),)
-        size = len(head) + sum(map(len, body))
-        field = entry.wire = b"".join((prefix(_ENTRIES, size), head, *body))
+            body = _encode_other(entry).SerializeToString()
+            field = b"".join((prefix(_ENTRIES, len(head) + len(body)), head, body))
+        entry.wire = field
     return field
 
 
-def _encode_write(entry: Entry) -> tuple[bytes, ...]:
-    """The field stateMachineLogEntry in parts, with the data as it is.
+def _write_field(entry: Entry, head: bytes) -> bytes:
+    """By hand, because this is done for every write, and protobuf copies large data three times."""
+    if entry.session is None:
+        tail = _NOBODY_TAIL + varint(entry.index) if entry.index else _NOBODY_TAIL[:-1]
+    else:
+        tail = _session_tail(entry.index, entry.session)
+    data = entry.data
+    size = len(data)
+    inner = prefix(_LOG_DATA, size) if size else b""
+    body = prefix(_STATE_MACHINE_LOG_ENTRY, len(inner) + size + len(tail)) + inner
+    whole = len(head) + len(body) + size + len(tail)
+    return b"".join((prefix(_ENTRIES, whole), head, body, data, tail))
 
-    By hand, because this is done for every write, and protobuf copies large data three times.
-    """
-    client_id, call_id = entry.session or (NOBODY, entry.index)
+
+def _session_tail(index: int, session: Session) -> bytes:
+    """clientId 14 and callId 15 of StateMachineLogEntryProto."""
+    client_id, call_id = session
     if len(client_id) != CLIENT_ID_BYTES:
         raise ValueError(
-            f"entry {entry.index}: client id of {len(client_id)} bytes; Ratis needs "
-            f"{CLIENT_ID_BYTES}"
+            f"entry {index}: client id of {len(client_id)} bytes; Ratis needs {CLIENT_ID_BYTES}"
         )
-    data = entry.data
-    head = prefix(_LOG_DATA, len(data)) if data else b""
-    tail = b"\x72\x10" + client_id  # clientId 14
-    if call_id:
-        tail += b"\x78" + varint(call_id)  # callId 15
-    size = len(head) + len(data) + len(tail)
-    return prefix(_STATE_MACHINE_LOG_ENTRY, size), head, data, tail
+    tail = b"\x72\x10" + client_id
+    return tail + b"\x78" + varint(call_id) if call_id else tail
 
 
 def _encode_other(entry: Entry) -> pb.LogEntryProto:
