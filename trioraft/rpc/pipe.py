@@ -1,4 +1,4 @@
-"""How a connection gets its bytes in and out: sockets in the fewest steps, other streams as they are.
+"""How a connection gets its bytes in and out: a socket in the fewest steps, the rest as they come.
 
 Trio's stream methods give way to other tasks on every call, which a connection that is woken
 for each batch does anyway. For a plain socket the same system calls are made directly: wait

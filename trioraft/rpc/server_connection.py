@@ -26,6 +26,7 @@ from .peer import Peer
 from .server_stream import ServerStream
 from .status import Status, status_headers
 from .timeout import Deadline, decode_timeout
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ _FIELD_OVERHEAD = 32
 
 
 class ServerConnection(Connection):
-    """Starts one task per call, in the connection's nursery."""
+    """Hands each call to a worker task of its own, in the connection's nursery."""
 
     def __init__(self, stream: trio.abc.Stream, methods: Methods, limits: Limits) -> None:
         self.peer = Peer(stream)
@@ -57,7 +58,7 @@ class ServerConnection(Connection):
         self._handlers[TrailersReceived] = self._on_trailers
 
     def _started(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+        self._workers = Workers(nursery)
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class ServerConnection(Connection):
     def _start(self, call: ServerStream[object, object]) -> None:
         call.started = True
         self._running += 1
-        self._nursery.start_soon(call.handle, name=call.method_name)
+        self._workers.start(call)
 
     def handler_done(self) -> None:
         """A handler's task is ending."""

@@ -61,11 +61,10 @@ class ServerStream(Call[S, R]):
         self.method_name = method_name
         self._handler = handler
         self._headers = headers
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None  # while the handler runs
+        self._abandoned = False
         #: When the caller wants an answer, or None.
         self.deadline = deadline
-        if deadline is not None:
-            self._scope.deadline = deadline.at
 
     # ---- what the caller sent ----------------------------------------------------------------
 
@@ -213,7 +212,7 @@ class ServerStream(Call[S, R]):
         its own: the call has one already. Never waits.
         """
         at = trio.current_time() + seconds
-        if at < self._scope.deadline:
+        if self._scope is not None and at < self._scope.deadline:
             self._scope.deadline = at
             self._overdue = overdue
 
@@ -246,14 +245,19 @@ class ServerStream(Call[S, R]):
             log.warning("%s to %s: reply not sent: %s", self.method_name, self.peer, cause)
         if code or not self._sent_trailers:
             self._failure = self._failure or GRPCError(Status.CANCELLED, "the caller went away")
-            self._scope.cancel()
+            self._abandoned = True
+            if self._scope is not None:
+                self._scope.cancel()
 
-    async def handle(self) -> None:
-        """The call's task: run the handler in its scope and turn its outcome into a status."""
-        scope = self._scope
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Run the handler in the call's scope and turn what it raises into a status."""
+        self._scope = scope
+        if self.deadline is not None:
+            scope.deadline = self.deadline.at
+        if self._abandoned:
+            scope.cancel()  # before it began: the handler still sees it
         try:
-            with scope:
-                await self._handler.func(self)
+            await self._handler.func(self)
         except GRPCError as error:
             self.fail(error)
         except Exception as error:
@@ -264,10 +268,12 @@ class ServerStream(Call[S, R]):
                 self._crashed(errors)
             if rest is not None:
                 raise rest from None
-        else:
-            self._returned(scope.cancelled_caught)
-        finally:
-            self._connection.handler_done()
+
+    def finished(self, *, cancelled: bool) -> None:
+        """The handler has ended. From here on nothing cancels the scope, which is not ours now."""
+        self._scope = None
+        self._returned(cancelled)
+        self._connection.handler_done()
 
     def _returned(self, cancelled: bool) -> None:
         if self._closed or self._sent_trailers:
