@@ -39,8 +39,8 @@ class Sizes:
     gets: int
 
 
-FULL = Sizes(warm_up=1000, puts=20_000, single=500, gets=20_000)
-QUICK = Sizes(warm_up=300, puts=4_000, single=150, gets=4_000)
+FULL = Sizes(warm_up=10_000, puts=30_000, single=500, gets=20_000)
+QUICK = Sizes(warm_up=2000, puts=4_000, single=150, gets=4_000)
 
 
 class Marks:

@@ -253,3 +253,18 @@ async def test_a_refused_snapshot_leaves_nothing_open(
         cluster.kill(leader.node_id)
         second = await cluster.leader()
         assert int(await second.propose(b"x")) == 61
+
+
+async def test_a_large_state_is_not_written_again_for_every_few_entries(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    settings = RuntimeSettings(snapshot_after_entries=5, keep_entries=5)
+    async with loop_cluster(names=("n1",), settings=settings) as cluster:
+        leader = await cluster.leader()
+        for number in range(200):
+            await leader.propose(b"%0500d" % number)
+            index = leader.status().snapshot_index
+            if index not in taken:
+                taken.append(index)
+    assert 5 < len(taken) < 25

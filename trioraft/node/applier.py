@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from trioraft.raft.errors import OverloadedError
-from trioraft.raft.log import RaftLog
+from trioraft.raft.log import ENTRY_OVERHEAD, RaftLog
 from trioraft.raft.types import Configuration, Entry, EntryKind, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
@@ -68,6 +68,7 @@ class Applier:
         self._snapshot_wanted: list[Slot[SnapshotMeta]] = []
         snapshot = storage.recovered.snapshot
         self._snapshot_index = snapshot.index if snapshot else log.base_index
+        self._snapshot_size = snapshot.size if snapshot else 0
         self._bytes_since_snapshot = 0
         self._configuration_at = configuration_at
         self.applied = self._snapshot_index
@@ -202,10 +203,12 @@ class Applier:
 
     async def _snapshot_if_due(self) -> None:
         settings = self._settings
-        due = (
-            self.applied - self._snapshot_index >= settings.snapshot_after_entries
-            or self._bytes_since_snapshot >= settings.snapshot_after_bytes
-        )
+        entries = self.applied - self._snapshot_index
+        size = self._bytes_since_snapshot
+        due = entries >= settings.snapshot_after_entries or size >= settings.snapshot_after_bytes
+        # A large state is not written again before as much has changed: writing snapshots stays
+        # a constant part of the work, and the log at most about as long as the state.
+        due = due and size + entries * ENTRY_OVERHEAD >= self._snapshot_size
         if not due and not self._snapshot_wanted:
             return
         configuration_index, configuration = self._configuration_at(self.applied)
@@ -219,6 +222,7 @@ class Applier:
             await self._machine.snapshot(writer)
             meta = await writer.commit(meta)
         self._snapshot_index = meta.index
+        self._snapshot_size = meta.size
         self._bytes_since_snapshot = 0
         self._on_snapshot(meta)
         wanted, self._snapshot_wanted = self._snapshot_wanted, []
@@ -234,6 +238,7 @@ class Applier:
         async with self._storage.open_snapshot() as reader:
             await self._machine.restore(reader)
         self.applied = self._snapshot_index = meta.index
+        self._snapshot_size = meta.size
         self.applied_term = meta.term
         self._commit = max(self._commit, meta.index)
         self._bytes_since_snapshot = 0

@@ -12,7 +12,7 @@ class RuntimeSettings:
     """Times are in seconds, sizes in bytes. At a bound a caller gets OverloadedError.
 
     snapshot_after_entries, snapshot_after_bytes: a snapshot is taken when either has been
-        applied since the last one.
+        applied since the last one, and about as many bytes as the last one has.
     keep_entries: how many entries before a snapshot stay in the log for slow followers.
     reply_timeout: a follower's stream with an unanswered request is reopened after it.
     """
