@@ -34,6 +34,7 @@ class Journal(StateMachine):
         self.seen: list[bytes] = []
         self.busy = False
         self.restored = 0
+        self.restoring = False
 
     async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
         assert not self.busy, "called concurrently with itself"
@@ -60,6 +61,9 @@ class Journal(StateMachine):
             await sink.write(len(data).to_bytes(4, "big") + data)
 
     async def restore(self, source: SnapshotSource) -> None:
+        self.restoring = True
+        await trio.sleep(0.2)
+        self.restoring = False
         whole = b""
         while chunk := await source.read():
             whole += chunk

@@ -268,3 +268,26 @@ async def test_a_large_state_is_not_written_again_for_every_few_entries(
             if index not in taken:
                 taken.append(index)
     assert 5 < len(taken) < 25
+
+
+async def test_a_sender_that_dies_while_its_snapshot_is_installed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What has begun is finished: the machine, the snapshot and the core stay in step."""
+    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5)
+    async with loop_cluster(settings=settings) as cluster:
+        leader = await cluster.leader()
+        behind = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(behind)
+        for number in range(60):
+            await leader.propose(b"%d" % number)
+        cluster.start(behind)
+        await cluster.until(lambda: cluster.machines[behind].restoring)
+        cluster.kill(leader.node_id)
+        await cluster.until(lambda: cluster.machines[behind].restored == 1)
+        group = cluster.groups[behind]
+        await cluster.until(lambda: group.commit_index >= group.applied_index)
+        assert group.failure is None
+        second = await cluster.leader()
+        assert await second.propose(b"x") == b"61"
+        await cluster.until(lambda: len(cluster.machines[behind].seen) == 61)

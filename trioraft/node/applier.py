@@ -11,6 +11,8 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import trio
+
 from trioraft.raft.errors import OverloadedError
 from trioraft.raft.log import ENTRY_OVERHEAD, RaftLog
 from trioraft.raft.types import Configuration, Entry, EntryKind, SnapshotMeta
@@ -33,7 +35,8 @@ class Read(NamedTuple):
 class _Install(NamedTuple):
     writer: SnapshotWriter
     meta: SnapshotMeta
-    done: Slot[SnapshotMeta]
+    installed: Callable[[SnapshotMeta], None]
+    done: Slot[None]
 
 
 class Applier:
@@ -64,7 +67,8 @@ class Applier:
         self._doorbell = Doorbell()
         self._reads: list[tuple[int, int, Read]] = []  # heap by (index, arrival)
         self._arrivals = 0
-        self._install: _Install | None = None
+        self._install: _Install | None = None  # waits for its turn
+        self._installing: _Install | None = None
         self._snapshot_wanted: list[Slot[SnapshotMeta]] = []
         snapshot = storage.recovered.snapshot
         self._snapshot_index = snapshot.index if snapshot else log.base_index
@@ -99,21 +103,32 @@ class Applier:
                 heapq.heappush(self._reads, (index, self._arrivals, read))
         self._doorbell.ring()
 
-    async def install(self, writer: SnapshotWriter, meta: SnapshotMeta) -> SnapshotMeta:
+    async def install(
+        self,
+        writer: SnapshotWriter,
+        meta: SnapshotMeta,
+        installed: Callable[[SnapshotMeta], None],
+    ) -> None:
         """Make a received snapshot durable and restore the machine from it, in its turn.
 
-        Cancelling while it waits for its turn drops it; once started it runs to its end.
+        `installed` is called from the applier when that is done. Cancelling while it waits for
+        its turn drops it; once begun it runs to its end, and is waited for, because `writer`
+        must stay open until then.
         """
-        done: Slot[SnapshotMeta] = Slot()
-        request = _Install(writer, meta, done)
-        assert self._install is None, "one snapshot is installed at a time"
+        request = _Install(writer, meta, installed, Slot())
+        if self._install is not None:
+            self._install.done.fail(OverloadedError("a newer snapshot has taken its turn"))
         self._install = request
         self._doorbell.ring()
         try:
-            return await done.wait()
-        finally:
+            await request.done.wait()
+        except trio.Cancelled:
             if self._install is request:
                 self._install = None
+            else:
+                with trio.CancelScope(shield=True):
+                    await request.done.wait()
+            raise
 
     async def take_snapshot(self) -> SnapshotMeta:
         """Snapshot at the applied index, after what is being applied now."""
@@ -130,8 +145,9 @@ class Applier:
         for wanted in self._snapshot_wanted:
             wanted.fail(error)
         self._snapshot_wanted.clear()
-        if self._install is not None:
-            self._install.done.fail(error)
+        for request in (self._install, self._installing):
+            if request is not None:
+                request.done.fail(error)
 
     async def run(self) -> None:
         """Runs until cancelled. Cancellation between batches loses nothing: the log has it all."""
@@ -230,16 +246,17 @@ class Applier:
             slot.resolve(meta)
 
     async def _install_snapshot(self, request: _Install) -> None:
-        self._install = None
-        if request.meta.index <= self.applied:
-            request.done.resolve(request.meta)
-            return
-        meta = await request.writer.commit(request.meta)
-        async with self._storage.open_snapshot() as reader:
-            await self._machine.restore(reader)
-        self.applied = self._snapshot_index = meta.index
-        self._snapshot_size = meta.size
-        self.applied_term = meta.term
-        self._commit = max(self._commit, meta.index)
-        self._bytes_since_snapshot = 0
-        request.done.resolve(meta)
+        self._install, self._installing = None, request
+        meta = request.meta
+        if meta.index > self.applied:
+            meta = await request.writer.commit(meta)
+            async with self._storage.open_snapshot() as reader:
+                await self._machine.restore(reader)
+            self.applied = self._snapshot_index = meta.index
+            self._snapshot_size = meta.size
+            self.applied_term = meta.term
+            self._commit = max(self._commit, meta.index)
+            self._bytes_since_snapshot = 0
+        self._installing = None
+        request.installed(meta)
+        request.done.resolve(None)

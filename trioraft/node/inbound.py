@@ -12,6 +12,7 @@ from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     NodeId,
+    SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
@@ -72,6 +73,9 @@ class GroupInbound:
             except ValueError as error:
                 wanted.fail(error)
 
+        def installed(meta: SnapshotMeta) -> None:
+            driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
+
         driver.call(begin)
         if not await wanted.wait():
             return await answer.wait()
@@ -83,11 +87,10 @@ class GroupInbound:
                 async with self._storage.create_snapshot() as writer:
                     async for chunk in chunks:
                         await writer.write(chunk)
-                    meta = await self._applier.install(writer, request.meta)
+                    await self._applier.install(writer, request.meta, installed)
             finally:
                 if self._receiving is scope:
                     self._receiving = None
-            driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
             return await answer.wait()
         raise OverloadedError("another snapshot has taken the place of this one")
 
