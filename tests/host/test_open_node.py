@@ -15,6 +15,7 @@ from trioraft import Command, Node, Role, SnapshotSink, SnapshotSource, StateMac
 from trioraft._proto.local.node_grpc import NodeServiceStub
 from trioraft._proto.local.node_pb2 import ProposeRequest, QueryRequest, StatusRequest
 from trioraft.protocols.local import ERROR_TRAILER
+from trioraft.raft.errors import InvariantError
 from trioraft.rpc import GRPCError, Status, open_channel
 
 FAST = trioraft.RaftConfig(
@@ -222,3 +223,21 @@ async def test_errors_of_the_body_leave_it_as_they_are() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await fail_with(group)
     assert caught.value is group
+
+
+async def test_a_group_that_cannot_be_built_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its storage is closed again, so that the reason is not buried under a second error."""
+
+    def refuse(**_: object) -> None:
+        raise InvariantError("the log holds term 1, but the stored term is 0")
+
+    monkeypatch.setattr("trioraft.host.host.Group", refuse)
+    peers = f"a=127.0.0.1:{free_ports(1)[0]}"
+    with pytest.raises(InvariantError, match="holds term 1"):
+        async with trioraft.open_node(id="a", peers=peers, machine=Counter(), data=tmp_path):
+            pass
+    monkeypatch.undo()
+    async with trioraft.open_node(id="a", peers=peers, machine=Counter(), data=tmp_path):
+        pass

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from trioraft.node.driver import Driver
+from trioraft.raft.errors import InvariantError
 from trioraft.raft.ready import Ready
 from trioraft.storage.interface import PersistBatch
 from trioraft.testing.simulation import simulate_kv
 from trioraft.testing.trace import Trace
+from trioraft.testing.workload import InvariantViolatedError
 
 SEEDS = int(os.environ.get("TRIORAFT_SIM_SEEDS", "300"))
 CHUNK = 25
@@ -90,6 +92,8 @@ def test_it_sees_a_planted_bug(bug: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     for seed in range(200):
         try:
             simulate_kv(seed, wire="ratis", seconds=4.0)
-        except Exception:
+        except BaseExceptionGroup as group:
+            seen, _ = group.split((InvariantViolatedError, InvariantError))
+            assert seen is not None, "it noticed something else than what it is there to notice"
             return
     pytest.fail("200 seeds did not notice")

@@ -152,21 +152,25 @@ class Host:
         CorruptionError and StorageError.
         """
         self.dialect.check_members(configuration)
-        storage = await self._disk.open_group(group_id)
         for member in configuration.members():
             if member.id != self.node_id:
                 await self._open_channels(member.address)
-        group = Group(
-            group_id=group_id,
-            node_id=self.node_id,
-            configuration=configuration,
-            config=self.dialect.config(config),
-            settings=settings,
-            storage=storage,
-            machine=machine,
-            connect=partial(self._transport, group_id),
-            rng=random.Random(self._environment.rng.getrandbits(64)),
-        )
+        storage = await self._disk.open_group(group_id)
+        try:
+            group = Group(
+                group_id=group_id,
+                node_id=self.node_id,
+                configuration=configuration,
+                config=self.dialect.config(config),
+                settings=settings,
+                storage=storage,
+                machine=machine,
+                connect=partial(self._transport, group_id),
+                rng=random.Random(self._environment.rng.getrandbits(64)),
+            )
+        except BaseException:
+            await storage.aclose()
+            raise
         self._groups[group_id] = group
         self._nursery.start_soon(self._run_group, group, storage)
         return group

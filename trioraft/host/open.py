@@ -83,20 +83,14 @@ async def open_node(
     Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
     so that clients need not wait for an election.
     """
-    addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
-    if id not in addresses:
-        raise ConfigurationError(f"id {id!r} is not in peers ({', '.join(addresses)})")
+    configuration, own = _bootstrap(id, peers)
     config = config or RaftConfig()
-    configuration = Configuration(
-        tuple(Member(node_id, address) for node_id, address in addresses.items())
-    )
     dialect = find_dialect(wire)
     dialect.check_members(configuration)
     group_id = group_id_of(cluster)
-    address = listen or addresses[id]
     host_opened = open_host(
         node_id=id,
-        address=address,
+        address=listen or own,
         data=None if data is None else Path(data),
         cluster=cluster,
         dialect=dialect,
@@ -124,3 +118,12 @@ async def open_node(
             await host.start(partial(serve_management, node, drpc))
         with body:
             yield node
+
+
+def _bootstrap(node_id: str, peers: str | Mapping[str, str]) -> tuple[Configuration, str]:
+    """The configuration that a new group begins with, and this node's address in it."""
+    addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
+    if node_id not in addresses:
+        raise ConfigurationError(f"id {node_id!r} is not in peers ({', '.join(addresses)})")
+    members = tuple(Member(member, address) for member, address in addresses.items())
+    return Configuration(members), addresses[node_id]
