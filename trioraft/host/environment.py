@@ -7,7 +7,6 @@ that the same host runs under a virtual clock from a seed.
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -26,10 +25,6 @@ from trioraft.storage import (
 )
 
 __all__ = ["Disk", "Environment", "RealEnvironment", "split_address"]
-
-# A peer that acknowledges no TCP data for this long is reconnected, instead of waiting for
-# the kernel's retransmission timer, which can stand still for minutes after a partition.
-_TCP_USER_TIMEOUT_MS = 5_000
 
 
 class Disk(Protocol):
@@ -67,10 +62,7 @@ class RealEnvironment:
 
     async def dial(self, address: str) -> trio.abc.Stream:
         host, port = split_address(address)
-        stream = await trio.open_tcp_stream(host, port)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
-        return stream
+        return await trio.open_tcp_stream(host, port)
 
     async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
         host, port = split_address(address)

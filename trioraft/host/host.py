@@ -37,6 +37,9 @@ __all__ = ["Host", "open_host"]
 # Peers exchange small frames in bulk and rarely a snapshot: room above the dialect's largest
 # message for its envelope.
 _ENVELOPE_BYTES = 1 << 20
+# A peer that acknowledges nothing for this long (seconds) is dialled again: after a partition
+# the kernel's own retransmissions can stand still for minutes.
+_SILENCE_TIMEOUT = 5.0
 _RECONNECT_MAX = 1.0  # seconds: a peer that comes back is needed soon
 
 
@@ -106,6 +109,7 @@ class Host:
             max_receive_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             max_send_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             reconnect_max=_RECONNECT_MAX,
+            silence_timeout=_SILENCE_TIMEOUT,
         )
 
     # -- groups
