@@ -241,3 +241,12 @@ async def test_a_group_that_cannot_be_built_says_why(
     monkeypatch.undo()
     async with trioraft.open_node(id="a", peers=peers, machine=Counter(), data=tmp_path):
         pass
+
+
+async def test_a_session_that_the_wire_cannot_carry_is_refused_before_the_log() -> None:
+    peers = f"only=127.0.0.1:{free_ports(1)[0]}"
+    async with trioraft.open_node(id="only", peers=peers, machine=Counter(), config=FAST) as node:
+        with trio.fail_after(20):
+            with pytest.raises(trioraft.ConfigurationError, match="16 bytes"):
+                await node.propose(b"1", session=trioraft.Session(b"abc", 1))
+            assert await node.propose(b"1", session=trioraft.Session(b"c" * 16, 1)) == b"1"
