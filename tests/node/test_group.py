@@ -13,6 +13,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import (
     EntryTooLargeError,
     GroupStoppedError,
+    NoQuorumError,
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
@@ -291,3 +292,30 @@ async def test_a_sender_that_dies_while_its_snapshot_is_installed(
         second = await cluster.leader()
         assert await second.propose(b"x") == b"61"
         await cluster.until(lambda: len(cluster.machines[behind].seen) == 61)
+
+
+async def test_a_handover_to_a_dead_node_is_given_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        dead = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(dead)
+        await leader.propose(b"a")
+        with trio.fail_after(5), pytest.raises(NoQuorumError, match="did not take over"):
+            await leader.transfer_leadership(dead)
+        assert leader.role is Role.LEADER
+        assert await leader.propose(b"b") == b"2"
+
+
+async def test_stopping_answers_whoever_asks_the_driver(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        slot = leader._driver.ask(lambda now: 1)
+        leader._driver.stop(GroupStoppedError("stopped by the test"))
+        with pytest.raises(GroupStoppedError):
+            await slot.wait()
+        with pytest.raises(GroupStoppedError):
+            await leader.transfer_leadership()

@@ -112,8 +112,7 @@ async def open_node(
             patience=patience,
             retry_interval=config.heartbeat_interval,
         )
-        more = services(node) if services is not None else ()
-        await host.serve([NodeService(node), *more], uds=uds)
+        await host.serve([NodeService(node), *(services(node) if services else ())], uds=uds)
         if drpc is not None:
             await host.start(partial(serve_management, node, drpc))
         with body:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import trio
 
 from trioraft.raft.core import RaftCore
 from trioraft.raft.errors import (
     GroupStoppedError,
+    InvariantError,
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
@@ -48,6 +49,8 @@ __all__ = ["Driver", "Outbound"]
 Message = VoteRequest | VoteReply | AppendRequest | AppendReply | StartElection
 Reply = Callable[[Any], Any]
 Refuse = Callable[[BaseException], Any]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ class Driver:
         self._messages: deque[tuple[Message, Reply | None, Refuse | None]] = deque()
         self._proposals: list[tuple[Proposal, Slot[bytes]]] = []
         self._reads: list[Read] = []
-        self._calls: deque[Callable[[float], Any]] = deque()
+        self._calls: deque[tuple[Callable[[float], Any], Slot[Any] | None]] = deque()
         self._soft = SoftState(core.role, core.term, core.leader_id)
         self._persisting = 0  # batches that the log writer has not made durable yet
         self._stopped: BaseException | None = None
@@ -130,8 +133,28 @@ class Driver:
 
     def call(self, work: Callable[[float], Any]) -> None:
         """Run `work(now)` in the driver's next pass, between steps of the core."""
-        self._calls.append(work)
+        self._calls.append((work, None))
         self._doorbell.ring()
+
+    def ask(self, work: Callable[[float], T]) -> Slot[T]:
+        """As `call`, with an answer: what `work` returns, or the error that it refuses with.
+
+        Raises GroupStoppedError, and so does the slot if the group stops first.
+        """
+        self.check_running()
+        slot: Slot[T] = Slot()
+
+        def answer(now: float) -> None:
+            try:
+                slot.resolve(work(now))
+            except (ValueError, TrioraftError) as error:
+                slot.fail(error)
+                if isinstance(error, InvariantError):
+                    raise
+
+        self._calls.append((answer, slot))
+        self._doorbell.ring()
+        return slot
 
     def stop(self, error: BaseException) -> None:
         """The group has stopped: every caller that waits is told so."""
@@ -142,10 +165,17 @@ class Driver:
             slot.fail(error)
         for read in self._reads:
             read.answer.fail(error)
+        for _, _, refuse in self._messages:
+            if refuse is not None:
+                refuse(error)
+        for _, asked in self._calls:
+            if asked is not None:
+                asked.fail(error)
         self._proposals.clear()
         self._waiters.clear()
         self._reads.clear()
         self._messages.clear()
+        self._calls.clear()
 
     def check_running(self) -> None:
         """Raises GroupStoppedError if the group has stopped."""
@@ -196,7 +226,7 @@ class Driver:
                     refuse(error)
         calls = self._calls
         while calls:
-            calls.popleft()(now)
+            calls.popleft()[0](now)
         # After a stall, what had arrived by then counts before the clock does.
         core.tick(now)
         if self._reads:

@@ -20,7 +20,7 @@ import trio
 
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.core import RaftCore
-from trioraft.raft.errors import GroupStoppedError
+from trioraft.raft.errors import GroupStoppedError, NoQuorumError
 from trioraft.raft.log import RaftLog
 from trioraft.raft.types import (
     NO_INDEX,
@@ -47,6 +47,8 @@ from .wakeups import Slot
 __all__ = ["Group"]
 
 logger = logging.getLogger(__name__)
+
+_TRANSFER_POLL = 0.05  # seconds
 
 
 class Group:
@@ -262,21 +264,20 @@ class Group:
         """Hand leadership to `target`, or to the most caught-up voter; returns who got it.
 
         Raises NotLeaderError if this node does not lead, ConfigurationError for an unknown
-        target. Cancelling stops waiting; the core gives up after an election timeout itself.
+        target, NoQuorumError if the target did not take over within an election timeout (this
+        node leads on), GroupStoppedError. Cancelling stops waiting, not the transfer.
         """
-        self._driver.check_running()
-        chosen: Slot[NodeId] = Slot()
-
-        def begin(now: float) -> None:
-            try:
-                chosen.resolve(self._core.transfer_leadership(target, now))
-            except Exception as error:
-                chosen.fail(error)
-
-        self._driver.call(begin)
-        heir = await chosen.wait()
-        while self._core.role is Role.LEADER and self.failure is None:
-            await self._changed.wait()
+        core = self._core
+        heir = await self._driver.ask(lambda now: core.transfer_leadership(target, now)).wait()
+        while core.role is Role.LEADER:
+            self._driver.check_running()
+            if core.transferring_to != heir:
+                raise NoQuorumError(
+                    f"{heir} did not take over in time, {self._node_id} leads on: "
+                    f"check that {heir} runs and keeps up, then try again"
+                )
+            with trio.move_on_after(_TRANSFER_POLL):  # giving up changes no role: look now and then
+                await self._changed.wait()
         return heir
 
     # -- inside

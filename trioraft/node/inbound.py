@@ -63,20 +63,12 @@ class GroupInbound:
     ) -> SnapshotReply:
         """One snapshot is received at a time; a newer sender takes the place of an older one."""
         core, driver = self._driver.core, self._driver
-        driver.check_running()
         answer: Slot[SnapshotReply] = Slot()
-        wanted: Slot[bool] = Slot()
-
-        def begin(now: float) -> None:
-            try:
-                wanted.resolve(core.snapshot_received(request, answer.resolve, now))
-            except ValueError as error:
-                wanted.fail(error)
 
         def installed(meta: SnapshotMeta) -> None:
             driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
 
-        driver.call(begin)
+        wanted = driver.ask(lambda now: core.snapshot_received(request, answer.resolve, now))
         if not await wanted.wait():
             return await answer.wait()
         if self._receiving is not None:
