@@ -289,6 +289,16 @@ class RaftCore:
         return self._s.term
 
     @property
+    def voted_for(self) -> NodeId | None:
+        """Whom this node voted for in `term`."""
+        return self._s.voted_for
+
+    @property
+    def hard_state_durable(self) -> bool:
+        """`term` and `voted_for` are on disk."""
+        return self._s.outbox.hard_state_durable
+
+    @property
     def leader_id(self) -> NodeId | None:
         """The leader of `term`, as far as this node knows."""
         return self._s.leader_id
