@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, Never
 
 import trio
 
@@ -88,12 +89,14 @@ class LoopStream:
     def send_nowait(self, request: AppendRequest) -> bool:
         group = self._transport.target()
         group.inbound.handle_append(request, self._send.send_nowait)
+        group.inbound.settle()
         return True
 
-    async def receive(self) -> Sequence[AppendReply]:
-        reply = await self._receive.receive()
-        self._transport.target()
-        return [reply]
+    async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
+        while True:
+            reply = await self._receive.receive()
+            self._transport.target()
+            take([reply])
 
 
 class LoopTransport:
@@ -125,6 +128,19 @@ class LoopTransport:
 
     async def start_election(self, request: StartElection) -> bool:
         return await self.target().inbound.handle_start_election(request)
+
+
+class LoopConnector:
+    def __init__(self, cluster: LoopCluster, me: str) -> None:
+        self._cluster, self._me = cluster, me
+        self.connected: list[str] = []
+
+    def connect(self, peer: Member) -> LoopTransport:
+        self.connected.append(peer.id)
+        return LoopTransport(self._cluster, self._me, peer.id)
+
+    def disconnect(self, peer: Member) -> None:
+        self.connected.remove(peer.id)
 
 
 class LoopCluster:
@@ -159,7 +175,7 @@ class LoopCluster:
                 settings=self._settings,
                 storage=self.storages[name],
                 machine=machine,
-                connect=lambda member, me=name: LoopTransport(self, me, member.id),
+                connector=LoopConnector(self, name),
                 rng=random.Random(self._rng.getrandbits(32)),
             )
             self.groups[name] = group

@@ -2,7 +2,7 @@
 
 host
 ├── listeners           one nursery per connection, one cancel scope per call (rpc/)
-├── peer connections    one pair of channels per peer, shared by all groups
+├── peer connections    one pair of channels per address, shared by all groups (channels.py)
 └── group × N           one failing group never takes down another
 """
 
@@ -20,6 +20,7 @@ from trioraft.node import (
     Group,
     PeerHandler,
     PeerTransport,
+    PeerUnreachableError,
     RuntimeSettings,
     StateMachine,
     UnknownGroupError,
@@ -27,9 +28,10 @@ from trioraft.node import (
 from trioraft.protocols.dialect import Dialect
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
-from trioraft.rpc import Channel, Limits, Service, open_channel, serve
+from trioraft.rpc import Channel, Limits, Service, serve
 from trioraft.storage import GroupStorage
 
+from .channels import ChannelPool
 from .environment import Disk, Environment
 
 __all__ = ["Host", "open_host"]
@@ -104,13 +106,13 @@ class Host:
         self._listeners = listeners
         self._nursery = nursery
         self._groups: dict[bytes, Group] = {}
-        self._channels: dict[str, tuple[Channel, Channel]] = {}
         self._limits = Limits(
             max_receive_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             max_send_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             reconnect_max=_RECONNECT_MAX,
             silence_timeout=_SILENCE_TIMEOUT,
         )
+        self._channels = ChannelPool(nursery, environment, self._limits)
 
     # -- groups
 
@@ -156,9 +158,6 @@ class Host:
         CorruptionError and StorageError.
         """
         self.dialect.check_members(configuration)
-        for member in configuration.members():
-            if member.id != self.node_id:
-                await self._open_channels(member.address)
         storage = await self._disk.open_group(group_id)
         try:
             group = Group(
@@ -169,7 +168,7 @@ class Host:
                 settings=settings,
                 storage=storage,
                 machine=machine,
-                connect=partial(self._transport, group_id),
+                connector=_Connector(self, group_id, self._channels),
                 rng=random.Random(self._environment.rng.getrandbits(64)),
             )
         except BaseException:
@@ -189,41 +188,14 @@ class Host:
     # -- peers
 
     def channel_to(self, member: Member) -> Channel:
-        """The bulk channel to a peer: entries, snapshots, forwarded calls."""
-        return self._channels[member.address][0]
+        """The bulk channel to a peer: entries, snapshots, forwarded calls.
 
-    def _transport(self, group_id: bytes, peer: Member) -> PeerTransport:
-        entries, heartbeats = self._channels[peer.address]
-        return self.dialect.transport(
-            group_id=group_id,
-            self_id=self.node_id,
-            peer=peer,
-            entries=entries,
-            heartbeats=heartbeats,
-        )
-
-    async def _open_channels(self, address: str) -> None:
-        if address not in self._channels:
-            self._channels[address] = await self._nursery.start(self._keep_channels, address)
-
-    async def _keep_channels(
-        self, address: str, *, task_status: trio.TaskStatus[tuple[Channel, Channel]]
-    ) -> None:
-        """Hold the pair open until the host ends; they connect when first used."""
-        async with AsyncExitStack() as stack:
-            pair = [
-                await stack.enter_async_context(
-                    open_channel(
-                        address,
-                        dial=partial(self._environment.dial, address),
-                        limits=self._limits,
-                        rng=random.Random(self._environment.rng.getrandbits(64)),
-                    )
-                )
-                for _ in range(2)
-            ]
-            task_status.started((pair[0], pair[1]))
-            await trio.sleep_forever()
+        Raises PeerUnreachableError if no group here has a peer at that address.
+        """
+        pair = self._channels.find(member.address)
+        if pair is None:
+            raise PeerUnreachableError(f"{member.id} at {member.address} is not a peer any more")
+        return pair.bulk
 
     # -- listeners
 
@@ -241,3 +213,25 @@ class Host:
                 limits=self._limits,
             )
         )
+
+
+class _Connector:
+    """Implements `node.PeerConnector` for one group: its share of the host's channels."""
+
+    def __init__(self, host: Host, group_id: bytes, channels: ChannelPool) -> None:
+        self._host = host
+        self._group_id = group_id
+        self._channels = channels
+
+    def connect(self, peer: Member) -> PeerTransport:
+        pair = self._channels.acquire(peer.address)
+        return self._host.dialect.transport(
+            group_id=self._group_id,
+            self_id=self._host.node_id,
+            peer=peer,
+            entries=pair.bulk,
+            heartbeats=pair.urgent,
+        )
+
+    def disconnect(self, peer: Member) -> None:
+        self._channels.release(peer.address)

@@ -157,7 +157,7 @@ class Node:
                 if not forward:
                     self._check_running()
                     raise NotLeaderError(leader.id if leader else None)
-            except NotLeaderError:
+            except (NotLeaderError, PeerUnreachableError):  # it had no effect
                 if not forward:
                     raise
             await self._wait_retry(deadline)

@@ -5,6 +5,7 @@ from .group import Group
 from .machine import Command, SnapshotSink, SnapshotSource, StateMachine
 from .peers import (
     AppendStream,
+    PeerConnector,
     PeerHandler,
     PeerRouter,
     PeerTransport,
@@ -21,6 +22,7 @@ __all__ = [
     "Group",
     "GroupStatus",
     "MemberStatus",
+    "PeerConnector",
     "PeerHandler",
     "PeerRouter",
     "PeerTransport",

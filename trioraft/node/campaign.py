@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import trio
 
 from trioraft.raft.types import NodeId, StartElection, VoteReply, VoteRequest
 
-from .peers import PeerTransport, PeerUnreachableError
+from .peer_set import PeerSet
+from .peers import PeerUnreachableError
 
 __all__ = ["Campaigns"]
 
@@ -22,12 +23,12 @@ class Campaigns:
     def __init__(
         self,
         nursery: trio.Nursery,
-        transports: Mapping[NodeId, PeerTransport],
+        peers: PeerSet,
         on_reply: Callable[[VoteReply], None],
         timeout: float,
     ) -> None:
         self._nursery = nursery
-        self._transports = transports
+        self._peers = peers
         self._on_reply = on_reply
         self._timeout = timeout
         self._ballot: _Ballot | None = None
@@ -62,14 +63,14 @@ class Campaigns:
     async def _ask(self, to: NodeId, request: VoteRequest) -> None:
         with trio.move_on_after(self._timeout):
             try:
-                self._on_reply(await self._transports[to].request_vote(request))
+                self._on_reply(await self._peers.transport(to).request_vote(request))
             except PeerUnreachableError as error:
                 logger.debug("vote request to %s: %s", to, error)
 
     async def _hand_over(self, to: NodeId, request: StartElection) -> None:
         with trio.move_on_after(self._timeout):
             try:
-                if not await self._transports[to].start_election(request):
+                if not await self._peers.transport(to).start_election(request):
                     logger.info("%s did not take over leadership", to)
             except PeerUnreachableError as error:
                 logger.info("%s could not be asked to take over: %s", to, error)

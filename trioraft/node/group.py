@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 
 import trio
 
@@ -39,7 +38,8 @@ from .driver import Driver
 from .inbound import GroupInbound
 from .machine import StateMachine
 from .outbound import GroupOutbound
-from .peers import PeerTransport
+from .peer_set import PeerSet
+from .peers import PeerConnector
 from .settings import RuntimeSettings
 from .status import GroupStatus, MemberStatus
 from .wakeups import Slot
@@ -67,7 +67,7 @@ class Group:
         settings: RuntimeSettings,
         storage: GroupStorage,
         machine: StateMachine,
-        connect: Callable[[Member], PeerTransport],
+        connector: PeerConnector,
         rng: random.Random,
     ) -> None:
         self.group_id = group_id
@@ -94,13 +94,10 @@ class Group:
             name=f"{node_id}/{group_id.hex()[-8:]}",
             core=core,
             storage=storage,
-            transports={
-                member.id: connect(member)
-                for member in core.configuration.members()
-                if member.id != node_id
-            },
+            peers=self._peers,
             settings=settings,
             vote_timeout=config.election_timeout_min,
+        self._peers = PeerSet(node_id, connector)
             rng=rng,
             on_change=self._signal_change,
         )
@@ -137,6 +134,7 @@ class Group:
             self._running = False
             self._stop(self.failure)
 
+                self._peers.follow(self._core.configuration.members())
     def _stop(self, cause: BaseException | None) -> None:
         error = GroupStoppedError(
             f"the group has stopped on node {self._node_id}" + (f": {cause}" if cause else "")
@@ -147,6 +145,7 @@ class Group:
         self._signal_change()
 
     # -- views
+            self._peers.close()
 
     @property
     def node_id(self) -> NodeId:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -29,7 +29,7 @@ from trioraft.storage.interface import GroupStorage
 from .campaign import Campaigns
 from .driver import Driver
 from .leadership import Leadership
-from .peers import PeerTransport
+from .peer_set import PeerSet
 from .replicator import Replicator
 from .settings import RuntimeSettings
 
@@ -47,7 +47,7 @@ class GroupOutbound:
         name: str,
         core: RaftCore,
         storage: GroupStorage,
-        transports: Mapping[NodeId, PeerTransport],
+        peers: PeerSet,
         settings: RuntimeSettings,
         vote_timeout: float,
         rng: random.Random,
@@ -56,7 +56,7 @@ class GroupOutbound:
         self._name = name
         self._core = core
         self._storage = storage
-        self._transports = transports
+        self._peers = peers
         self._settings = settings
         self._vote_timeout = vote_timeout
         self._rng = rng
@@ -67,7 +67,7 @@ class GroupOutbound:
         """Bind to the running group; everything started here lives in `nursery`."""
         self._nursery = nursery
         self._driver = driver
-        self._campaigns = Campaigns(nursery, self._transports, driver.step, self._vote_timeout)
+        self._campaigns = Campaigns(nursery, self._peers, driver.step, self._vote_timeout)
 
     # -- driver.Outbound
 
@@ -90,15 +90,19 @@ class GroupOutbound:
             logger.info("%s: leadership ended, term is now %d", self._name, term)
         if leads and self._leadership is None:
             logger.info("%s: leads in term %d", self._name, term)
-            self._leadership = Leadership(
-                node_id=self._core.node_id,
-                term=term,
-                configuration=self._core.configuration,
-                new_replicator=self._new_replicator,
-                rng=self._rng,
-            )
+            self._leadership = Leadership(term, self._new_replicator)
+            self._leadership.follow(self._peers.members())
             self._nursery.start_soon(self._leadership.run)
         self._on_change()
+
+    def peers_changed(self, members: Sequence[Member]) -> None:
+        """Reach exactly these members from now on, and replicate to them while leading."""
+        self._peers.follow(members)
+        if self._leadership is None:
+            return
+        for moved in self._leadership.follow(self._peers.members()):
+            self.snapshot_finished(moved, None)
+            self.unreachable(moved)
 
     def send_snapshot(self, to: NodeId) -> None:
         if self._leadership is not None:
@@ -122,7 +126,8 @@ class GroupOutbound:
 
     def append_replies(self, replies: Sequence[AppendReply]) -> None:
         for reply in replies:
-            self._driver.step(reply)
+            self._driver.receive(reply)
+        self._driver.settle()
 
     def unreachable(self, follower: NodeId) -> None:
         self._driver.call(lambda now: self._core.peer_unreachable(follower, now))
@@ -130,14 +135,14 @@ class GroupOutbound:
     def snapshot_finished(self, follower: NodeId, meta: SnapshotMeta | None) -> None:
         self._driver.call(lambda now: self._core.snapshot_finished(follower, meta, now))
 
-    def _new_replicator(self, member: Member, term: int, rng: random.Random) -> Replicator:
+    def _new_replicator(self, member: Member, term: int) -> Replicator:
         return Replicator(
             term=term,
             leader=self._core.node_id,
             follower=member,
-            transport=self._transports[member.id],
+            transport=self._peers.transport(member.id),
             storage=self._storage,
             events=self,
             settings=self._settings,
-            rng=rng,
+            rng=random.Random(self._rng.getrandbits(64)),
         )

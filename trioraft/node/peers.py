@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Never, Protocol
 
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
+    Member,
     NodeId,
     SnapshotReply,
     SnapshotRequest,
@@ -28,6 +29,7 @@ from trioraft.raft.types import (
 
 __all__ = [
     "AppendStream",
+    "PeerConnector",
     "PeerHandler",
     "PeerRouter",
     "PeerTransport",
@@ -61,9 +63,11 @@ class AppendStream(Protocol):
         PeerUnreachableError when the stream is lost.
         """
 
-    async def receive(self) -> Sequence[AppendReply]:
-        """Wait for replies: at least one, all that have arrived, in the order of the requests.
+    async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
+        """Hand replies to `take` as they come, in the order of the requests, until cancelled.
 
+        `take(replies)` gets at least one, and all that arrived together. It is called in
+        whichever task has parsed them and must not wait; what it raises comes out here.
         The dialect has already matched each wire reply to its request and filled in `round`,
         `heartbeat` and `rejected_prev` from it. Raises PeerUnreachableError when the stream
         is lost or has ended. Cancelling it loses nothing.
@@ -88,6 +92,19 @@ class PeerTransport(Protocol):
         """Ask the follower to campaign now. True if it accepted to."""
 
 
+class PeerConnector(Protocol):
+    """Makes the transports of one group. Plain calls, from inside the driver's turn."""
+
+    def connect(self, peer: Member) -> PeerTransport:
+        """How to reach `peer` at its address. Opens nothing until it is used."""
+
+    def disconnect(self, peer: Member) -> None:
+        """Once for each `connect`, with the same member: its transport is not used any more.
+
+        Calls that are still under way on it may fail with PeerUnreachableError.
+        """
+
+
 class PeerHandler(Protocol):
     """What a dialect's service calls when a peer's request for one group arrives."""
 
@@ -102,13 +119,20 @@ class PeerHandler(Protocol):
         """
 
     def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
-        """Take a request in; `reply` is called later, once, from the group's driver.
+        """Take a request in for the next `settle`; `reply` is called then or later, once.
 
         Replies to requests with entries come in the order of the requests, each when its
         entries are durable; a heartbeat's reply may overtake them. `reply` must not block or
         raise. If the group stops first, `reply` is never called and the host closes the
         stream. Raises GroupStoppedError, OverloadedError when the group's inbox is full, and
         ValueError for entries with a gap or with terms that no leader sends.
+        """
+
+    def settle(self) -> None:
+        """Step the group with what `handle_append` has taken in, in the caller's task.
+
+        To be called once behind one or several of them. Never waits and raises nothing: a group
+        that fails stops by itself.
         """
 
     async def handle_snapshot(
