@@ -90,6 +90,7 @@ class Group:
             waiters=waiters,
             on_snapshot=self._snapshot_taken,
         )
+        self._peers = PeerSet(node_id, connector)
         self._outbound = GroupOutbound(
             name=f"{node_id}/{group_id.hex()[-8:]}",
             core=core,
@@ -97,7 +98,6 @@ class Group:
             peers=self._peers,
             settings=settings,
             vote_timeout=config.election_timeout_min,
-        self._peers = PeerSet(node_id, connector)
             rng=rng,
             on_change=self._signal_change,
         )
@@ -122,6 +122,7 @@ class Group:
         try:
             async with trio.open_nursery() as nursery:
                 self._running = True
+                self._peers.follow(self._core.configuration.members())
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
                 nursery.start_soon(self._driver.run)
@@ -132,9 +133,9 @@ class Group:
             self.failure = _first_leaf(error)
         finally:
             self._running = False
+            self._peers.close()
             self._stop(self.failure)
 
-                self._peers.follow(self._core.configuration.members())
     def _stop(self, cause: BaseException | None) -> None:
         error = GroupStoppedError(
             f"the group has stopped on node {self._node_id}" + (f": {cause}" if cause else "")
@@ -145,7 +146,6 @@ class Group:
         self._signal_change()
 
     # -- views
-            self._peers.close()
 
     @property
     def node_id(self) -> NodeId:
