@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from trioraft.node.peers import PeerTransport, UnknownGroupError
+from trioraft.node.peers import AppendStream, PeerTransport, UnknownGroupError
 from trioraft.protocols import Dialect
 from trioraft.raft.types import (
     AppendReply,
@@ -81,6 +81,9 @@ class FakeGroup:
         else:
             self.held.append(answer)
 
+    def settle(self) -> None:
+        """Nothing to do: `handle_append` has answered, or holds the answer back."""
+
     async def handle_snapshot(
         self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
     ) -> SnapshotReply:
@@ -95,6 +98,19 @@ class FakeGroup:
         self._maybe_fail()
         self.elections.append(request)
         return self.campaigns
+
+
+async def received(stream: AppendStream) -> list[AppendReply]:
+    """The next replies: at least one, and all that arrive with it. Raises as `receive` does."""
+    replies: list[AppendReply] = []
+    with trio.CancelScope() as scope:
+
+        def take(batch: Sequence[AppendReply]) -> None:
+            replies.extend(batch)
+            scope.cancel()
+
+        await stream.receive(take)
+    return replies
 
 
 class FakeRouter:

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 import trio
-from peer_wire import Wire, settle, wired
+from peer_wire import Wire, received, settle, wired
 from trio.testing import MockClock
 
 from trioraft.node.peers import PeerUnreachableError
@@ -147,7 +147,7 @@ async def test_appends_are_pipelined_and_answered_in_order() -> None:
             # Whatever order the group answers in, the wire keeps the requests'.
             for answer in reversed(wire.group.held):
                 answer()
-            replies = await stream.receive()
+            replies = await received(stream)
             assert [(r.match_index, r.round) for r in replies] == [(1, 1), (2, 0), (5, 2)]
             assert all(r.success and not r.heartbeat for r in replies)
 
@@ -167,11 +167,11 @@ async def test_heartbeats_claim_nothing() -> None:
     async with wired(OPENRAFT, "1", "2") as wire:
         async with wire.transport.open_append_stream(heartbeat=False) as stream:
             await stream.send([append(-1, 3)])
-            assert [r.match_index for r in await stream.receive()] == [2]
+            assert [r.match_index for r in await received(stream)] == [2]
         async with wire.transport.open_append_stream(heartbeat=True) as stream:
             beats = [append(2, 0, round=number, heartbeat=True) for number in (8, 9)]
             await stream.send(beats)
-            replies = await stream.receive()
+            replies = await received(stream)
             assert [(r.round, r.match_index, r.heartbeat) for r in replies] == [
                 (8, -1, True),
                 (9, -1, True),
@@ -186,7 +186,7 @@ async def test_an_empty_append_is_no_heartbeat_before_it_was_acknowledged() -> N
     ):
         for known in (False, True):
             await stream.send([append(4, 0)])
-            [reply] = await stream.receive()
+            [reply] = await received(stream)
             assert (reply.success, reply.match_index) == (True, 4)
             assert wire.group.appends[-1].heartbeat is known
 
@@ -198,7 +198,7 @@ async def test_a_refusal_ends_the_call_and_the_next_send_begins_another() -> Non
     ):
         wire.group.answer = wire.group.conflict
         await stream.send([append(9, 1, round=6), append(10, 1), append(11, 1)])
-        replies = await stream.receive()
+        replies = await received(stream)
         assert replies == [
             AppendReply(T3, "2", False, rejected_prev=prev, hint_index=prev - 1, round=6)
             for prev in (9, 10, 11)
@@ -207,16 +207,16 @@ async def test_a_refusal_ends_the_call_and_the_next_send_begins_another() -> Non
         assert len(wire.group.appends) == 1  # what is behind a refusal is not looked at
         wire.group.answer = wire.group.success
         async with trio.open_nursery() as nursery:
-            received: list[AppendReply] = []
+            replies = list[AppendReply]()
 
             async def receive() -> None:
-                received.extend(await stream.receive())
+                replies.extend(await received(stream))
 
             nursery.start_soon(receive)
             await settle()
-            assert received == []
+            assert replies == []
             await stream.send([append(4, 6)])
-        assert [(r.success, r.match_index) for r in received] == [(True, 10)]
+        assert [(r.success, r.match_index) for r in replies] == [(True, 10)]
 
 
 async def test_a_higher_vote_names_its_term() -> None:
@@ -226,7 +226,7 @@ async def test_a_higher_vote_names_its_term() -> None:
     ):
         wire.group.answer = lambda request: AppendReply(pack_term(7, 3), "2", False)
         await stream.send([append(9, 0, heartbeat=True)])
-        [reply] = await stream.receive()
+        [reply] = await received(stream)
         assert (reply.success, reply.term, reply.heartbeat) == (False, pack_term(7, 3), True)
 
 
@@ -238,7 +238,7 @@ async def test_a_lost_connection_is_an_unreachable_peer() -> None:
             await settle()
             await wire.listener.cut()
             with pytest.raises(PeerUnreachableError, match=r"2 at 127\.0\.0\.1:1: UNAVAILABLE"):
-                await stream.receive()
+                await received(stream)
             with pytest.raises(PeerUnreachableError):
                 await stream.send([append(0, 1)])
         wire.group.held[0]()  # an answer that nobody waits for is dropped
@@ -254,7 +254,7 @@ async def test_a_group_that_never_answers_loses_its_stream(autojump_clock: MockC
             started = trio.current_time()
             await stream.send([append(-1, 1)])
             with pytest.raises(PeerUnreachableError, match="UNAVAILABLE: no answer"):
-                await stream.receive()
+                await received(stream)
             assert trio.current_time() - started == pytest.approx(STALL_TIMEOUT)
 
 
@@ -326,7 +326,7 @@ async def test_failures_have_their_status(failure: Exception, status: Status) ->
         async with wire.transport.open_append_stream(heartbeat=True) as stream:
             await stream.send([append(-1, 0, heartbeat=True)])
             with pytest.raises(PeerUnreachableError, match=f"{status.name}: {failure}"):
-                await stream.receive()
+                await received(stream)
 
 
 async def test_no_group() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from peer_wire import GROUP, settle, wired
+from peer_wire import GROUP, received, settle, wired
 from trio.testing import MockClock
 
 from trioraft._proto.ratis import raft_pb2 as pb
@@ -145,7 +145,7 @@ async def test_appends_are_pipelined_and_answered_in_order() -> None:
             assert wire.group.appends[0].entries == entries(0, 2)
             for answer in wire.group.held:
                 answer()
-            replies = await stream.receive()
+            replies = await received(stream)
             assert [(r.match_index, r.round) for r in replies] == [(1, 1), (2, 0), (5, 2)]
             assert all(r.success and not r.heartbeat for r in replies)
 
@@ -154,7 +154,7 @@ async def test_heartbeats_claim_nothing_and_may_overtake() -> None:
     async with wired(RATIS, "n0", "n1") as wire:
         async with wire.transport.open_append_stream(heartbeat=False) as stream:
             await stream.send([append(-1, 3)])
-            assert [r.match_index for r in await stream.receive()] == [2]
+            assert [r.match_index for r in await received(stream)] == [2]
         wire.group.held = []
         async with wire.transport.open_append_stream(heartbeat=True) as stream:
             await stream.send([heartbeat(2, 8), heartbeat(2, 9)])
@@ -162,7 +162,7 @@ async def test_heartbeats_claim_nothing_and_may_overtake() -> None:
             assert [request.heartbeat for request in wire.group.appends[1:]] == [True, True]
             wire.group.held[1]()
             wire.group.held[0]()
-            replies = await stream.receive()
+            replies = await received(stream)
             assert [(r.round, r.match_index, r.heartbeat) for r in replies] == [
                 (9, -1, True),
                 (8, -1, True),
@@ -175,11 +175,11 @@ async def test_an_empty_probe_is_no_heartbeat_before_it_was_acknowledged() -> No
         wire.transport.open_append_stream(heartbeat=False) as stream,
     ):
         await stream.send([append(4, 0)])
-        [reply] = await stream.receive()
+        [reply] = await received(stream)
         assert (reply.success, reply.match_index) == (True, 4)
         assert not wire.group.appends[0].heartbeat
         await stream.send([append(4, 0)])
-        [reply] = await stream.receive()
+        [reply] = await received(stream)
         assert (reply.success, reply.match_index) == (True, 4)
         assert wire.group.appends[1].heartbeat
 
@@ -191,13 +191,13 @@ async def test_conflict_and_higher_term_come_back_as_the_core_knows_them() -> No
     ):
         wire.group.answer = wire.group.conflict
         await stream.send([append(9, 1, round=6)])
-        [reply] = await stream.receive()
+        [reply] = await received(stream)
         assert reply == AppendReply(
             3, "n1", False, rejected_prev=9, hint_index=2, round=6, commit=-1
         )
         wire.group.answer = lambda request: AppendReply(7, "n1", False, commit=1)
         await stream.send([append(9, 1)])
-        [reply] = await stream.receive()
+        [reply] = await received(stream)
         assert (reply.success, reply.term) == (False, 7)
 
 
@@ -209,14 +209,14 @@ async def test_a_lost_connection_is_an_unreachable_peer() -> None:
             await settle()
             await wire.listener.cut()
             with pytest.raises(PeerUnreachableError, match=r"n1 at 127\.0\.0\.1:1: UNAVAILABLE"):
-                await stream.receive()
+                await received(stream)
             with pytest.raises(PeerUnreachableError):
                 await stream.send([append(0, 1)])
         wire.group.held[0]()  # an answer that nobody waits for is dropped
         async with wire.transport.open_append_stream(heartbeat=False) as stream:
             wire.group.held = None
             await stream.send([append(-1, 1)])
-            assert len(await stream.receive()) == 1
+            assert len(await received(stream)) == 1
 
 
 async def test_a_refused_connection_is_an_unreachable_peer() -> None:
@@ -279,7 +279,7 @@ async def test_a_group_that_never_answers_loses_its_stream(autojump_clock: MockC
             started = trio.current_time()
             await stream.send([append(-1, 1)])
             with pytest.raises(PeerUnreachableError, match="INTERNAL: no answer"):
-                await stream.receive()
+                await received(stream)
             assert trio.current_time() - started == pytest.approx(STALL_TIMEOUT)
 
 
@@ -290,7 +290,7 @@ async def test_an_idle_stream_stays_open(autojump_clock: MockClock) -> None:
     ):
         for prev in range(3):
             await stream.send([append(prev, 1)])
-            assert len(await stream.receive()) == 1
+            assert len(await received(stream)) == 1
             await trio.sleep(10 * STALL_TIMEOUT)
 
 

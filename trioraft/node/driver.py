@@ -1,10 +1,19 @@
-"""The driver: the only task that touches the consensus core.
+"""The driver: the only thing that touches the consensus core.
 
-Everything that happens to a group is put into one of its inboxes by a plain function call.
-Each pass takes all that is waiting, steps the core, and carries out what comes back: bytes to
-the log writer, messages to the replicators, answers to the callers, the commit index to the
-applier. It never waits for the disk, the network or the state machine, so neither a slow disk
-nor a large append can hold up a tick or a heartbeat.
+Everything that happens to a group is put into one of its inboxes by a plain function call, and
+taken out in a *turn*: a plain function that steps the core with all that waits and carries out
+what comes back: bytes to the log writer, messages to the replicators, answers to the callers, the
+commit index to the applier. A turn never waits for the disk, the network or the state machine,
+so neither a slow disk nor a large append can hold up a tick or a heartbeat. It is never entered
+twice at once, which is all that the core asks for, so it needs no task to itself:
+
+- A peer's appends and replies are stepped by `settle`, in the task that has just parsed them, and
+  the end of a disk write where it is delivered. Waking another task for them would cost a pass
+  of the scheduler each, more than most turns do.
+- Proposals and reads gather: the driver's task takes all of one pass of the scheduler in one
+  turn, as one batch for the disk and for each follower, or one heartbeat round.
+- The driver's task also keeps the time, and is where a failed turn surfaces: whoever lent his
+  task to a turn hears nothing of the group's errors.
 """
 
 from __future__ import annotations
@@ -95,14 +104,17 @@ class Driver:
         self._calls: deque[tuple[Callable[[float], Any], Slot[Any] | None]] = deque()
         self._soft = SoftState(core.role, core.term, core.leader_id)
         self._persisting = 0  # batches that the log writer has not made durable yet
+        self._open = False  # turns may be taken: the driver's task runs and nothing has failed
+        self._in_turn = False
+        self._failure: Exception | None = None  # of a turn; the driver's task raises it
         self._stopped: BaseException | None = None
 
     # -- inputs: plain calls, from any task of the group or its callers
 
-    def step(
+    def receive(
         self, message: Message, reply: Reply | None = None, refuse: Refuse | None = None
     ) -> None:
-        """Hand a peer's message in. Raises OverloadedError, GroupStoppedError.
+        """Hand a peer's message in, for the next turn. Raises OverloadedError, GroupStoppedError.
 
         `reply` gets the answer to a request; `refuse` the ValueError for one that no correct
         peer sends, which is logged in any case and changes nothing.
@@ -111,6 +123,21 @@ class Driver:
         if len(self._messages) >= self._settings.max_inbox:
             raise OverloadedError(f"{len(self._messages)} peer messages are waiting")
         self._messages.append((message, reply, refuse))
+
+    def settle(self) -> None:
+        """Take a turn at once with the messages that wait, in the caller's task.
+
+        Bounded work: what one read of a socket brought. Never waits and raises nothing. Inside a
+        turn, and while the driver's task does not run, the messages wait for the next turn.
+        """
+        if self._messages:
+            self._take_turn()
+
+    def step(
+        self, message: Message, reply: Reply | None = None, refuse: Refuse | None = None
+    ) -> None:
+        """As `receive`, with a turn soon, in the driver's task."""
+        self.receive(message, reply, refuse)
         self._doorbell.ring()
 
     def propose(self, proposal: Proposal) -> Slot[bytes]:
@@ -182,23 +209,28 @@ class Driver:
         if self._stopped is not None:
             raise GroupStoppedError("the group has stopped on this node") from self._stopped
 
-    # -- the loop
+    # -- turns
 
     async def run(self) -> None:
-        """Runs until cancelled, or until the core or the storage raises.
+        """Runs until cancelled, or until the core or the storage raises, in whichever turn.
 
         Cancelling is safe at any time: what was not made durable was not acknowledged.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
-            while True:
-                await self._doorbell.wait()
-                self._pass(trio.current_time())
-                self._set_alarm()
+            self._open = True
+            try:
+                while True:
+                    await self._doorbell.wait()
+                    self._take_turn(gathered=True)
+                    if self._failure is not None:
+                        raise self._failure
+            finally:
+                self._open = False
 
     async def _keep_time(self) -> None:
         """Ring when the core's deadline comes. A task of its own, because a cancel scope with a
-        deadline in every pass of the driver would cost more than most passes do."""
+        deadline in every turn would cost more than most turns do."""
         while True:
             with trio.CancelScope(deadline=self.core.next_deadline) as self._alarm:
                 await trio.sleep_forever()
@@ -213,7 +245,33 @@ class Driver:
         elif self.core.next_deadline < self._alarm.deadline:
             self._alarm.deadline = self.core.next_deadline
 
-    def _pass(self, now: float) -> None:
+    def _take_turn(self, *, gathered: bool = False) -> None:
+        """One turn, with what callers have `gathered` or without. Never entered twice at once."""
+        if self._in_turn or not self._open:
+            self._doorbell.ring()
+            return
+        self._in_turn = True
+        try:
+            now = trio.current_time()
+            self._step(now)
+            if gathered:
+                self._begin(now)
+            core = self.core
+            while core.has_ready():
+                self._carry_out(core.ready())
+            self._set_alarm()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._in_turn = False
+
+    def _fail(self, error: Exception) -> None:
+        """No further turns: the core is not to be used after an error. The task raises it."""
+        self._failure = self._failure or error
+        self._open = False
+        self._doorbell.ring()
+
+    def _step(self, now: float) -> None:
         core = self.core
         messages = self._messages
         while messages:
@@ -229,12 +287,12 @@ class Driver:
             calls.popleft()[0](now)
         # After a stall, what had arrived by then counts before the clock does.
         core.tick(now)
+
+    def _begin(self, now: float) -> None:
         if self._reads:
             self._begin_reads(now)
         if self._proposals:
             self._begin_proposals(now)
-        while core.has_ready():
-            self._carry_out(core.ready())
 
     def _begin_reads(self, now: float) -> None:
         reads, self._reads = self._reads, []
@@ -306,23 +364,26 @@ class Driver:
         self._persisting += 1
 
         def done(error: BaseException | None) -> None:
-            # On the event loop between passes, so it is as much the driver as a pass is. Most of
-            # the time nothing follows from it, on a follower never: then the driver sleeps on.
-            self._persisting -= 1
-            try:
-                if error is not None:
-                    raise error
-                self._durable(ready)
-                last = ready.entries[-1] if ready.entries else None
-                index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
-                self.core.persisted(index, term, ready.sequence)
-                if self.core.has_ready():
-                    self._doorbell.ring()
-            except Exception as failure:
-                self.call(_raiser(failure))
+            self._persisted(ready, error)
 
         batch = PersistBatch(ready.hard_state, ready.entries, ready.reset)
         self._storage.persist(batch, done)
+
+    def _persisted(self, ready: Ready, error: BaseException | None) -> None:
+        """Called on the event loop, never inside a turn; most of the time nothing follows."""
+        self._persisting -= 1
+        try:
+            if error is not None:
+                raise error
+            self._durable(ready)
+            last = ready.entries[-1] if ready.entries else None
+            index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
+            self.core.persisted(index, term, ready.sequence)
+        except Exception as failure:
+            self._fail(failure)
+            return
+        if self.core.has_ready():
+            self._take_turn()
 
     def _durable(self, ready: Ready) -> None:
         """What waited for this Ready and all before it to be durable."""
@@ -342,10 +403,3 @@ class Driver:
                     "the write may or may not take effect"
                 )
             )
-
-
-def _raiser(error: BaseException) -> Callable[[float], Any]:
-    def work(_now: float) -> None:
-        raise error
-
-    return work

@@ -51,7 +51,10 @@ class GroupInbound:
 
     def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
         _check_entries(request)
-        self._driver.step(request, reply)
+        self._driver.receive(request, reply)
+
+    def settle(self) -> None:
+        self._driver.settle()
 
     async def handle_start_election(self, request: StartElection) -> bool:
         slot: Slot[bool] = Slot()

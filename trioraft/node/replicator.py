@@ -136,12 +136,13 @@ class Replicator:
             del lane.outbox[: len(batch)]
 
     async def _receive(self, stream: AppendStream, lane: _Lane) -> None:
-        while True:
-            replies = await stream.receive()
+        def take(replies: Sequence[AppendReply]) -> None:
             lane.answered = True
             lane.awaiting -= len(replies)
             lane.quiet_since = trio.current_time()
             self._events.append_replies(replies)
+
+        await stream.receive(take)
 
     async def _watch(self, lane: _Lane) -> None:
         """Give up a peer that stays silent with requests unanswered."""

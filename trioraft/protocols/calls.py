@@ -8,7 +8,7 @@ the group.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from trioraft.raft.types import Member, Session
 from trioraft.rpc import GRPCError, ProtocolError, Status
 
 if TYPE_CHECKING:
+    from trioraft.node.peers import PeerHandler
     from trioraft.rpc import ServerStream
 
 __all__ = [
@@ -72,7 +73,8 @@ def check_pending(pending: Sized) -> None:
 class AppendCall(ABC):
     """One incoming stream of appends.
 
-    `serve` takes requests in as they come; answers are handed to `send` by the group's driver,
+    Requests are taken in where the connection is read, and the group's turn follows in the same
+    place: no other task is woken for them. Answers are handed to `send` by the group's driver,
     without waiting. A subclass says what a request and an answer look like.
     """
 
@@ -85,8 +87,8 @@ class AppendCall(ABC):
         self._error: GRPCError | None = None
 
     @abstractmethod
-    def take(self, message: Any) -> None:
-        """Hand one request to its group; `send` is called for it later, once, or at once.
+    def take(self, message: Any) -> PeerHandler:
+        """Hand one request to its group, which is returned; `send` is called for it later, once.
 
         What it raises ends the call.
         """
@@ -108,20 +110,30 @@ class AppendCall(ABC):
             raise AppendStalledError(f"no answer to an append in {STALL_TIMEOUT:g} s")
 
     async def _run(self) -> None:
-        stream = self._stream
-        while batch := await stream.receive_available():
-            for message in batch:
-                if self._finished:
-                    return
-                self._unanswered += 1
-                self.take(message)
-            if self._unanswered:
-                self._scope.deadline = trio.current_time() + STALL_TIMEOUT
+        while await self._stream.deliver(self._take_in):
             while self._unanswered >= MAX_UNANSWERED:
                 await self._answered.park()
-            await stream.wait_writable()
+            await self._stream.wait_writable()
         while self._unanswered:
             await self._answered.park()
+
+    def _take_in(self, messages: Sequence[Any]) -> bool:
+        """Take what one read of the socket brought; False if nothing more is to be read yet."""
+        handlers: list[PeerHandler] = []
+        try:
+            for message in messages:
+                if self._finished:
+                    break
+                self._unanswered += 1
+                handler = self.take(message)
+                if handler not in handlers:
+                    handlers.append(handler)
+        finally:
+            for handler in handlers:
+                handler.settle()
+        if self._unanswered and not self._finished:
+            self._scope.deadline = trio.current_time() + STALL_TIMEOUT
+        return self._unanswered < MAX_UNANSWERED and not self._stream.crowded
 
     def send(self, message: Any) -> None:
         """Answer one request that was taken; dropped if the call is over. Never waits or raises."""

@@ -109,8 +109,9 @@ class Call(Receiving[R], Generic[S, R]):
         """For the moment between the session's end and the news of it reaching this call."""
         return GRPCError(Status.UNAVAILABLE, f"{self._connection.name}: {error}")
 
-    def _crowded(self) -> bool:
-        """Whether more is queued than may be; asks the engine only if it could be."""
+    @property
+    def crowded(self) -> bool:
+        """Whether more of ours is queued than may be: sending would wait. Asks the engine if so."""
         if self._queued <= self._max_queued or self._closed:
             return False
         self._queued = self._connection.engine.queued_body_size(self._id)
@@ -121,7 +122,7 @@ class Call(Receiving[R], Generic[S, R]):
         if self._streak >= FAIR_SHARE:
             self._streak = 0
             await trio.lowlevel.checkpoint()
-        if self._crowded():
+        if self.crowded:
             await self.wait_writable()
 
     async def wait_writable(self) -> None:
@@ -133,7 +134,7 @@ class Call(Receiving[R], Generic[S, R]):
         Raises:
             trio.BusyResourceError: Another task is waiting already.
         """
-        while self._crowded():
+        while self.crowded:
             if self._writer is not None:
                 raise trio.BusyResourceError("another task is already sending on this call")
             self._streak = 0

@@ -40,7 +40,7 @@ class ClientStream(Call[S, R]):
 
     Receiving raises a bad status as soon as the messages before it are taken, so a stream that
     failed never looks like one that ended. Beyond grpclib's interface: `send_message_nowait`,
-    `wait_writable`, `recv_message_nowait`, `receive_available`.
+    `wait_writable`, `crowded`, `recv_message_nowait`, `receive_available`, `deliver`.
     """
 
     _connection: ClientConnection
@@ -231,7 +231,7 @@ class ClientStream(Call[S, R]):
         self._check_order()
         if not self._sent_request:
             raise misuse("send_request() first")
-        if self._crowded():
+        if self.crowded:
             raise trio.WouldBlock
         self._send(self._encode(message), end)
 

@@ -35,6 +35,7 @@ from .status import GRPCError, Status
 if TYPE_CHECKING:
     from .call import Call
     from .limits import Limits
+    from .receiving import Receiving
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Connection:
         self.calls: dict[int, Call[Any, Any]] = {}
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
+        self._deliveries: list[Receiving[Any]] = []  # calls whose sink gets what a read brought
         self._stream = stream
         self._pipe = open_pipe(stream)
         notice_silence(stream, limits.silence_timeout)
@@ -106,6 +108,11 @@ class Connection:
         self._reset_later.append((stream_id, code))
         self.mark_dirty()
 
+    def deliver_later(self, call: Receiving[Any]) -> None:
+        """Messages for the call's sink are here: hand them over once all events are dispatched."""
+        if not self._deliveries or self._deliveries[-1] is not call:
+            self._deliveries.append(call)
+
     # ---- tasks -------------------------------------------------------------------------------
 
     async def run(self, timeout: float) -> None:
@@ -151,6 +158,8 @@ class Connection:
                     self.opened = False
                 feed(data)
                 self._dispatch()
+                if self._deliveries:
+                    self._hand_over()
                 if self.engine.want_write:
                     self.mark_dirty()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -160,6 +169,11 @@ class Connection:
             return f"protocol error: {error}"
         except Http2Error as error:
             return f"the HTTP/2 session ended: {error}"
+
+    def _hand_over(self) -> None:
+        deliveries, self._deliveries = self._deliveries, []
+        for call in deliveries:
+            call.hand_over()
 
     async def _on_violation(
         self, data: bytes | bytearray | memoryview, error: ProtocolViolation

@@ -12,6 +12,7 @@ it, are acknowledged as they come, or a message larger than the window could nev
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import trio
@@ -41,6 +42,8 @@ class Receiving(Generic[R]):
     _failure: GRPCError | None = None  # what further receiving raises
     _discarding = False  # no further message is wanted
     _reader: Task | None = None
+    _sink: Callable[[list[R]], bool] | None = None  # while `deliver` runs
+    _sink_error: Exception | None = None
     _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
@@ -70,6 +73,8 @@ class Receiving(Generic[R]):
                     self.refuse(error)
                 if not self._inbox:
                     self._release_incomplete()
+                elif self._sink is not None:
+                    self._connection.deliver_later(self)
             if self._free >= self._acknowledge_at:
                 self._acknowledge()
         if end:
@@ -111,7 +116,23 @@ class Receiving(Generic[R]):
 
     def _progress(self) -> None:
         """Data has come, but not the end: wake the waiting reader if there is something for it."""
-        if self._inbox or self._failure is not None:
+        if (self._inbox and self._sink is None) or self._failure is not None:
+            self._wake_reader()
+
+    def hand_over(self) -> None:
+        """Give the sink what has arrived. If it has had enough or fails, `deliver` goes on."""
+        sink = self._sink
+        if sink is None or not self._inbox:
+            return
+        messages = self._take_all()
+        try:
+            wants_more = not messages or sink(messages)
+        except Exception as error:  # `deliver` raises it, in the task whose call this is
+            self._sink_error = error
+            wants_more = False
+        if not wants_more:
+            self._sink = None
+        if not wants_more or self._failure is not None:
             self._wake_reader()
 
     # ---- flow control ------------------------------------------------------------------------
@@ -202,7 +223,10 @@ class Receiving(Generic[R]):
         first = await self.recv_message()
         if first is None:
             return []
-        messages = [first]
+        return [first, *self._take_all()]
+
+    def _take_all(self) -> list[R]:
+        messages: list[R] = []
         while self._inbox:
             try:
                 messages.append(self._take())
@@ -211,6 +235,41 @@ class Receiving(Generic[R]):
                 self._inbox.clear()
                 self.refuse(error)
         return messages
+
+    async def deliver(self, sink: Callable[[list[R]], bool]) -> bool:
+        """Have `sink` called with the messages as they arrive, without waking a task for them.
+
+        `sink(messages)` gets everything that one read of the socket has brought, in order. It
+        runs in the task that reads the connection, so it must be quick and must not wait; it may
+        send with `send_message_nowait`. It returns whether it wants more: if not, `deliver`
+        returns True, and what arrives meanwhile waits within the stream's window.
+
+        Returns False at the end of the stream. Cancelling it leaves the messages that `sink` has
+        not been given to the next call. A checkpoint.
+
+        Raises:
+            GRPCError: As `recv_message` does.
+            Exception: What `sink` has raised; it is not called again.
+        """
+        await trio.lowlevel.checkpoint()
+        self._sink = sink
+        try:
+            self.hand_over()
+            while self._delivering:
+                self._raise_failure()
+                if self._ended:
+                    return False
+                await self._wait_readable()
+        finally:
+            self._sink = None
+            error, self._sink_error = self._sink_error, None
+        if error is not None:
+            raise error
+        return True
+
+    @property
+    def _delivering(self) -> bool:
+        return self._sink is not None
 
     async def recv_message(self) -> R | None:
         """Wait for the next message; None is the end of the stream. See the subclasses."""

@@ -34,8 +34,8 @@ class ServerStream(Call[S, R]):
     Runs in its own cancel scope, whose deadline is the caller's. The scope is cancelled when the
     caller resets the stream or its connection ends: the handler sees `trio.Cancelled`.
 
-    Beyond grpclib's interface: `send_message_nowait`, `wait_writable`, `recv_message_nowait`,
-    `receive_available`.
+    Beyond grpclib's interface: `send_message_nowait`, `wait_writable`, `crowded`,
+    `recv_message_nowait`, `receive_available`, `deliver`.
     """
 
     _connection: ServerConnection
@@ -161,7 +161,7 @@ class ServerStream(Call[S, R]):
             trio.WouldBlock: Too much is queued; `wait_writable` first.
             ProtocolError, GRPCError, TypeError: As `send_message`.
         """
-        if self._crowded():
+        if self.crowded:
             raise trio.WouldBlock
         self._send(message)
 

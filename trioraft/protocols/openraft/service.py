@@ -78,6 +78,7 @@ class RaftService:
 
             mark_heartbeat(request, self._acked)
             handler.handle_append(request, reply)
+            handler.settle()
             await answered.wait()
             self._acked.note(_GROUP, replies[0])
             return wrap(encode_append_response(request, replies[0]))
@@ -138,12 +139,13 @@ class OpenraftAppendCall(AppendCall):
         self._acked = acked
         self._waiting: deque[_Answer] = deque()
 
-    def take(self, message: bytes) -> None:
+    def take(self, message: bytes) -> PeerHandler:
         request = decode_append(unwrap(message))
         mark_heartbeat(request, self._acked)
         answer = _Answer()
         self._waiting.append(answer)
         self._handler.handle_append(request, partial(self._reply, request, answer))
+        return self._handler
 
     def _reply(self, request: AppendRequest, answer: _Answer, reply: AppendReply) -> None:
         self._acked.note(_GROUP, reply)

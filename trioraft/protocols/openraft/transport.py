@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import trio
 
@@ -200,22 +200,34 @@ class OpenraftAppendStream:
         self._positions.note(request)
         return wrap(*encode_append(request, self._positions.commit(request.commit)))
 
-    async def receive(self) -> Sequence[AppendReply]:
+    async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """As AppendStream.receive; waits for the next `send` while a refusal stands."""
-        await self._opened.wait()
-        stream = self._stream
-        assert stream is not None
-        with unreachable(self._peer):
-            bodies = await stream.receive_available()
-            if not bodies:
-                raise ValueError("it has ended the append stream")
+        refusal: AppendReply | None = None
+
+        def arrived(bodies: list[bytes]) -> bool:
+            nonlocal refusal
             replies = []
             for body in bodies:
-                replies.append(self._match(body))
-                if not replies[-1].success:
-                    replies += await self._refused(replies[-1])
+                reply = self._match(body)
+                if not reply.success:
+                    refusal = reply
                     break
-            return replies
+                replies.append(reply)
+            if replies:
+                take(replies)
+            return refusal is None
+
+        while True:
+            await self._opened.wait()
+            stream = self._stream
+            assert stream is not None
+            with unreachable(self._peer):
+                await stream.deliver(arrived)
+                if refusal is None:
+                    raise ValueError("it has ended the append stream")
+                dropped = await self._refused(refusal)
+            take([refusal, *dropped])
+            refusal = None
 
     def _match(self, body: bytes) -> AppendReply:
         if not self._pending:

@@ -120,13 +120,14 @@ class RatisAppendCall(AppendCall):
             call_id = last.serverRequest.callId
             await _fail(self._stream, ratis_error(error), call_id, not last.entries)
 
-    def take(self, message: pb.AppendEntriesRequestProto) -> None:
+    def take(self, message: pb.AppendEntriesRequestProto) -> PeerHandler:
         self._last = message
         header = message.serverRequest
         group_id, handler = find_group(self._router, header)
         request = decode_append(message)
         request.heartbeat = not request.entries and self._acked.covers(group_id, request)
         handler.handle_append(request, partial(self._reply, group_id, header, request))
+        return handler
 
     def _reply(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import trio
 
@@ -165,13 +165,16 @@ class RatisAppendStream:
         self._pending[call_id] = request
         return True
 
-    async def receive(self) -> Sequence[AppendReply]:
+    async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """As AppendStream.receive."""
+
+        def arrived(messages: list[pb.AppendEntriesReplyProto]) -> bool:
+            take([self._match(message) for message in messages])
+            return True
+
         with unreachable(self._peer):
-            messages = await self._stream.receive_available()
-            if not messages:
-                raise ValueError("it has ended the append stream")
-            return [self._match(message) for message in messages]
+            await self._stream.deliver(arrived)
+            raise ValueError("it has ended the append stream")
 
     def _match(self, message: pb.AppendEntriesReplyProto) -> AppendReply:
         request = self._pending.pop(message.serverReply.callId, None)
