@@ -51,7 +51,8 @@ async def open_node(
     *,
     id: str,
     machine: StateMachine,
-    peers: str | Mapping[str, str],
+    peers: str | Mapping[str, str] | None = None,
+    join: bool = False,
     listen: str | None = None,
     data: str | Path | None = None,
     wire: str = "ratis",
@@ -69,6 +70,9 @@ async def open_node(
         id: this node's id, one of `peers`.
         machine: the state machine to replicate.
         peers: id to `host:port` of every voter, this node included, the same on every node.
+            Read when the group is made; from then on the log knows the members.
+        join: instead of `peers`: begin without members and wait until the group's leader is
+            told to add this node (`Node.add_member`, `trioraft admin add`). Needs `listen`.
         listen: address to serve peers and clients on; by default this node's in `peers`.
         data: data directory; None keeps log and snapshots in memory (a crash forgets them:
             for tests only).
@@ -83,14 +87,14 @@ async def open_node(
     Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
     so that clients need not wait for an election.
     """
-    configuration, own = _bootstrap(id, peers)
+    configuration, address = _bootstrap(id, peers, join, listen)
     config = config or RaftConfig()
     dialect = find_dialect(wire)
-    dialect.check_members(configuration)
+    dialect.check_members(Configuration((Member(id, address), *configuration.members())))
     group_id = group_id_of(cluster)
     host_opened = open_host(
         node_id=id,
-        address=listen or own,
+        address=address,
         data=None if data is None else Path(data),
         cluster=cluster,
         dialect=dialect,
@@ -119,10 +123,21 @@ async def open_node(
             yield node
 
 
-def _bootstrap(node_id: str, peers: str | Mapping[str, str]) -> tuple[Configuration, str]:
-    """The configuration that a new group begins with, and this node's address in it."""
+def _bootstrap(
+    node_id: str, peers: str | Mapping[str, str] | None, join: bool, listen: str | None
+) -> tuple[Configuration, str]:
+    """The configuration that a new group begins with, and where this node listens."""
+    if join:
+        if peers is not None:
+            raise ConfigurationError("join: a node that joins learns its peers; leave `peers` out")
+        if listen is None:
+            raise ConfigurationError("join: say where to listen, e.g. listen='10.0.0.5:7101'")
+        split_address(listen)
+        return Configuration(()), listen
+    if peers is None:
+        raise ConfigurationError("peers: name every node of the group, or join a group there is")
     addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
     if node_id not in addresses:
         raise ConfigurationError(f"id {node_id!r} is not in peers ({', '.join(addresses)})")
     members = tuple(Member(member, address) for member, address in addresses.items())
-    return Configuration(members), addresses[node_id]
+    return Configuration(members), listen or addresses[node_id]
