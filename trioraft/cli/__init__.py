@@ -7,6 +7,7 @@ import click
 from .demo import demo
 from .kv import kv
 from .node import node
+from .sim import sim
 from .status import status
 
 __all__ = ["main"]
@@ -18,5 +19,5 @@ def main() -> None:
     """gRPC and Raft for Trio: run a node, look at a cluster, read and write its keys."""
 
 
-for command in (node, status, kv, demo):
+for command in (node, status, kv, demo, sim):
     main.add_command(command)

@@ -9,7 +9,8 @@ simulation use it. What is checked (Raft, figure 3, and the disk's part of it):
     log matching            index and term decide an entry, and all entries before it
     leader completeness     a leader has everything that was committed before
     state machine safety    no two nodes commit different entries at an index
-    commit moves forward    on every node, between two starts of it
+    commit moves forward    on every node between two starts of it; by counting replicas only
+                            over entries of the leader's own term (§5.4.2)
     memory of promises      a term, a vote, a durable entry is still there after a restart
     bounds                  appends in flight, uncommitted bytes, rounds of reads
 """
@@ -20,7 +21,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trioraft.raft import RaftCore
-from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, HardState, NodeId, Role
+from trioraft.raft.types import (
+    NO_INDEX,
+    NO_TERM,
+    Configuration,
+    Entry,
+    HardState,
+    NodeId,
+    Role,
+)
 
 __all__ = ["GroupInvariants", "InvariantViolatedError"]
 
@@ -39,6 +48,7 @@ class _Seen:
     last: tuple[int, int]  # index and term of the last entry
     promised: HardState
     durable: tuple[int, int]
+    before: Configuration  # in force at the end of that step
 
 
 class GroupInvariants:
@@ -66,11 +76,13 @@ class GroupInvariants:
         seen = self._nodes.get(core.node_id)
         if seen is not None:
             self._check_memory(core, seen)
-        self._nodes[core.node_id] = _Seen(
-            core.term, core.role, NO_INDEX, (NO_INDEX, NO_TERM), HardState(), (NO_INDEX, NO_TERM)
+        nothing = (NO_INDEX, NO_TERM)
+        seen = _Seen(
+            core.term, core.role, NO_INDEX, nothing, HardState(), nothing, core.configuration
         )
-        self._promise(core, self._nodes[core.node_id])
-        self._check_log(core, self._nodes[core.node_id])
+        self._nodes[core.node_id] = seen
+        self._check_log(core, seen)
+        self._promise(core, seen)
 
     def observe(self, core: RaftCore) -> None:
         """Look at a core after a step. Raises InvariantViolatedError."""
@@ -124,7 +136,7 @@ class GroupInvariants:
             if known != fact:
                 _broken(
                     core,
-                    f"log matching: {entry.term}/{entry.index} is {fact} here and {known} elsewhere",
+                    f"log matching: {entry.term}/{entry.index} is {fact} here, {known} elsewhere",
                 )
             before = entry.term
         seen.last = (log.last_index, log.last_term)
@@ -147,22 +159,22 @@ class GroupInvariants:
                     f"state machine safety: {term}/{index} is committed here, "
                     f"{committed[index]}/{index} elsewhere",
                 )
-        if core.role is Role.LEADER and self._is_stored is not None:
-            self._check_quorum(core, self._is_stored)
+        if core.role is Role.LEADER:
+            if seen.role is Role.LEADER and log.term_at(core.commit) != core.term:
+                _broken(core, f"commits {log.term_at(core.commit)}/{core.commit} by counting")
+            if self._is_stored is not None:
+                self._check_quorum(core, seen, self._is_stored)
         seen.commit = core.commit
 
-    def _check_quorum(self, core: RaftCore, is_stored: Callable[[NodeId, int, int], bool]) -> None:
+    def _check_quorum(
+        self, core: RaftCore, seen: _Seen, is_stored: Callable[[NodeId, int, int], bool]
+    ) -> None:
         index, term = core.commit, core.log.term_at(core.commit)
-        configuration = core.configuration
-        for voters in (configuration.voters, configuration.old_voters):
-            holders = [m.id for m in voters if is_stored(m.id, index, term)]
-            if voters and 2 * len(holders) <= len(voters):
-                names = ", ".join(m.id for m in voters)
-                _broken(
-                    core,
-                    f"{term}/{index} is committed, but of {names} only "
-                    f"{', '.join(holders) or 'nobody'} has it on disk",
-                )
+        holders = {m.id for m in core.configuration.members() if is_stored(m.id, index, term)}
+        # A step that commits can also bring the next configuration into force.
+        if not (_is_quorum(core.configuration, holders) or _is_quorum(seen.before, holders)):
+            names = ", ".join(sorted(holders)) or "nobody"
+            _broken(core, f"{term}/{index} is committed, but only {names} has it on disk")
 
     def _check_memory(self, core: RaftCore, seen: _Seen) -> None:
         term, vote = seen.promised.term, seen.promised.voted_for
@@ -181,6 +193,13 @@ class GroupInvariants:
             seen.promised = HardState(core.term, core.voted_for)
         durable = core.log.durable_index
         seen.durable = (durable, core.log.term_at(durable))
+        seen.before = core.configuration
+
+
+def _is_quorum(configuration: Configuration, holders: set[NodeId]) -> bool:
+    """`holders` has a majority of the voters, and of the old ones in a joint configuration."""
+    halves = (configuration.voters, configuration.old_voters)
+    return all(2 * sum(m.id in holders for m in half) > len(half) for half in halves if half)
 
 
 def _check_bounds(core: RaftCore) -> None:
