@@ -41,8 +41,10 @@ from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
 from .settings import RuntimeSettings
-from .status import GroupStatus, MemberStatus
-from .wakeups import Slot
+from .snapshot_receiver import SnapshotReceiver
+from .snapshots import Snapshots
+from .status import GroupStatus, member_statuses, role_word
+from .wakeups import Doorbell, Slot
 
 __all__ = ["Group"]
 
@@ -81,14 +83,23 @@ class Group:
         self._running = False
         self.failure: BaseException | None = None
         waiters: dict[int, tuple[int, Slot[bytes]]] = {}
+        applier_bell = Doorbell()
+        self._snapshots = Snapshots(
+            machine=machine,
+            storage=storage,
+            settings=settings,
+            configuration_at=core.configuration_at,
+            on_snapshot=self._snapshot_taken,
+            doorbell=applier_bell,
+        )
         self._applier = Applier(
             machine=machine,
             log=core.log,
             storage=storage,
             settings=settings,
-            configuration_at=core.configuration_at,
             waiters=waiters,
-            on_snapshot=self._snapshot_taken,
+            snapshots=self._snapshots,
+            doorbell=applier_bell,
         )
         self._peers = PeerSet(node_id, connector)
         self._outbound = GroupOutbound(
@@ -109,7 +120,8 @@ class Group:
             settings=settings,
             waiters=waiters,
         )
-        self.inbound = GroupInbound(node_id, self._driver, self._applier, storage)
+        receiver = SnapshotReceiver(self._driver, self._snapshots, storage)
+        self.inbound = GroupInbound(node_id, self._driver, receiver)
 
     # -- running
 
@@ -188,32 +200,17 @@ class Group:
 
     def status(self) -> GroupStatus:
         core = self._core
-        if not self._running:
-            role = "stopped"
-        elif not core.configuration.is_voter(self._node_id):
-            role = "learner"
-        else:
-            role = core.role.name.lower().replace("_", "-")
-        members = []
-        for member in core.configuration.members():
-            match = -1
-            if member.id == self._node_id:
-                match = core.last_index
-            elif (progress := core.progress(member.id)) is not None:
-                match = progress.match_index
-            voter = core.configuration.is_voter(member.id)
-            members.append(MemberStatus(member.id, member.address, voter, match))
         return GroupStatus(
             group_id=self.group_id,
-            role=role,
+            role=role_word(self._node_id, core.role, core.configuration, running=self._running),
             term=core.term,
             leader=core.leader_id,
             last_index=core.last_index,
             commit_index=core.commit,
             applied_index=self._applier.applied,
-            snapshot_index=self._applier.snapshot_index,
+            snapshot_index=self._snapshots.index,
             bytes_on_disk=self._storage.size_on_disk(),
-            members=tuple(members),
+            members=member_statuses(core),
             machine=dict(self._machine.describe()),
             failure=None if self.failure is None else str(self.failure),
         )
@@ -257,7 +254,7 @@ class Group:
     async def take_snapshot(self) -> SnapshotMeta:
         """Snapshot the state machine now and compact the log behind it."""
         self._driver.check_running()
-        return await self._applier.take_snapshot()
+        return await self._snapshots.take()
 
     async def transfer_leadership(self, target: NodeId | None = None) -> NodeId:
         """Hand leadership to `target`, or to the most caught-up voter; returns who got it.

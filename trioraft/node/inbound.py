@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import trio
-
-from trioraft.raft.errors import OverloadedError
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
     NodeId,
-    SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
-from trioraft.storage.interface import GroupStorage
 
-from .applier import Applier
 from .driver import Driver
+from .snapshot_receiver import SnapshotReceiver
 from .wakeups import Slot
 
 __all__ = ["GroupInbound"]
@@ -31,14 +26,10 @@ __all__ = ["GroupInbound"]
 class GroupInbound:
     """Implements `peers.PeerHandler` for one group."""
 
-    def __init__(
-        self, node_id: NodeId, driver: Driver, applier: Applier, storage: GroupStorage
-    ) -> None:
+    def __init__(self, node_id: NodeId, driver: Driver, snapshots: SnapshotReceiver) -> None:
         self._node_id = node_id
         self._driver = driver
-        self._applier = applier
-        self._storage = storage
-        self._receiving: trio.CancelScope | None = None
+        self._snapshots = snapshots
 
     @property
     def node_id(self) -> NodeId:
@@ -64,30 +55,7 @@ class GroupInbound:
     async def handle_snapshot(
         self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
     ) -> SnapshotReply:
-        """One snapshot is received at a time; a newer sender takes the place of an older one."""
-        core, driver = self._driver.core, self._driver
-        answer: Slot[SnapshotReply] = Slot()
-
-        def installed(meta: SnapshotMeta) -> None:
-            driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
-
-        wanted = driver.ask(lambda now: core.snapshot_received(request, answer.resolve, now))
-        if not await wanted.wait():
-            return await answer.wait()
-        if self._receiving is not None:
-            self._receiving.cancel()
-        with trio.CancelScope() as scope:
-            self._receiving = scope
-            try:
-                async with self._storage.create_snapshot() as writer:
-                    async for chunk in chunks:
-                        await writer.write(chunk)
-                    await self._applier.install(writer, request.meta, installed)
-            finally:
-                if self._receiving is scope:
-                    self._receiving = None
-            return await answer.wait()
-        raise OverloadedError("another snapshot has taken the place of this one")
+        return await self._snapshots.receive(request, chunks)
 
 
 def _check_entries(request: AppendRequest) -> None:

@@ -9,25 +9,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
 
-from trioraft.raft.types import (
-    NO_INDEX,
-    AppendReply,
-    AppendRequest,
-    Member,
-    SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-)
-from trioraft.storage.interface import GroupStorage, SnapshotReader
+from trioraft.raft.types import AppendReply, AppendRequest, Member
+from trioraft.storage.interface import GroupStorage
 
 from .peers import AppendStream, PeerTransport, PeerUnreachableError
 from .settings import RuntimeSettings
+from .snapshot_sender import SnapshotEvents, SnapshotSender
 from .wakeups import Doorbell
 
 __all__ = ["Replicator", "ReplicatorEvents"]
@@ -35,14 +27,10 @@ __all__ = ["Replicator", "ReplicatorEvents"]
 logger = logging.getLogger(__name__)
 
 
-class ReplicatorEvents(Protocol):
+class ReplicatorEvents(SnapshotEvents, Protocol):
     """What a replicator tells the driver; plain calls that never block."""
 
-    def append_replies(self, replies: Sequence[AppendReply]) -> None: ...
-
     def unreachable(self, follower: str) -> None: ...
-
-    def snapshot_finished(self, follower: str, meta: SnapshotMeta | None) -> None: ...
 
 
 class Replicator:
@@ -60,16 +48,21 @@ class Replicator:
         settings: RuntimeSettings,
         rng: random.Random,
     ) -> None:
-        self._term = term
-        self._leader = leader
         self._follower = follower.id
         self._transport = transport
-        self._storage = storage
         self._events = events
         self._settings = settings
         self._entries = _Lane(heartbeat=False, rng=rng)
         self._heartbeats = _Lane(heartbeat=True, rng=rng)
-        self._snapshot_bell = Doorbell()
+        self._snapshots = SnapshotSender(
+            term=term,
+            leader=leader,
+            follower=follower.id,
+            transport=transport,
+            storage=storage,
+            events=events,
+            settings=settings,
+        )
 
     def post(self, request: AppendRequest) -> None:
         """Send a request at once if its stream takes it, else queue it for the stream.
@@ -88,13 +81,13 @@ class Replicator:
 
     def post_snapshot(self) -> None:
         """Send the newest snapshot; the core asks again only after `snapshot_finished`."""
-        self._snapshot_bell.ring()
+        self._snapshots.post()
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_stream, self._entries)
             nursery.start_soon(self._keep_stream, self._heartbeats)
-            nursery.start_soon(self._send_snapshots)
+            nursery.start_soon(self._snapshots.run)
 
     # -- streams
 
@@ -154,35 +147,6 @@ class Replicator:
                     f"{self._follower}: {lane.awaiting} requests unanswered for {timeout} s"
                 )
 
-    # -- snapshots
-
-    async def _send_snapshots(self) -> None:
-        while True:
-            await self._snapshot_bell.wait()
-            meta: SnapshotMeta | None = None
-            try:
-                meta = await self._send_snapshot()
-            except PeerUnreachableError as error:
-                logger.info("snapshot to %s failed, will probe again: %s", self._follower, error)
-            if meta is None:
-                await trio.sleep(self._settings.reconnect_max)
-            self._events.snapshot_finished(self._follower, meta)
-
-    async def _send_snapshot(self) -> SnapshotMeta | None:
-        async with self._storage.open_snapshot() as reader:
-            meta = reader.meta
-            logger.info(
-                "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
-            )
-            request = SnapshotRequest(self._term, self._leader, meta)
-            async with aclosing(_chunks(reader, self._settings.snapshot_chunk_bytes)) as chunks:
-                reply: SnapshotReply = await self._transport.send_snapshot(request, chunks)
-        if reply.term > self._term:
-            # Only the term matters: the core steps down on it.
-            self._events.append_replies([AppendReply(reply.term, self._follower, False, NO_INDEX)])
-            return None
-        return meta if reply.success else None
-
 
 class _Lane:
     """The state of one of the two streams."""
@@ -233,8 +197,3 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for child in error.exceptions for leaf in _leaves(child)]
     return [error]
-
-
-async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[bytes, None]:
-    while chunk := await reader.read(size):
-        yield chunk

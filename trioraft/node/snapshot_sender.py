@@ -1,0 +1,95 @@
+"""The snapshot sender: what a leader runs for a follower that needs entries it no longer has.
+
+It sleeps until the core asks for a snapshot, sends the newest one, and tells the core how that
+went. It lives beside the follower's entry and heartbeat streams, so a transfer holds up neither.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import trio
+
+from trioraft.raft.types import NO_INDEX, AppendReply, NodeId, SnapshotMeta, SnapshotRequest
+from trioraft.storage.interface import GroupStorage, SnapshotReader
+
+from .peers import PeerTransport, PeerUnreachableError
+from .settings import RuntimeSettings
+from .wakeups import Doorbell
+
+__all__ = ["SnapshotEvents", "SnapshotSender"]
+
+logger = logging.getLogger(__name__)
+
+
+class SnapshotEvents(Protocol):
+    """What a sender tells the driver; plain calls that never block."""
+
+    def append_replies(self, replies: Sequence[AppendReply]) -> None: ...
+
+    def snapshot_finished(self, follower: str, meta: SnapshotMeta | None) -> None: ...
+
+
+class SnapshotSender:
+    """Sends snapshots to one follower for one term; `run` ends only by cancellation."""
+
+    def __init__(
+        self,
+        *,
+        term: int,
+        leader: NodeId,
+        follower: NodeId,
+        transport: PeerTransport,
+        storage: GroupStorage,
+        events: SnapshotEvents,
+        settings: RuntimeSettings,
+    ) -> None:
+        self._term = term
+        self._leader = leader
+        self._follower = follower
+        self._transport = transport
+        self._storage = storage
+        self._events = events
+        self._settings = settings
+        self._bell = Doorbell()
+
+    def post(self) -> None:
+        """Send the newest snapshot; the core asks again only after `snapshot_finished`."""
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Serve `post` until cancelled; a cancelled transfer is dropped by the follower."""
+        while True:
+            await self._bell.wait()
+            meta: SnapshotMeta | None = None
+            try:
+                meta = await self._send()
+            except PeerUnreachableError as error:
+                logger.info("snapshot to %s failed, will probe again: %s", self._follower, error)
+            if meta is None:
+                await trio.sleep(self._settings.reconnect_max)
+            self._events.snapshot_finished(self._follower, meta)
+
+    async def _send(self) -> SnapshotMeta | None:
+        """The snapshot that the follower has now, None if it took none."""
+        async with self._storage.open_snapshot() as reader:
+            meta = reader.meta
+            logger.info(
+                "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
+            )
+            request = SnapshotRequest(self._term, self._leader, meta)
+            async with aclosing(_chunks(reader, self._settings.snapshot_chunk_bytes)) as chunks:
+                reply = await self._transport.send_snapshot(request, chunks)
+        if reply.term > self._term:
+            # Only the term matters: the core steps down on it.
+            self._events.append_replies([AppendReply(reply.term, self._follower, False, NO_INDEX)])
+            return None
+        return meta if reply.success else None
+
+
+async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[bytes, None]:
+    while chunk := await reader.read(size):
+        yield chunk
