@@ -39,6 +39,10 @@ class Environment(Protocol):
     @property
     def rng(self) -> random.Random: ...
 
+    @property
+    def clock_rate(self) -> float:
+        """How fast the machine's clock runs; other than 1.0 only in simulations."""
+
     async def dial(self, address: str) -> trio.abc.Stream:
         """Connect to `host:port`. Raises OSError."""
 
@@ -56,6 +60,8 @@ class Environment(Protocol):
 
 class RealEnvironment:
     """TCP with TCP_NODELAY, files, one writer thread per node."""
+
+    clock_rate = 1.0
 
     def __init__(self) -> None:
         self.rng = random.Random()  # seeded by the operating system

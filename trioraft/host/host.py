@@ -170,6 +170,7 @@ class Host:
                 machine=machine,
                 connector=_Connector(self, group_id, self._channels),
                 rng=random.Random(self._environment.rng.getrandbits(64)),
+                clock_rate=self._environment.clock_rate,
             )
         except BaseException:
             await storage.aclose()

@@ -40,6 +40,11 @@ class Node:
         self.address = host.address
         self.cluster = host.cluster
 
+    @property
+    def group(self) -> Group:
+        """The group behind this view; for checkers and tests."""
+        return self._group
+
     # -- who leads
 
     @property

@@ -88,8 +88,11 @@ class Driver:
         outbound: Outbound,
         settings: RuntimeSettings,
         waiters: dict[int, tuple[int, Slot[bytes]]],
+        clock_rate: float = 1.0,
     ) -> None:
+        """clock_rate: seconds that the core's clock counts in one of the event loop's."""
         self.core = core
+        self._clock_rate = clock_rate
         self._storage = storage
         self._applier = applier
         self._outbound = outbound
@@ -232,7 +235,7 @@ class Driver:
         """Ring when the core's deadline comes. A task of its own, because a cancel scope with a
         deadline in every turn would cost more than most turns do."""
         while True:
-            with trio.CancelScope(deadline=self.core.next_deadline) as self._alarm:
+            with trio.CancelScope(deadline=self._due()) as self._alarm:
                 await trio.sleep_forever()
             self._alarm = None
             self._doorbell.ring()
@@ -242,8 +245,12 @@ class Driver:
         """The alarm may ring early, never late."""
         if self._alarm is None:
             self._ticked.ring()
-        elif self.core.next_deadline < self._alarm.deadline:
-            self._alarm.deadline = self.core.next_deadline
+        elif (due := self._due()) < self._alarm.deadline:
+            self._alarm.deadline = due
+
+    def _due(self) -> float:
+        """The core's deadline, on the event loop's clock."""
+        return self.core.next_deadline / self._clock_rate
 
     def _take_turn(self, *, gathered: bool = False) -> None:
         """One turn, with what callers have `gathered` or without. Never entered twice at once."""
@@ -252,7 +259,7 @@ class Driver:
             return
         self._in_turn = True
         try:
-            now = trio.current_time()
+            now = trio.current_time() * self._clock_rate
             self._step(now)
             if gathered:
                 self._begin(now)

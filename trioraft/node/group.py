@@ -71,13 +71,15 @@ class Group:
         machine: StateMachine,
         connector: PeerConnector,
         rng: random.Random,
+        clock_rate: float = 1.0,
     ) -> None:
+        """clock_rate: how fast this node's clock runs; other than 1.0 only in simulations."""
         self.group_id = group_id
         self._node_id = node_id
         self._settings = settings
         self._storage = storage
         self._machine = machine
-        core = _recovered_core(storage, node_id, configuration, config, rng)
+        core = _recovered_core(storage, node_id, configuration, config, rng, clock_rate)
         self._core = core
         self._changed = trio.Event()
         self._running = False
@@ -119,6 +121,7 @@ class Group:
             outbound=self._outbound,
             settings=settings,
             waiters=waiters,
+            clock_rate=clock_rate,
         )
         receiver = SnapshotReceiver(self._driver, self._snapshots, storage)
         self.inbound = GroupInbound(node_id, self._driver, receiver)
@@ -162,6 +165,11 @@ class Group:
     @property
     def node_id(self) -> NodeId:
         return self._node_id
+
+    @property
+    def core(self) -> RaftCore:
+        """To look at, for checkers and tests: the driver alone may touch it."""
+        return self._core
 
     @property
     def role(self) -> Role:
@@ -300,6 +308,7 @@ def _recovered_core(
     bootstrap: Configuration,
     config: RaftConfig,
     rng: random.Random,
+    clock_rate: float,
 ) -> RaftCore:
     """The core as the disk remembers it; `bootstrap` counts until a snapshot or entry says more."""
     found = storage.recovered
@@ -320,7 +329,7 @@ def _recovered_core(
         log=log,
         hard_state=found.hard_state,
         rng=rng,
-        now=trio.current_time(),
+        now=trio.current_time() * clock_rate,
         commit=snapshot.index if snapshot else found.base_index,
         configuration_index=snapshot.configuration_index if snapshot else NO_INDEX,
     )

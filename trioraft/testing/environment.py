@@ -24,12 +24,22 @@ _DISKS = ((0.0001, 0.002), (0.001, 0.02), (0.01, 0.1))
 
 
 class SimEnvironment:
-    """Implements `host.Environment` for one boot of one machine."""
+    """Implements `host.Environment` for one boot of one machine.
+
+    clock_rate: seconds that the machine's clock counts in one of virtual time.
+    """
 
     def __init__(
-        self, machine: str, network: SimNetwork, disk: SimDisk, rng: random.Random
+        self,
+        machine: str,
+        network: SimNetwork,
+        disk: SimDisk,
+        rng: random.Random,
+        *,
+        clock_rate: float = 1.0,
     ) -> None:
         self.rng = rng
+        self.clock_rate = clock_rate
         self._machine = machine
         self._network = network
         self._disk = disk
