@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trioraft.raft import RaftConfig, RaftCore, RaftLog, Ready
+from trioraft.raft.errors import TrioraftError
+from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
@@ -147,8 +149,10 @@ class Facts:
 class Node:
     """One core with its disk. `core` is None while it is down."""
 
-    def __init__(self, node_id: NodeId) -> None:
+    def __init__(self, node_id: NodeId, configuration: Configuration) -> None:
+        """`configuration`: what it was first started with; none for a node that joins."""
         self.id = node_id
+        self.configuration = configuration
         self.disk = Disk()
         self.core: RaftCore | None = None
         self.applied = NO_INDEX
@@ -169,14 +173,14 @@ class Cluster:
         seed: int,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        self.configuration = configuration
         self.config = config
         self.seed = seed
         self.say = log or (lambda _line: None)
         self.now = 0.0
         self.packets: list[Packet] = []
         self.facts = Facts()
-        self.nodes = {m.id: Node(m.id) for m in configuration.members()}
+        self.nodes = {m.id: Node(m.id, configuration) for m in configuration.members()}
+        self.outcomes: dict[object, Configuration | TrioraftError] = {}  # of changes of members
         self.reads: dict[object, int] = {}  # token -> what was committed when it was asked
         self.answers: dict[object, int | None] = {}
         self.sending: dict[tuple[NodeId, NodeId], SnapshotMeta] = {}
@@ -210,12 +214,13 @@ class Cluster:
         node.core = RaftCore(
             node_id=node.id,
             config=self.config,
-            configuration=self.configuration if snapshot is None else snapshot.configuration,
+            configuration=node.configuration if snapshot is None else snapshot.configuration,
             log=log,
             hard_state=node.disk.hard_state,
             rng=rng,
             now=self.now,
             commit=NO_INDEX if snapshot is None else snapshot.index,
+            configuration_index=NO_INDEX if snapshot is None else snapshot.configuration_index,
         )
         node.applied = self.told_commit[node.id] = node.core.commit
 
@@ -228,6 +233,11 @@ class Cluster:
         node.core = None
         self.sending = {pair: m for pair, m in self.sending.items() if pair[0] != node_id}
 
+    def join(self, node_id: NodeId) -> None:
+        """Start a new node, that waits to be added."""
+        self.nodes[node_id] = Node(node_id, Configuration(()))
+        self.start(self.nodes[node_id])
+
     # --- inputs
 
     def tick(self, node_id: NodeId) -> None:
@@ -238,6 +248,10 @@ class Cluster:
         indices = self.core(node_id).propose([Proposal(d) for d in data], self.now)
         self.flush(node_id)
         return indices
+
+    def change(self, node_id: NodeId, change: MembershipChange, token: object = "change") -> None:
+        self.core(node_id).change_membership(change, token, self.now)
+        self.flush(node_id)
 
     def read(self, node_id: NodeId, *tokens: object) -> None:
         for token in tokens:
@@ -323,6 +337,9 @@ class Cluster:
                 self.send(node_id, str(token), reply)
             node.disk.queue.append(ready)
             self._answer_reads(ready)
+            for change, outcome in ready.changes:
+                self.outcomes[change] = outcome
+                self.say(f"  {change}: {show_outcome(outcome)}")
             for load in ready.loads:
                 entries = node.disk.read(load.low, load.high, load.max_bytes)
                 core.entries_loaded(load.follower, load.low, entries, self.now)
@@ -352,11 +369,29 @@ class Cluster:
             self.say(f"  {node_id} {name} term {show_term(term)} leader {leader or '-'}")
         if ready.truncated_from is not None:
             self.say(f"  {node_id} log cut at {ready.truncated_from}")
+        if ready.removed is not None:
+            self.say(f"  {node_id} {'is removed' if ready.removed else 'is back'}")
         if ready.reset is not None:
             self.say(f"  {node_id} log reset behind snapshot {ready.reset.index}")
         if ready.commit > self.told_commit[node_id]:
             self.told_commit[node_id] = ready.commit
             self.say(f"  {node_id} commit {ready.commit}")
+
+
+def show_configuration(configuration: Configuration) -> str:
+    """`n1 n2 n3 | learners n4 | from n1 n2`"""
+    text = " ".join(m.id for m in configuration.voters) or "nobody"
+    if configuration.learners:
+        text += " | learners " + " ".join(m.id for m in configuration.learners)
+    if configuration.is_joint:
+        text += " | from " + " ".join(m.id for m in configuration.old_voters)
+    return text
+
+
+def show_outcome(outcome: Configuration | TrioraftError) -> str:
+    if isinstance(outcome, TrioraftError):
+        return f"{type(outcome).__name__}: {outcome}"
+    return f"members are {show_configuration(outcome)}"
 
 
 def show_term(term: int) -> str:
@@ -403,4 +438,6 @@ def describe(packet: Packet) -> str:
 def _show_entry(entry: Entry) -> str:
     if entry.kind is EntryKind.WRITE:
         return f"{entry.index}:{entry.data.decode()}"
+    if entry.kind is EntryKind.CONFIGURATION:
+        return f"{entry.index}:({show_configuration(Configuration.decode(entry.data))})"
     return f"{entry.index}:({entry.kind.name.lower()})"

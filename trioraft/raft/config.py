@@ -29,6 +29,18 @@ class RaftConfig:
     commit_notice_delay: how long a new commit index may wait for an append or a heartbeat to
         travel with, before it is sent to followers on its own. Under load it always finds one,
         which saves an append and an answer per follower and batch.
+    priorities: of two candidates with equally good logs the one with the higher
+        `Member.priority` is elected, and a leader hands over to a voter of higher priority
+        that keeps up (Ratis's rules). The same on every node.
+    lease_reads: voters keep the promises that lease reads rest on, also across a restart:
+        for `election_timeout_min` after its start a node that has been here before votes for
+        nobody. The same on every node; needs `check_quorum`.
+    lease_ratio: the part of `election_timeout_min` for which a leader trusts an acknowledged
+        heartbeat. Clocks must not differ in rate by more than 1 / lease_ratio.
+    staging_max_gap: a new voter takes part once it lacks at most this many committed entries.
+    staging_timeout: a new voter that gets no further for this long is given up.
+    majority_add: allow changes that bring in as many new voters as they keep, or more. Ratis
+        refuses them (except 1 -> 2): if the new ones fail together, the group stands still.
     behind_delay: a candidate that a voter with a longer log has refused waits this much longer
         before its next attempt (openraft). Without pre-votes, and with voters that keep their
         terms, a node with a short log could otherwise keep the others from being elected.
@@ -44,6 +56,12 @@ class RaftConfig:
     adopt_term_on_reject: bool = True
     behind_delay: float = 0.0
     commit_notice_delay: float = 0.01
+    priorities: bool = False
+    lease_reads: bool = False
+    lease_ratio: float = 0.9
+    staging_max_gap: int = 1000  # entries
+    staging_timeout: float = 10.0
+    majority_add: bool = False
     max_inflight_appends: int = 64  # per follower, requests sent and not answered
     max_inflight_bytes: int = 16 << 20  # per follower
     max_append_bytes: int = 1 << 20  # entry data in one append; one larger entry goes alone
@@ -64,7 +82,11 @@ class RaftConfig:
                 f"election_timeout_max={self.election_timeout_max}: must be above "
                 f"election_timeout_min={self.election_timeout_min}"
             )
-        for name in ("behind_delay", "commit_notice_delay"):
+        if not 0 < self.lease_ratio < 1:
+            raise ConfigurationError(f"lease_ratio={self.lease_ratio}: must be between 0 and 1")
+        if self.lease_reads and not self.check_quorum:
+            raise ConfigurationError("lease_reads=True: needs check_quorum=True")
+        for name in ("behind_delay", "commit_notice_delay", "staging_max_gap"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must not be negative")
         for name in (
@@ -75,6 +97,7 @@ class RaftConfig:
             "max_entry_bytes",
             "max_uncommitted_bytes",
             "max_cached_bytes",
+            "staging_timeout",
         ):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be above 0")

@@ -5,28 +5,29 @@
 called; the caller carries it out and reports back with `persisted`, `step` and so on.
 
 The rules are in the modules beside this one: `election`, `replication` (leader), `follower`,
-`reads`, `transfer`, on the values in `state`, `log`, `progress` and `quorum`.
+`reads`, `transfer`, `reconfiguration`, `quiescence`, on the values in `state`, `log`, `progress`,
+`membership` and `quorum`. What can be looked at is in `views`.
 """
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
-from . import election, follower, replication, transfer
+from . import election, follower, quiescence, reads, reconfiguration, replication, transfer
 from .config import RaftConfig
 from .errors import InvariantError, NotLeaderError
 from .log import RaftLog
+from .membership import MembershipChange
 from .outbox import Outbox
-from .progress import Progress
 from .proposals import propose as accept_proposals
 from .quorum import Quorum
 from .ready import Ready, SoftState
 from .state import State
 from .types import (
     NO_INDEX,
+    NO_TERM,
     AppendReply,
     AppendRequest,
     Configuration,
@@ -41,20 +42,21 @@ from .types import (
     VoteReply,
     VoteRequest,
 )
+from .views import CoreView
 
 __all__ = ["Message", "RaftCore"]
 
 Message: TypeAlias = VoteRequest | VoteReply | AppendRequest | AppendReply | StartElection
 
 
-class RaftCore:
+class RaftCore(CoreView):
     """One node of one group.
 
     After an InvariantError or any other unexpected exception the core must not be used again.
     A ValueError says that a message was impossible; nothing has changed, close its stream.
     """
 
-    __slots__ = ("_s",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -72,7 +74,8 @@ class RaftCore:
         """Start as a follower, whatever this node was before.
 
         configuration: in force at the log's base (bootstrap or snapshot), and the index of its
-            entry if known; CONFIGURATION entries in the log override it.
+            entry if known; CONFIGURATION entries in the log override it. A node that is to
+            join a group starts with no members: it waits, and never campaigns.
         commit: known to be committed, such as the snapshot's index. The log's base always is.
         """
         commit = max(commit, log.base_index)
@@ -95,6 +98,13 @@ class RaftCore:
             quorum=Quorum(configuration),
             outbox=Outbox(log.last_index, commit, soft),
             matched=commit,
+            was_member=any(
+                c.member(node_id) is not None
+                for c in (
+                    configuration,
+                    *(Configuration.decode(e.data) for e in log.configurations),
+                )
+            ),
         )
         self._s.set_commit(commit)
         if log.base_term > hard_state.term:
@@ -102,30 +112,23 @@ class RaftCore:
             # Nothing was answered in that term, so no vote was given in it.
             self._s.set_hard_state(log.base_term, None)
         self._s.refresh_configuration()
+        self._s.outbox.peers = None
+        if hard_state.term > NO_TERM:
+            self._s.heard = now  # what was promised to a leader before the restart holds on
         self._s.restart_timer()
 
     # --- time and messages
 
-    @property
-    def next_deadline(self) -> float:
-        """When `tick` next has work (seconds, on the clock of the inputs); inf if never."""
-        s = self._s
-        lead = s.leadership
-        if lead is None:
-            return s.timer_start + s.timeout if s.is_voter else math.inf
-        due = lead.heartbeat_due
-        if lead.notice_due > s.now:
-            due = min(due, lead.notice_due)
-        if s.config.check_quorum:
-            due = min(due, lead.quorum_check_due)
-        return due if lead.transfer is None else min(due, lead.transfer.deadline)
-
     def tick(self, now: float) -> None:
         """Let time pass: elections, heartbeats, check-quorum. Cheap when nothing is due."""
+        s = self._s
+        if s.resting:
+            s.now = max(s.now, now)
+            return
         s = self._advance(now)
         lead = s.leadership
         if lead is None:
-            if s.is_voter and now >= s.timer_start + s.timeout:
+            if s.may_campaign and now >= s.timer_start + s.timeout:
                 election.election_timeout(s)
             return
         transfer.give_up_late(s, lead)
@@ -133,6 +136,8 @@ class RaftCore:
             replication.check_quorum(s, lead)
         if s.leadership is lead and now >= lead.heartbeat_due:
             replication.broadcast_heartbeat(s)
+            if s.config.priorities:
+                transfer.offer_to_better(s, lead)
 
     def step(self, message: Message, token: object, now: float) -> None:
         """Take a peer's message in. `token` names the reply to it; None for replies.
@@ -141,6 +146,8 @@ class RaftCore:
         message that no correct peer sends, InvariantError if Raft itself is broken.
         """
         s = self._advance(now)
+        if s.resting and not quiescence.is_idle_talk(s, message):
+            quiescence.wake(s)
         if isinstance(message, AppendReply):
             replication.handle_append_reply(s, message)
         elif isinstance(message, AppendRequest):
@@ -163,26 +170,94 @@ class RaftCore:
         a batch is always taken when nothing waits), and ValueError for a CONFIGURATION entry,
         which is not the application's to write.
         """
-        return accept_proposals(self._advance(now), proposals)
+        return accept_proposals(self._awake(now), proposals)
 
-    def read_index(self, token: object, now: float) -> None:
+    def read_index(self, token: object, now: float, *, lease: bool = False) -> None:
         """Ask up to where the log must be applied for a linearizable read (thesis §6.4).
 
         Answered through `Ready.reads` after a heartbeat round that begins after this call, or
-        through `Ready.dropped_reads`. Raises NotLeaderError.
+        through `Ready.dropped_reads`. With `lease`, and as long as `lease_valid`, the next
+        Ready answers without a round. Raises NotLeaderError.
         """
-        s = self._advance(now)
+        s = self._awake(now)
         if s.leadership is None:
             raise NotLeaderError(s.leader_id)
-        s.leadership.reads.waiting.append(token)
+        if lease and now < reads.lease_end(s):
+            s.outbox.reads.append(([token], s.commit))
+        else:
+            s.leadership.reads.waiting.append(token)
+
+    def change_membership(self, change: MembershipChange, token: object, now: float) -> None:
+        """Change who is a member, by joint consensus where majorities change (Raft §6).
+
+        The outcome comes through `Ready.changes` with `token`: the configuration, once it is
+        committed (at once if nothing would change), or StagingTimeoutError (a new voter got no
+        further for `staging_timeout`), NoQuorumError (no majority of the new voters answers),
+        NotLeaderError (leadership was lost while new voters were staged; in these three cases
+        nothing has changed) or ProposalDroppedError (it was lost later: the next leader ends
+        what it finds in its log).
+
+        Raises, and has changed nothing: NotLeaderError (also during a handover),
+        LeaderNotReadyError, ChangeInProgressError, ConfigurationMismatchError, and
+        ConfigurationError for members that cannot be: none that votes, an id twice, unknown
+        ids, too many new voters at once (`RaftConfig.majority_add`).
+        """
+        reconfiguration.change_membership(self._awake(now), change, token)
+
+    def abandon_change(self, now: float) -> bool:
+        """Give up a change that waits for new voters to catch up; its token is answered.
+
+        False if none does: then there is nothing to give up, or it can't be stopped any more.
+        """
+        return reconfiguration.abandon_change(self._advance(now))
 
     def transfer_leadership(self, target: NodeId | None, now: float) -> NodeId:
-        """Hand leadership to `target`, or to the most caught-up voter; returns which.
+        """Hand leadership to `target`, or to the best voter; returns which.
 
-        Proposals are refused until it is done or an election timeout has passed. Raises
-        NotLeaderError, and ConfigurationError if the target is not another voter.
+        The best is one that answers, has the highest priority (with `priorities`) and most
+        entries. Proposals are refused until it is done or an election timeout has passed.
+        Raises NotLeaderError, ChangeInProgressError while members are changed, and
+        ConfigurationError if the target is not another voter, or with `priorities` not one of
+        the highest.
         """
-        return transfer.transfer_leadership(self._advance(now), target)
+        return transfer.transfer_leadership(self._awake(now), target)
+
+    def step_down(self, now: float) -> None:
+        """Stop leading without naming anybody (Ratis's transfer to nobody).
+
+        What was proposed and is not committed is neither lost nor certain. Raises
+        NotLeaderError.
+        """
+        transfer.step_down(self._awake(now))
+
+    def pause_elections(self) -> None:
+        """Do not stand for election until `resume_elections`; nor after a restart is it kept.
+
+        A paused node votes, follows, and if it leads goes on leading; it refuses handovers.
+        """
+        self._s.elections_paused = True
+
+    def resume_elections(self, now: float) -> None:
+        """Stand for election again; the timer starts now."""
+        s = self._advance(now)
+        s.elections_paused = False
+        s.restart_timer()
+
+    # --- rest (many idle groups on one server)
+
+    def rest(self, now: float, away: Collection[NodeId] = ()) -> bool:
+        """Stop heartbeats, check-quorum or the election timer if `rest_possible`; whether so.
+
+        Called by the host of many groups, for a follower only when its leader has said that it
+        rests too, in this term and at this index. The host then watches the servers in their
+        place and must `wake` the groups that had their leader on a server that is gone.
+        Messages, proposals and reads wake by themselves. Affects liveness only.
+        """
+        return quiescence.rest(self._advance(now), away)
+
+    def wake(self, now: float) -> None:
+        """Take up heartbeats and timers again, counted from now. Does nothing when awake."""
+        quiescence.wake(self._advance(now))
 
     # --- reports of what a Ready asked for
 
@@ -202,6 +277,13 @@ class RaftCore:
                 replication.advance_commit(s, s.leadership)
         if s.own_vote_pending and s.outbox.hard_state_durable:
             election.own_vote_durable(s)
+
+    def vote_failed(self, voter: NodeId, now: float) -> None:
+        """A VoteRequest got no answer and will not get one. Reporting it is optional.
+
+        It only shortens the wait for voters of higher priority (`RaftConfig.priorities`).
+        """
+        election.vote_failed(self._advance(now), voter)
 
     def entries_loaded(
         self, follower: NodeId, low: int, entries: Sequence[Entry], now: float
@@ -230,7 +312,7 @@ class RaftCore:
         and InvariantError as `step` does. Chunks are not the core's business: heartbeats keep
         the election timer quiet while they arrive.
         """
-        return follower.snapshot_received(self._advance(now), request, token)
+        return follower.snapshot_received(self._awake(now), request, token)
 
     def snapshot_installed(self, meta: SnapshotMeta, token: object, now: float) -> None:
         """The runtime has the snapshot durably. `Ready.reset` is set if it is taken over.
@@ -238,7 +320,7 @@ class RaftCore:
         It is not if the log has caught up with it in the meantime; either way the
         SnapshotReply goes out when the Ready is durable.
         """
-        follower.snapshot_installed(self._advance(now), meta, token)
+        follower.snapshot_installed(self._awake(now), meta, token)
 
     def compact(self, meta: SnapshotMeta, keep_after: int) -> None:
         """A local snapshot exists at `meta`: entries up to `keep_after` may be forgotten.
@@ -261,84 +343,26 @@ class RaftCore:
         """`ready` would return something to do."""
         s = self._s
         replication.pump(s)
+        self._notice_removal()
         return s.outbox.has_output(s.log, s.commit, self.soft)
 
     def ready(self) -> Ready:
         """Everything that came of the inputs since the last call. Carry it out, in order."""
         s = self._s
         replication.pump(s)
+        self._notice_removal()
         return s.outbox.take(s.log, s.commit, self.soft)
 
-    # --- views
-
-    @property
-    def soft(self) -> SoftState:
+    def _notice_removal(self) -> None:
         s = self._s
-        return SoftState(s.role, s.term, s.leader_id)
+        if s.removed is not s.removal_told:
+            s.outbox.removed = s.removal_told = s.removed
 
-    @property
-    def node_id(self) -> NodeId:
-        return self._s.node_id
-
-    @property
-    def role(self) -> Role:
-        return self._s.role
-
-    @property
-    def term(self) -> int:
-        return self._s.term
-
-    @property
-    def voted_for(self) -> NodeId | None:
-        """Whom this node voted for in `term`."""
-        return self._s.voted_for
-
-    @property
-    def hard_state_durable(self) -> bool:
-        """`term` and `voted_for` are on disk."""
-        return self._s.outbox.hard_state_durable
-
-    @property
-    def leader_id(self) -> NodeId | None:
-        """The leader of `term`, as far as this node knows."""
-        return self._s.leader_id
-
-    @property
-    def commit(self) -> int:
-        return self._s.commit
-
-    @property
-    def last_index(self) -> int:
-        return self._s.log.last_index
-
-    @property
-    def configuration(self) -> Configuration:
-        """In force now: the newest in the log, committed or not (Raft §6)."""
-        return self._s.configuration
-
-    def configuration_at(self, index: int) -> tuple[int, Configuration]:
-        """The configuration in force at `index`, and the index of its entry: for snapshots."""
-        s = self._s
-        for entry in reversed(s.log.configurations):
-            if entry.index <= index:
-                return entry.index, Configuration.decode(entry.data)
-        return s.base_configuration_index, s.base_configuration
-
-    @property
-    def log(self) -> RaftLog:
-        """Read-only, please."""
-        return self._s.log
-
-    def progress(self, follower: NodeId) -> Progress | None:
-        """What this leader knows of a follower; None for others, and when not leading."""
-        lead = self._s.leadership
-        return lead.followers.get(follower) if lead is not None else None
-
-    @property
-    def transferring_to(self) -> NodeId | None:
-        """The target of a handover that is under way."""
-        lead = self._s.leadership
-        return lead.transfer.target if lead is not None and lead.transfer is not None else None
+    def _awake(self, now: float) -> State:
+        s = self._advance(now)
+        if s.resting:
+            quiescence.wake(s)
+        return s
 
     def _advance(self, now: float) -> State:
         s = self._s

@@ -3,6 +3,10 @@
 A pre-vote asks at the candidate's *current* term whether an election could be won: an answer
 commits nobody. A term is begun only after a majority has said yes, so that a node that comes
 back from a partition does not disturb a working leader.
+
+With priorities (Ratis's rules) a voter refuses a candidate of lower priority whose log is exactly
+as good as its own, and a candidate lets every voter of higher priority answer, or fail to in an
+election timeout, before it takes a majority for its victory.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from .quorum import Tally
 from .replication import broadcast_heartbeat
 from .roles import become_candidate, become_follower, become_leader, become_pre_candidate
 from .state import State
-from .types import Role, StartElection, VoteReply, VoteRequest
+from .types import NodeId, Role, StartElection, VoteReply, VoteRequest
 
 __all__ = [
     "election_timeout",
@@ -19,13 +23,16 @@ __all__ = [
     "handle_vote_reply",
     "handle_vote_request",
     "own_vote_durable",
+    "vote_failed",
 ]
 
 
 def election_timeout(s: State) -> None:
     """The election timer has fired: stand for election, if this node may."""
-    if not s.is_voter or s.role is Role.LEADER:
+    if not s.may_campaign or s.role is Role.LEADER:
         s.restart_timer()
+    elif s.config.priorities and s.quorum.tally(s.votes) is Tally.WON:
+        _won(s)  # voters of higher priority have had their time
     elif s.config.pre_vote:
         become_pre_candidate(s)
         _ask_for_votes(s, pre=True)
@@ -40,7 +47,7 @@ def handle_start_election(s: State, request: StartElection, token: object) -> No
     Refused unless it comes from the leader of our term and we have everything it has.
     """
     accepted = (
-        s.is_voter
+        s.may_campaign
         and s.role is Role.FOLLOWER
         and request.term == s.term
         and request.leader == s.leader_id
@@ -63,6 +70,7 @@ def handle_vote_request(s: State, request: VoteRequest, token: object) -> None:
         leader=s.leader_id,
         last_index=s.log.last_index,
         last_term=s.log.last_term,
+        shutdown=not granted and _is_removed(s, request),
     )
     s.outbox.reply(token, reply)
 
@@ -73,6 +81,10 @@ def handle_vote_reply(s: State, reply: VoteReply) -> None:
         s.behind = (reply.last_term, reply.last_index) > (s.log.last_term, s.log.last_index)
         if s.behind:
             s.restart_timer()  # let those that this voter may elect go first
+    if reply.shutdown and s.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+        s.shut_out = True
+        become_follower(s, max(s.term, reply.term))
+        return
     if reply.term > s.term:
         become_follower(s, reply.term)
         return
@@ -82,8 +94,16 @@ def handle_vote_reply(s: State, reply: VoteReply) -> None:
     # A pre-vote may be granted by a voter at a lower term; a vote is given in its own term.
     if reply.granted and not reply.pre and reply.term != s.term:
         return
-    s.votes.setdefault(reply.voter, reply.granted)
+    if s.votes.get(reply.voter) is None:
+        s.votes[reply.voter] = reply.granted
     _count(s)
+
+
+def vote_failed(s: State, voter: NodeId) -> None:
+    """A request for a vote got no answer: no vote, but nobody need wait for it either."""
+    if s.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+        s.votes.setdefault(voter, None)
+        _count(s)
 
 
 def own_vote_durable(s: State) -> None:
@@ -99,12 +119,18 @@ def _pre_vote(s: State, request: VoteRequest) -> bool:
         request.term >= s.term
         and s.log.is_up_to_date(request.last_index, request.last_term)
         and not s.leader_alive
+        and not s.bound
+        and not _outranks(s, request)
     )
 
 
 def _vote(s: State, request: VoteRequest) -> bool:
-    """Vote, at most once per term, for a candidate whose log is not behind (§5.4.1)."""
-    if request.term < s.term:
+    """Vote, at most once per term, for a candidate whose log is not behind (§5.4.1).
+
+    Whether this node or the candidate is a voter here is not asked: it may be one in a
+    configuration that has not arrived yet, and the candidate knows (Raft §6).
+    """
+    if request.term < s.term or (s.bound and not request.transfer):
         return False
     up_to_date = s.log.is_up_to_date(request.last_index, request.last_term)
     if request.term > s.term:
@@ -115,10 +141,34 @@ def _vote(s: State, request: VoteRequest) -> bool:
     free = s.voted_for is None and s.leader_id is None
     if not up_to_date or not (free or s.voted_for == request.candidate):
         return False
+    if free and _outranks(s, request):
+        return False
     s.set_hard_state(s.term, request.candidate)
     s.behind = False
     s.restart_timer()
     return True
+
+
+def _outranks(s: State, request: VoteRequest) -> bool:
+    """With priorities: our log is as good as the candidate's, and our priority is higher."""
+    return (
+        s.config.priorities
+        and s.may_campaign
+        and (request.last_term, request.last_index) == (s.log.last_term, s.log.last_index)
+        and s.configuration.is_voter(request.candidate)
+        and s.priority_of(s.node_id) > s.priority_of(request.candidate)
+    )
+
+
+def _is_removed(s: State, request: VoteRequest) -> bool:
+    """This leader knows that the candidate was removed, and the candidate can't (Ratis's rule)."""
+    return (
+        s.leadership is not None
+        and not s.configuration.is_joint
+        and request.last_index < s.configuration_index <= s.commit
+        and s.configuration.member(request.candidate) is None
+        and request.candidate not in s.leadership.followers
+    )
 
 
 def _campaign(s: State, *, transfer: bool = False) -> None:
@@ -143,10 +193,30 @@ def _ask_for_votes(s: State, *, pre: bool, transfer: bool = False) -> None:
 
 def _count(s: State) -> None:
     tally = s.quorum.tally(s.votes)
+    if tally is Tally.WON and s.config.priorities:
+        tally = _consent_of_higher(s)
     if tally is Tally.LOST:
         become_follower(s, s.term)
-    elif tally is Tally.WON and s.role is Role.PRE_CANDIDATE:
-        _campaign(s)
     elif tally is Tally.WON:
+        _won(s)
+
+
+def _consent_of_higher(s: State) -> Tally:
+    """A majority is not enough: a voter of higher priority can refuse, or be waited for."""
+    own = s.priority_of(s.node_id)
+    higher = [
+        m.id
+        for m in s.configuration.members()
+        if m.priority > own and s.configuration.is_voter(m.id)
+    ]
+    if any(s.votes.get(voter) is False for voter in higher):
+        return Tally.LOST
+    return Tally.WON if all(voter in s.votes for voter in higher) else Tally.PENDING
+
+
+def _won(s: State) -> None:
+    if s.role is Role.PRE_CANDIDATE:
+        _campaign(s)
+    else:
         become_leader(s)
         broadcast_heartbeat(s)

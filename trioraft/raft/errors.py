@@ -7,16 +7,20 @@ raise members of one family; applications import the same names from `trioraft`.
 from __future__ import annotations
 
 __all__ = [
+    "ChangeInProgressError",
     "ConfigurationError",
+    "ConfigurationMismatchError",
     "CorruptionError",
     "DataDirectoryError",
     "EntryTooLargeError",
     "GroupStoppedError",
     "InvariantError",
+    "LeaderNotReadyError",
     "NoQuorumError",
     "NotLeaderError",
     "OverloadedError",
     "ProposalDroppedError",
+    "StagingTimeoutError",
     "StorageError",
     "TrioraftError",
 ]
@@ -36,6 +40,22 @@ class NotLeaderError(TrioraftError):
     def __init__(self, leader: str | None = None, message: str | None = None) -> None:
         super().__init__(message or f"not the leader; leader is {leader or 'unknown'}")
         self.leader = leader
+
+
+class LeaderNotReadyError(TrioraftError):
+    """The leader has not committed anything in its term yet. Retry the same node soon."""
+
+
+class ChangeInProgressError(TrioraftError):
+    """The members are being changed already. Wait until that is done, look, then retry."""
+
+
+class ConfigurationMismatchError(TrioraftError):
+    """The members are not those that the caller expected. Look at them, then decide again."""
+
+
+class StagingTimeoutError(TrioraftError):
+    """A new voter has not caught up, so nothing was changed. Check that it runs, then retry."""
 
 
 class ProposalDroppedError(TrioraftError):

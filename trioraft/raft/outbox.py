@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from .errors import InvariantError
+from .errors import InvariantError, TrioraftError
 from .log import RaftLog
 from .ready import LoadEntries, Outgoing, Ready, Reply, SoftState
 from .types import (
     AppendReply,
+    Configuration,
     HardState,
+    Member,
     NodeId,
     SnapshotMeta,
     VoteRequest,
@@ -37,13 +39,16 @@ class Outbox:
         "_stored_sequence",
         "_truncations",
         "_unstable",
+        "changes",
         "commit",
         "dropped_reads",
         "hard_state",
         "loads",
         "messages",
+        "peers",
         "persisted",
         "reads",
+        "removed",
         "replies",
         "reset",
         "sequence",
@@ -81,6 +86,9 @@ class Outbox:
         self.loads: list[LoadEntries] = []
         self.snapshots: list[NodeId] = []
         self.truncated_from: int | None = None
+        self.peers: tuple[Member, ...] | None = None
+        self.changes: list[tuple[object, Configuration | TrioraftError]] = []
+        self.removed: bool | None = None
         self._order_waits = False  # a reply of an entry stream is among the synced ones
 
     @property
@@ -147,6 +155,9 @@ class Outbox:
             or self.snapshots
             or self.reset is not None
             or self.truncated_from is not None
+            or self.peers is not None
+            or self.changes
+            or self.removed is not None
             or soft != self._soft
         )
 
@@ -172,6 +183,9 @@ class Outbox:
             self.snapshots,
             None if soft == self._soft else soft,
             self.truncated_from,
+            self.peers,
+            self.changes,
+            self.removed,
         )
         if ready.must_persist:
             self._stored_sequence = self.sequence

@@ -7,6 +7,7 @@ SNAPSHOT   what it needs has left the log: nothing is sent until a snapshot is t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -32,6 +33,8 @@ class Progress:
     next_index: first index of the next append; ahead of what is acknowledged in REPLICATE.
     contact: when any reply in this term last came (seconds, the core's clock).
     acked_round: newest heartbeat round that the follower has acknowledged.
+    acked_at: when that round was sent; -inf before the first (seconds, the core's clock).
+    commit: the follower's own commit index, as far as it has said.
     """
 
     id: NodeId
@@ -41,12 +44,15 @@ class Progress:
     match_index: int = NO_INDEX
     state: ProgressState = ProgressState.PROBE
     acked_round: int = 0
+    acked_at: float = -math.inf
+    commit: int = NO_INDEX
     sent_commit: int = NO_INDEX
     loading: bool = False  # entries are being read from disk for it
     probe_sent: bool = False
     bare: bool = False  # the next append is a retry and carries no entries
     unproven: bool = False  # a bare probe was accepted by a wire that can't say up to where
     answered: bool = field(default=True)  # an append was answered since the last heartbeat was
+    snapshot_lost: bool = False  # the newest snapshot for it did not arrive
     step: int = 1  # how far to go back when a rejection gives no hint
 
     @classmethod
@@ -142,6 +148,7 @@ class Progress:
     def snapshot_done(self, index: int) -> None:
         """The follower has everything up to `index`, from a snapshot."""
         self.match_index = max(self.match_index, index)
+        self.snapshot_lost = False
         if self.state is ProgressState.SNAPSHOT:
             self.to_probe()
         self.next_index = max(self.next_index, self.match_index + 1)
@@ -150,7 +157,7 @@ class Progress:
         """Wait for the next sign of life before trying again."""
         if self.state is ProgressState.SNAPSHOT:
             self.to_probe()
-            self.probe_sent = True
+            self.probe_sent = self.snapshot_lost = True
 
     def _enter(self, state: ProgressState) -> None:
         self.state = state

@@ -46,8 +46,8 @@ class Quorum:
             return nothing
         return min(_majority_value([value_of(v) for v in voters]) for voters in self.voter_sets)
 
-    def tally(self, votes: Mapping[NodeId, bool]) -> Tally:
-        """Count votes (True: granted, False: refused, missing: unknown)."""
+    def tally(self, votes: Mapping[NodeId, bool | None]) -> Tally:
+        """Count votes (True: granted, False: refused, None or missing: unknown)."""
         if not self.voter_sets:
             return Tally.LOST
         won = True

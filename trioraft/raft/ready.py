@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from .errors import TrioraftError
 from .types import (
     AppendReply,
     AppendRequest,
+    Configuration,
     Entry,
     HardState,
+    Member,
     NodeId,
     Role,
     SnapshotMeta,
@@ -67,6 +70,14 @@ class Ready:
     soft: role, term and leader, if any of them has changed.
     truncated_from: entries from this index on were dropped from the log: whoever proposed
         them here will not see them committed under the term that they were given.
+    peers: whom this node may have to reach, if anybody came, went or moved: the other members,
+        and, while it leads, new peers that are being staged and removed ones that have not
+        heard of it yet. Everybody that a message in this or a later Ready is addressed to is
+        among the newest `peers`; before the first, `RaftCore.peers` says who they are.
+    changes: (token, outcome) of changes of members that are over: the configuration that is
+        now committed, or why there is none.
+    removed: this node was put out of the group (True) or is back in it (False), if that has
+        changed. It has stopped campaigning by itself; see `RaftCore.removed`.
     """
 
     sequence: int
@@ -84,6 +95,9 @@ class Ready:
     snapshots: list[NodeId] = field(default_factory=list)
     soft: SoftState | None = None
     truncated_from: int | None = None
+    peers: tuple[Member, ...] | None = None
+    changes: list[tuple[object, Configuration | TrioraftError]] = field(default_factory=list)
+    removed: bool | None = None
 
     @property
     def must_persist(self) -> bool:

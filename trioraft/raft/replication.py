@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from . import reconfiguration
 from .errors import InvariantError
 from .progress import Progress, ProgressState
 from .ready import LoadEntries
@@ -31,9 +32,11 @@ __all__ = [
 def pump(s: State) -> None:
     """Send every follower what it may have now, and begin a round if reads wait for one."""
     lead = s.leadership
-    if lead is None or s.pumped:
+    if lead is None or s.pumped or s.resting:
         return
     s.pumped = True
+    if reconfiguration.has_work(s, lead):
+        reconfiguration.advance(s, lead)
     if lead.reads.wants_round:
         broadcast_heartbeat(s)
     for follower in lead.followers.values():
@@ -51,6 +54,7 @@ def broadcast_heartbeat(s: State) -> None:
     if lead is None:
         raise InvariantError("only a leader sends heartbeats")
     lead.round += 1
+    lead.round_times.append(s.now)
     lead.heartbeat_due = s.now + s.config.heartbeat_interval
     lead.reads.begin(lead.round, max(s.commit, lead.term_start))
     for follower in lead.followers.values():
@@ -88,8 +92,10 @@ def handle_append_reply(s: State, reply: AppendReply) -> None:
             f"{reply.follower} claims index {reply.match_index}, the log ends at {s.log.last_index}"
         )
     follower.contact = s.now
+    follower.commit = max(follower.commit, reply.commit)
     if reply.success and reply.round > follower.acked_round:
         follower.acked_round = min(reply.round, lead.round)
+        follower.acked_at = max(follower.acked_at, lead.round_time(follower.acked_round))
         _settle_reads(s, lead)
     if reply.heartbeat:
         follower.heartbeat_answered()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .errors import InvariantError
-from .progress import Progress
-from .state import Leadership, State
+from .errors import InvariantError, NotLeaderError, ProposalDroppedError, TrioraftError
+from .state import ChangePhase, Leadership, State
 from .types import Entry, EntryKind, NodeId, Role
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "become_leader",
     "become_pre_candidate",
     "follow",
-    "track_followers",
 ]
 
 
@@ -34,17 +32,19 @@ def become_follower(s: State, term: int, leader: NodeId | None = None) -> None:
 def follow(s: State, term: int, leader: NodeId) -> None:
     """A message of the leader of `term`, which is not below ours, has arrived.
 
-    Raises InvariantError if this node knows another leader of that term, and ValueError if
-    the leader is said to be this node.
+    Raises ValueError if the leader is said to be this node, or if this node knows another
+    leader of that term. One of the two is lying or broken; whoever it is, a node that goes on
+    with the one it has can break nothing by it, and one that stopped could be stopped by any
+    peer.
     """
     if leader == s.node_id:
         raise ValueError(f"a message of leader {leader} came back to it")
     if term == s.term and s.leader_id not in (None, leader):
-        raise InvariantError(f"two leaders in term {term}: {s.leader_id} and {leader}")
+        raise ValueError(f"{leader} claims term {term}, which is {s.leader_id}'s")
     if term != s.term or s.leader_id != leader or s.role is not Role.FOLLOWER:
         become_follower(s, term, leader)
-    if s.behind:
-        s.behind = False
+    if s.behind or s.shut_out:
+        s.behind = s.shut_out = False
         s.restart_timer()
     s.heard = s.timer_start = s.now
 
@@ -85,28 +85,28 @@ def become_leader(s: State) -> None:
         term_start=first,
         heartbeat_due=s.now,
         quorum_check_due=s.now + s.config.election_timeout_max,
+        yield_due=s.now + s.config.election_timeout_max,
     )
-    track_followers(s, s.leadership)
+    s.refresh_peers()
     kind = s.config.first_entry
     data = s.configuration.encode() if kind is EntryKind.CONFIGURATION else b""
     s.log.append([Entry(s.term, first, kind, data)])
     s.refresh_configuration()
 
 
-def track_followers(s: State, leadership: Leadership) -> None:
-    """Keep a Progress for exactly the other members, in configuration order."""
-    known = leadership.followers
-    leadership.followers = {
-        member.id: known.get(member.id)
-        or Progress.fresh(member.id, s.log.last_index, s.config, s.now)
-        for member in s.configuration.members()
-        if member.id != s.node_id
-    }
-
-
 def _leave_role(s: State) -> None:
     s.votes = {}
     s.own_vote_pending = False
-    if s.leadership is not None:
-        s.outbox.dropped_reads.extend(s.leadership.reads.drop())
-        s.leadership = None
+    lead = s.leadership
+    if lead is None:
+        return
+    s.outbox.dropped_reads.extend(lead.reads.drop())
+    if (change := lead.change) is not None:
+        error: TrioraftError = ProposalDroppedError(
+            "leadership was lost during the change of members; the next leader may finish it"
+        )
+        if change.phase is ChangePhase.STAGING:
+            error = NotLeaderError(None, "leadership was lost before the members were changed")
+        s.outbox.changes.append((change.token, error))
+    s.leadership = None
+    s.refresh_peers()

@@ -6,9 +6,11 @@ node leads; `Outbox` collects what the rules want done and knows what is durable
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum
 
 from .config import RaftConfig
 from .errors import InvariantError
@@ -17,9 +19,15 @@ from .outbox import Outbox
 from .progress import Progress
 from .quorum import Quorum
 from .reads import ReadQueue
-from .types import NO_INDEX, Configuration, HardState, NodeId, Role
+from .types import NO_INDEX, Configuration, HardState, Member, NodeId, Role
 
-__all__ = ["Leadership", "State", "Transfer"]
+__all__ = ["Change", "ChangePhase", "Leadership", "StagedPeer", "State", "Transfer"]
+
+# Heartbeat rounds whose time of sending is remembered, for leases.
+MAX_ROUND_TIMES = 64
+# Election timeouts that a node which was told that it is removed stays quiet for. It may have
+# been told by a leader that is itself deposed, so it must not stay quiet for ever.
+SHUT_OUT_TIMEOUTS = 10
 
 
 @dataclass(slots=True)
@@ -29,6 +37,37 @@ class Transfer:
     target: NodeId
     deadline: float
     asked: bool = False  # StartElection was sent
+    leaving: bool = False  # this leader is no voter any more: it steps down in any case
+
+
+class ChangePhase(Enum):
+    """How far a change of members has come."""
+
+    STAGING = "staging"  # new voters catch up; nothing is in the log yet
+    JOINT = "joint"  # old and new voters decide together
+    FINAL = "final"  # the new configuration is in the log and not committed yet
+
+
+@dataclass(slots=True)
+class StagedPeer:
+    """A voter to be, that is brought up to date before it counts (thesis §4.2.1).
+
+    since: when it last got further; match_index: how far it was then.
+    """
+
+    member: Member
+    since: float
+    match_index: int = NO_INDEX
+
+
+@dataclass(slots=True)
+class Change:
+    """A change of members that this leader was asked for. `token` names who waits for it."""
+
+    token: object
+    wanted: Configuration
+    phase: ChangePhase
+    staged: dict[NodeId, StagedPeer] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -40,6 +79,11 @@ class Leadership:
     round: number of the newest heartbeat round.
     notice_due: when followers that have not heard of the commit index are told of it.
     uncommitted: (last index, bytes) of batches of proposals that are not committed.
+    round_times: when the newest rounds were begun, `round` being the last of them.
+    lease_void: a follower was told to campaign in this term: it may do so at any later time,
+        and nobody's promise stands in its way. No lease any more.
+    leaving: removed members that are still told of it, and until when.
+    yield_due: when leadership may next be offered to a voter of higher priority.
     """
 
     term_start: int
@@ -52,19 +96,36 @@ class Leadership:
     uncommitted_bytes: int = 0
     reads: ReadQueue = field(default_factory=ReadQueue)
     transfer: Transfer | None = None
+    round_times: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_ROUND_TIMES))
+    lease_void: bool = False
+    change: Change | None = None
+    leaving: dict[NodeId, tuple[Member, float]] = field(default_factory=dict)
+    yield_due: float = 0.0
+
+    def round_time(self, number: int) -> float:
+        """When round `number` was begun; -inf if that was too long ago to be known."""
+        age = self.round - number
+        return self.round_times[-1 - age] if 0 <= age < len(self.round_times) else -math.inf
 
 
 @dataclass(slots=True)
 class State:
     """One node. Times are seconds on the clock of the inputs; `now` is the newest input's.
 
-    base_configuration: in force at the log's base; `configuration` is the one in force now.
+    base_configuration: in force at the log's base; `configuration` is the one in force now,
+        of the entry at `configuration_index`.
+    peers: whom this node may have to reach.
+    is_voter, is_member: what this node is in `configuration`; was_member: in any that it knew.
     matched: last index known to equal the present leader's log (never below `commit`).
-    heard: when the present leader was last heard from.
+    heard: when a leader was last heard from.
     timer_start, timeout: the election timer; it fires at their sum.
     own_vote_pending: a candidate's own vote, that counts once it is durable.
     pumped: followers have been sent what they may have since the last input.
     behind: a voter with a longer log has refused this node since it last stood for election.
+    removal_told: what of `removed` a Ready has told.
+    shut_out: a leader has said that this node is no member any more.
+    elections_paused: this node does not stand for election.
+    resting: no heartbeats, no election timer, until something wakes it.
     """
 
     node_id: NodeId
@@ -83,18 +144,48 @@ class State:
     matched: int = NO_INDEX
     role: Role = Role.FOLLOWER
     leader_id: NodeId | None = None
-    heard: float = 0.0
+    heard: float = -math.inf
     timer_start: float = 0.0
     timeout: float = 0.0
-    votes: dict[NodeId, bool] = field(default_factory=dict)
+    votes: dict[NodeId, bool | None] = field(default_factory=dict)  # None: can't be asked
     own_vote_pending: bool = False
     behind: bool = False
     pumped: bool = False
     leadership: Leadership | None = None
+    configuration_index: int = NO_INDEX
+    peers: tuple[Member, ...] = ()
+    is_voter: bool = False
+    is_member: bool = False
+    was_member: bool = False
+    shut_out: bool = False
+    removal_told: bool = False
+    elections_paused: bool = False
+    resting: bool = False
 
     @property
-    def is_voter(self) -> bool:
-        return self.configuration.is_voter(self.node_id)
+    def removed(self) -> bool:
+        """This node was a member, and is not, as far as it knows. Anybody may be wrong here:
+        a node that was removed and added again sees its old removal while it catches up."""
+        if self.is_member:
+            return self.shut_out
+        return self.was_member and self.configuration_index <= self.commit
+
+    def priority_of(self, node_id: NodeId) -> int:
+        """Its priority in elections; 0 for who is not known here."""
+        member = self.configuration.member(node_id)
+        return 0 if member is None else member.priority
+
+    @property
+    def may_campaign(self) -> bool:
+        return self.is_voter and not self.elections_paused
+
+    @property
+    def bound(self) -> bool:
+        """A leader may hold a lease that rests on this node: whoever led when it was last
+        heard from, whatever this node has learned since, and even if it has been restarted."""
+        if not self.config.lease_reads:
+            return False
+        return self.now - self.heard < self.config.election_timeout_min
 
     @property
     def leader_alive(self) -> bool:
@@ -113,6 +204,8 @@ class State:
         )
         if self.behind:
             self.timeout += self.config.behind_delay
+        if self.shut_out:
+            self.timeout += SHUT_OUT_TIMEOUTS * self.config.election_timeout_max
 
     def set_hard_state(self, term: int, voted_for: NodeId | None) -> None:
         """Change term or vote; whatever is answered from now on waits until it is durable."""
@@ -144,9 +237,36 @@ class State:
     def refresh_configuration(self) -> None:
         """Put the newest configuration in the log in force: it counts once stored (§6)."""
         newest = self.log.configurations[-1] if self.log.configurations else None
-        configuration = (
-            self.base_configuration if newest is None else Configuration.decode(newest.data)
-        )
-        if configuration != self.configuration:
-            self.configuration = configuration
-            self.quorum = Quorum(configuration)
+        if newest is None:
+            index, configuration = self.base_configuration_index, self.base_configuration
+        else:
+            index, configuration = newest.index, Configuration.decode(newest.data)
+        self.configuration_index = index
+        self.configuration = configuration
+        self.quorum = Quorum(configuration)
+        self.is_voter = configuration.is_voter(self.node_id)
+        self.is_member = configuration.member(self.node_id) is not None
+        self.was_member = self.was_member or self.is_member
+        self.refresh_peers()
+
+    def refresh_peers(self) -> None:
+        """Know whom to reach; a leader keeps a Progress for exactly those."""
+        lead = self.leadership
+        reach = {m.id: m for m in self.configuration.members()}
+        if lead is not None:
+            for node_id, (member, _) in lead.leaving.items():
+                reach.setdefault(node_id, member)
+            if lead.change is not None:
+                reach |= {peer.member.id: peer.member for peer in lead.change.staged.values()}
+        reach.pop(self.node_id, None)
+        peers = tuple(reach.values())
+        if peers != self.peers:
+            self.peers = peers
+            self.outbox.peers = peers
+        if lead is not None:
+            known = lead.followers
+            lead.followers = {
+                m.id: known.get(m.id)
+                or Progress.fresh(m.id, self.log.last_index, self.config, self.now)
+                for m in peers
+            }

@@ -1,35 +1,97 @@
 """Handing leadership over on purpose (thesis §3.10).
 
 The leader stops taking proposals, brings the target up to date and tells it to campaign at
-once. If nothing has come of it within an election timeout, it goes on leading.
+once. If nothing has come of it within an election timeout, it goes on leading, unless it has
+been removed from the voters: then it steps down all the same (thesis §4.2.2).
 """
 
 from __future__ import annotations
 
-from .errors import ConfigurationError, NotLeaderError
+from .errors import ChangeInProgressError, ConfigurationError, NotLeaderError
+from .progress import Progress, ProgressState
+from .roles import become_follower
 from .state import Leadership, State, Transfer
 from .types import NodeId, StartElection
 
-__all__ = ["ask_target", "give_up_late", "transfer_leadership"]
+__all__ = [
+    "ask_target",
+    "give_up_late",
+    "offer_to_better",
+    "retire",
+    "step_down",
+    "transfer_leadership",
+]
+
+# Longest election timeouts between two offers of leadership to a voter of higher priority.
+OFFER_TIMEOUTS = 10
 
 
 def transfer_leadership(s: State, target: NodeId | None) -> NodeId:
-    """Begin a handover to `target`, or to the most caught-up voter; a newer one replaces it.
+    """Begin a handover to `target`, or to the best voter; a newer one replaces it.
 
-    Raises NotLeaderError, and ConfigurationError if the target is not another voter.
+    Raises NotLeaderError, ChangeInProgressError while the members are being changed, and
+    ConfigurationError if the target is not another voter, or could not win: with priorities
+    it must have the highest of the group.
     """
     lead = s.leadership
     if lead is None:
         raise NotLeaderError(s.leader_id)
-    voters = [p for p in lead.followers.values() if s.configuration.is_voter(p.id)]
+    if lead.change is not None or s.configuration.is_joint:
+        raise ChangeInProgressError("leadership stays here until the members are changed")
     if target is None:
-        if not voters:
+        best = _best(s, lead)
+        if best is None:
             raise ConfigurationError("transfer: the group has no other voter")
-        target = max(voters, key=lambda p: p.match_index).id
-    elif all(p.id != target for p in voters):
+        target = best.id
+    elif target == s.node_id or not s.configuration.is_voter(target):
         raise ConfigurationError(f"transfer to {target}: not another voter of the group")
-    lead.transfer = Transfer(target, s.now + s.config.election_timeout_max)
+    elif s.config.priorities:
+        highest = max(m.priority for m in s.configuration.voters)
+        if s.priority_of(target) < highest:
+            raise ConfigurationError(
+                f"transfer to {target}: it does not have the highest priority, {highest}"
+            )
+    leaving = lead.transfer is not None and lead.transfer.leaving
+    lead.transfer = Transfer(target, s.now + s.config.election_timeout_max, leaving=leaving)
     return target
+
+
+def step_down(s: State) -> None:
+    """Stop leading, whoever comes next. Raises NotLeaderError."""
+    if s.leadership is None:
+        raise NotLeaderError(s.leader_id)
+    become_follower(s, s.term)
+
+
+def retire(s: State, lead: Leadership) -> None:
+    """This leader is no voter any more: hand over to the best, and step down in any case."""
+    if lead.transfer is not None:
+        lead.transfer.leaving = True
+    elif (best := _best(s, lead)) is not None:
+        deadline = s.now + s.config.election_timeout_max
+        lead.transfer = Transfer(best.id, deadline, leaving=True)
+
+
+def offer_to_better(s: State, lead: Leadership) -> None:
+    """With priorities: let a voter of higher priority lead, once it has what is committed."""
+    if (
+        s.now < lead.yield_due
+        or lead.transfer is not None
+        or lead.change is not None
+        or s.configuration.is_joint
+        or s.commit < lead.term_start
+    ):
+        return
+    best = _best(s, lead)
+    if (
+        best is not None
+        and s.priority_of(best.id) > s.priority_of(s.node_id)
+        and best.state is ProgressState.REPLICATE
+        and best.match_index >= s.commit
+        and _answers(s, best)
+    ):
+        lead.yield_due = s.now + OFFER_TIMEOUTS * s.config.election_timeout_max
+        lead.transfer = Transfer(best.id, s.now + s.config.election_timeout_min)
 
 
 def ask_target(s: State, lead: Leadership) -> None:
@@ -38,7 +100,7 @@ def ask_target(s: State, lead: Leadership) -> None:
     if transfer is None or transfer.asked:
         return
     if lead.followers[transfer.target].match_index == s.log.last_index:
-        transfer.asked = True
+        transfer.asked = lead.lease_void = True
         request = StartElection(s.term, s.node_id, s.log.last_index, s.log.last_term)
         s.outbox.messages.append((transfer.target, request))
 
@@ -46,4 +108,22 @@ def ask_target(s: State, lead: Leadership) -> None:
 def give_up_late(s: State, lead: Leadership) -> None:
     """Take proposals again if the target has not taken over in time."""
     if lead.transfer is not None and s.now >= lead.transfer.deadline:
-        lead.transfer = None
+        if lead.transfer.leaving:
+            become_follower(s, s.term)
+        else:
+            lead.transfer = None
+
+
+def _best(s: State, lead: Leadership) -> Progress | None:
+    """The other voter that should lead: one that answers, of high priority, with most entries."""
+    others = [lead.followers[m.id] for m in s.configuration.voters if m.id != s.node_id]
+
+    def merit(progress: Progress) -> tuple[bool, int, int]:
+        priority = s.priority_of(progress.id) if s.config.priorities else 0
+        return _answers(s, progress), priority, progress.match_index
+
+    return max(others, key=merit, default=None)
+
+
+def _answers(s: State, progress: Progress) -> bool:
+    return s.now - progress.contact < s.config.election_timeout_max

@@ -26,6 +26,7 @@ __all__ = [
     "Member",
     "NodeId",
     "Proposal",
+    "ReplicationLevel",
     "Role",
     "Session",
     "SnapshotMeta",
@@ -57,6 +58,15 @@ class Role(IntEnum):
     PRE_CANDIDATE = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+class ReplicationLevel(IntEnum):
+    """How far an entry has come, counted over the voters; the numbers are Ratis's."""
+
+    MAJORITY = 0  # committed
+    ALL = 1  # durable on every voter
+    MAJORITY_COMMITTED = 2  # a majority of the voters know that it is committed
+    ALL_COMMITTED = 3  # every voter knows that it is committed
 
 
 class Session(NamedTuple):
@@ -111,8 +121,10 @@ class Configuration:
     def members(self) -> tuple[Member, ...]:
         """Everybody once: voters, then old voters, then learners, in their order."""
         seen: dict[NodeId, Member] = {}
-        for member in (*self.voters, *self.old_voters, *self.learners):
+        for member in (*self.voters, *self.old_voters):
             seen.setdefault(member.id, member)
+        for member in self.learners:  # as it is now, not as the old voter that it was
+            seen[member.id] = member
         return tuple(seen.values())
 
     def member(self, node_id: NodeId) -> Member | None:

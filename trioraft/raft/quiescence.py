@@ -1,0 +1,78 @@
+"""Groups at rest: no heartbeats and no timers while nothing happens (TiKV and dragonboat do so).
+
+A server with a thousand idle groups would otherwise spend its time on their heartbeats. The
+runtime that hosts the groups watches the servers instead, and wakes the groups of one that is
+gone. Rest is about liveness only: a core at rest keeps every promise of Raft, and everything
+that could matter (a message, a proposal, a read) wakes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .state import State
+from .types import AppendReply, NodeId, Role, VoteReply
+
+__all__ = ["is_idle_talk", "rest", "rest_possible", "wake"]
+
+
+def rest_possible(s: State, away: Collection[NodeId]) -> bool:
+    """Nothing is under way here; for a leader, nothing anywhere but at those who are `away`."""
+    last = s.log.last_index
+    if s.commit != last or s.log.durable_index != last or not s.outbox.hard_state_durable:
+        return False
+    lead = s.leadership
+    if lead is None:
+        return s.role is Role.FOLLOWER and s.leader_id is not None
+    if (
+        s.commit < lead.term_start
+        or lead.transfer is not None
+        or lead.change is not None
+        or lead.leaving
+        or s.configuration.is_joint
+        or not s.is_voter
+        or lead.reads.waiting
+        or lead.reads.begun
+    ):
+        return False
+    followers = lead.followers
+
+    def knows(voter: NodeId) -> int:
+        return int(voter not in away)
+
+    return s.quorum.agreed(knows, 0) == 1 and all(
+        f.match_index == last and f.commit == s.commit
+        for f in followers.values()
+        if f.id not in away
+    )
+
+
+def rest(s: State, away: Collection[NodeId]) -> bool:
+    """Rest if that is possible; whether it is."""
+    s.resting = s.resting or rest_possible(s, away)
+    return s.resting
+
+
+def wake(s: State) -> None:
+    """Take up the timers again, from now: nobody is late for what was not expected."""
+    if not s.resting:
+        return
+    s.resting = False
+    lead = s.leadership
+    if lead is None:
+        # The leader counts as alive for as long as it would have with heartbeats: a server that
+        # comes back and knows nobody must not depose it while it is still waking up.
+        s.heard = s.now
+        s.restart_timer()
+        return
+    lead.heartbeat_due = s.now
+    lead.quorum_check_due = s.now + s.config.election_timeout_max
+    for follower in lead.followers.values():
+        follower.contact = s.now
+
+
+def is_idle_talk(s: State, message: object) -> bool:
+    """An answer that was still under way when this node went to rest, and says nothing new."""
+    if isinstance(message, AppendReply):
+        return message.success and message.term == s.term
+    return isinstance(message, VoteReply) and message.term == s.term
