@@ -131,6 +131,7 @@ def _run_core(seed: int, options: Options, report: SeedsReport, lines: list[str]
         leaderships=outcome.leaderships,
         reads=outcome.reads,
         crashes=outcome.crashes,
+        **{"membership changes": outcome.changes},
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trioraft.raft import RaftConfig, RaftCore, Ready
+from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
@@ -92,6 +93,8 @@ class CoreGroup:
         self.invariants = GroupInvariants(self._is_stored)
         self.reads: dict[int, int] = {}  # token -> what was committed when it was asked
         self.answered_reads = 0
+        self.changes: list[int] = []  # tokens of membership changes without an outcome
+        self.changed = 0  # those that succeeded
         ids = (*(m.id for m in configuration.members()), *spare)
         self.nodes = {i: CoreNode(i, 1.0 + drift * rng.random()) for i in ids}
         for node in self.nodes.values():
@@ -153,10 +156,16 @@ class CoreGroup:
         node.up.propose([Proposal(d) for d in data], self.clock(node))
         self.flush(node)
 
-    def read(self, node: CoreNode, token: int) -> None:
+    def read(self, node: CoreNode, token: int, *, lease: bool) -> None:
         """Raises NotLeaderError."""
-        node.up.read_index(token, self.clock(node))
+        node.up.read_index(token, self.clock(node), lease=lease)
         self.reads[token] = self.invariants.newest_commit
+        self.flush(node)
+
+    def change(self, node: CoreNode, change: MembershipChange, token: int) -> None:
+        """Raises what `RaftCore.change_membership` raises."""
+        node.up.change_membership(change, token, self.clock(node))
+        self.changes.append(token)
         self.flush(node)
 
     def deliver(self, packet: Packet) -> None:
@@ -254,6 +263,12 @@ class CoreGroup:
                 self._answer_read(source, token, index)
         for token in ready.dropped_reads:
             self.reads.pop(_number(token))
+        for token, outcome in ready.changes:
+            self.changes.remove(_number(token))  # answered once, or this raises
+            if isinstance(outcome, Configuration):
+                self.changed += 1
+            if self.say is not None:
+                self.say(f"  {source} change {token}: {outcome}")
         for load in ready.loads:
             entries = node.disk.read(load.low, load.high, load.max_bytes)
             core.entries_loaded(load.follower, load.low, entries, self.clock(node))
@@ -276,5 +291,5 @@ class CoreGroup:
 
 def _number(token: object) -> int:
     if not isinstance(token, int):
-        raise AssertionError(f"a read answers as {token!r}")
+        raise AssertionError(f"an answer to {token!r}, which nobody asked")
     return token

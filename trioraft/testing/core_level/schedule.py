@@ -11,17 +11,23 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trioraft.raft.errors import NotLeaderError, OverloadedError
+from trioraft.raft.errors import (
+    InvariantError,
+    NotLeaderError,
+    OverloadedError,
+    TrioraftError,
+)
 from trioraft.raft.types import Role, SnapshotReply, SnapshotRequest
 from trioraft.testing.invariants import InvariantViolatedError
 
 from .group import CoreGroup, CoreNode
-from .shapes import random_config, random_configuration
+from .shapes import random_change, random_config, random_configuration
 
 __all__ = ["ACTIONS", "ScheduleOutcome", "run_schedule"]
 
 ACTIONS = 250  # per schedule, after a first agreement
 _PACKET_LIMIT = 80  # messages under way; older ones are lost
+_MOST_DRIFT = 0.1  # of clocks, which leases of 0.9 election timeouts have to bear
 _HEALTHY_ROUNDS = 400  # of 30 ms, until a healed group must agree
 
 
@@ -35,6 +41,7 @@ class ScheduleOutcome:
     leaderships: int
     reads: int  # answered
     crashes: int
+    changes: int  # of membership, carried through
 
 
 def run_schedule(
@@ -58,21 +65,23 @@ def run_schedule(
         len(group.invariants.leaders),
         group.answered_reads,
         schedule.crashes,
+        group.changed,
     )
 
 
 class _Schedule:
     def __init__(self, seed: int, say: Callable[[str], None] | None) -> None:
         self.rng = rng = random.Random(seed)
-        configuration = random_configuration(rng)
+        configuration, spare = random_configuration(rng)
         config = random_config(rng)
-        drift = rng.choice((0.0, 0.05))
-        self.group = CoreGroup(configuration, config, rng, drift=drift, say=say)
+        drift = rng.choice((0.0, _MOST_DRIFT))
+        self.group = CoreGroup(configuration, config, rng, spare=spare, drift=drift, say=say)
         self.nodes = list(self.group.nodes.values())
         self.ids = [node.id for node in self.nodes]
         self.crashes = 0
         self._proposed = 0
         self._reads = 0
+        self._changes = 0
         self._cut_off: str | None = None  # nobody hears it and it hears nobody
         self._paused: str | None = None  # its process stands still
         stormy = rng.random() < 0.4
@@ -89,7 +98,11 @@ class _Schedule:
             (2, self.pause),
             (2, self.depose),
             (8, self.compact),
+            (3, self.change_members),
             (1, self.transfer),
+            (1, self.step_down),
+            (1, self.pause_elections),
+            (1, self.rest),
             (1, self.lose_stream),
             (1, self.fail_snapshot),
         ]
@@ -220,7 +233,7 @@ class _Schedule:
     def read(self) -> None:
         if (leader := self.some_leader()) is not None:
             self._reads += 1
-            self.group.read(leader, self._reads)
+            self.group.read(leader, self._reads, lease=self.rng.random() < 0.7)
 
     def compact(self) -> None:
         node = self.some_node()
@@ -233,9 +246,46 @@ class _Schedule:
             return
         core = leader.up
         if len(core.configuration.voters) > 1:
-            heir = core.transfer_leadership(None, self.group.clock(leader))
+            try:
+                heir = core.transfer_leadership(None, self.group.clock(leader))
+            except TrioraftError as error:
+                self._say(f"# {leader.id} does not hand over: {error}")
+                return
             self._say(f"# {leader.id} hands over to {heir}")
             self.group.flush(leader)
+
+    def step_down(self) -> None:
+        if (leader := self.some_leader()) is not None:
+            self._say(f"# {leader.id} steps down")
+            leader.up.step_down(self.group.clock(leader))
+            self.group.flush(leader)
+
+    def change_members(self) -> None:
+        leader = self.some_leader()
+        if leader is None:
+            return
+        change = random_change(self.rng, leader.up.configuration, self.ids)
+        self._changes += 1
+        self._say(f"# change {self._changes} at {leader.id}: {change}")
+        try:
+            self.group.change(leader, change, self._changes)
+        except InvariantError:
+            raise
+        except TrioraftError as error:
+            self._say(f"# change {self._changes} refused: {error}")
+
+    def pause_elections(self) -> None:
+        node = self.some_node()
+        if node is not None and node.up.elections_paused:
+            node.up.resume_elections(self.group.clock(node))
+        elif node is not None:
+            node.up.pause_elections()
+
+    def rest(self) -> None:
+        """Some node that has nothing to do goes to rest, as idle groups do together."""
+        node = self.some_node()
+        if node is not None and node.up.rest(self.group.clock(node)):
+            self._say(f"# {node.id} rests")
 
     # -- the end
 
@@ -246,6 +296,11 @@ class _Schedule:
         for node in self.nodes:
             if node.core is None:
                 self.group.start(node)
+            if node.up.elections_paused:
+                node.up.resume_elections(self.group.clock(node))
+            if node.up.resting:
+                node.up.wake(self.group.clock(node))
+            self.group.flush(node)
         for _ in range(_HEALTHY_ROUNDS):
             self.healthy_round()
             self.fail_lost_snapshots()
