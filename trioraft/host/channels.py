@@ -1,4 +1,4 @@
-"""Channels to peers: a pair per address, open exactly while some group has a peer there.
+"""Channels to peers: a pair per address, open while some group has a peer there.
 
 The configuration of a group changes while it runs, and it changes inside the driver's pass,
 which never waits. So `acquire` and `release` are plain calls: a pair can be used at once, its
@@ -8,6 +8,7 @@ task begins with the next pass of the event loop, and a call that is made before
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from trioraft.rpc.client_connection import ClientConnection
 
 __all__ = ["ChannelPair", "ChannelPool", "PeerChannel"]
+
+# Seconds that a pair stays open without users. A leader that is being removed still answers what
+# was forwarded to it, after the others have it out of their configuration.
+_LINGER = 2.0
 
 
 class ChannelPair:
@@ -40,12 +45,18 @@ class ChannelPair:
         self._opened = trio.Event()
         self._closed = False
 
-    async def keep(self) -> None:
-        """Hold both channels open until `unused` is set. Cancelling closes them, too."""
+    async def keep(self, forget: Callable[[], None]) -> None:
+        """Hold both channels open until nobody has used them for a while, then `forget` the pair.
+
+        Cancelling closes them, too.
+        """
         try:
             async with self.bulk, self.urgent:
                 self._opened.set()
-                await self.unused.wait()
+                while self.users:
+                    await self.unused.wait()
+                    await trio.sleep(_LINGER)
+                forget()
                 self._closed = True
         finally:
             self._closed = True
@@ -77,7 +88,8 @@ class PeerChannel(Channel):
 class ChannelPool:
     """The pairs of a host, by address. Their tasks live in the host's nursery.
 
-    Bounded by the members of the host's groups: each has one pair, however many groups share it.
+    Bounded by the members of the host's groups, those that have just left included: each has one
+    pair, however many groups share it.
     """
 
     def __init__(self, nursery: trio.Nursery, environment: Environment, limits: Limits) -> None:
@@ -106,14 +118,15 @@ class ChannelPool:
                 limits=self._limits,
                 rng=self._environment.rng,
             )
-            self._nursery.start_soon(pair.keep)
+            self._nursery.start_soon(pair.keep, partial(self._pairs.pop, address))
+        elif not pair.users:
+            pair.unused = trio.Event()
         pair.users += 1
         return pair
 
     def release(self, address: str) -> None:
-        """One user less; the last one closes the pair, and ends the calls on it. Never waits."""
+        """One user less. Without users the pair closes in a moment, which ends its calls."""
         pair = self._pairs[address]
         pair.users -= 1
         if pair.users == 0:
-            del self._pairs[address]
             pair.unused.set()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import trio
 
-from trioraft._proto.local.node_pb2 import StatusReply
 from trioraft.node import Forwarder, Group, GroupStatus, PeerUnreachableError
-from trioraft.protocols.local import status_message
-from trioraft.raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
+from trioraft.raft.errors import NotLeaderError
 from trioraft.raft.types import Configuration, Member, NodeId, Role, Session, SnapshotMeta
 
+from .admin import NodeAdmin
 from .host import Host
 
 __all__ = ["Node"]
 
 
-class Node:
+class Node(NodeAdmin):
     """One node of one group, open for as long as its `open_node` block.
 
     Every method can be called from any task of the Trio run.
@@ -117,22 +114,6 @@ class Node:
     def status(self) -> GroupStatus:
         return self._group.status()
 
-    def status_reply(self) -> StatusReply:
-        """The node's status as a message of trioraft's own protocol."""
-        return StatusReply(
-            node_id=self.id,
-            cluster=self.cluster,
-            version=version("trioraft"),
-            wire=self._host.dialect.name,
-            address=self.address,
-            groups=[status_message(group.status()) for group in self._host.groups],
-        )
-
-    def access(self, group_id: bytes) -> Node:
-        """This node's view of a group. Raises UnknownGroupError."""
-        self._host.find_group(group_id)
-        return self
-
     # -- writes and reads
 
     async def propose(
@@ -196,28 +177,9 @@ class Node:
         """Take a snapshot now and compact the log behind it."""
         return await self._group.take_snapshot()
 
-    async def transfer_leadership(self, target: NodeId | None = None) -> NodeId:
-        """Hand leadership over; returns who got it. See `Group.transfer_leadership`."""
-        return await self._group.transfer_leadership(target)
-
     # -- inside
-
-    def _check_running(self) -> None:
-        if (cause := self._group.failure) is not None:
-            raise GroupStoppedError(f"the group has stopped on node {self.id}: {cause}") from cause
 
     async def _wait_change(self) -> None:
         self._check_running()
         await self._group.wait_change()
         self._check_running()
-
-    async def _wait_retry(self, deadline: float) -> None:
-        """Wait for leadership to change, or a moment. Raises NoQuorumError at the deadline."""
-        self._check_running()
-        if trio.current_time() >= deadline:
-            raise NoQuorumError(
-                f"no leader could be reached within {self._patience:g} s; "
-                f"check that a majority of {', '.join(m.id for m in self.members)} is running"
-            )
-        with trio.move_on_after(self._retry_interval):
-            await self._group.wait_change()

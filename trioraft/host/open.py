@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.protocols import dialect as find_dialect
-from trioraft.protocols.local import GrpcForwarder, NodeService
+from trioraft.protocols.local import AdminService, GrpcForwarder, NodeService
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
@@ -116,7 +116,9 @@ async def open_node(
             patience=patience,
             retry_interval=config.heartbeat_interval,
         )
-        await host.serve([NodeService(node), *(services(node) if services else ())], uds=uds)
+        await host.serve(
+            [NodeService(node), AdminService(node), *(services(node) if services else ())], uds=uds
+        )
         if drpc is not None:
             await host.start(partial(serve_management, node, drpc))
         with body:

@@ -24,12 +24,15 @@ class Campaigns:
         self,
         nursery: trio.Nursery,
         peers: PeerSet,
+        *,
         on_reply: Callable[[VoteReply], None],
+        on_failure: Callable[[NodeId], None],
         timeout: float,
     ) -> None:
         self._nursery = nursery
         self._peers = peers
         self._on_reply = on_reply
+        self._on_failure = on_failure
         self._timeout = timeout
         self._ballot: _Ballot | None = None
 
@@ -66,6 +69,7 @@ class Campaigns:
                 self._on_reply(await self._peers.transport(to).request_vote(request))
             except PeerUnreachableError as error:
                 logger.debug("vote request to %s: %s", to, error)
+                self._on_failure(to)
 
     async def _hand_over(self, to: NodeId, request: StartElection) -> None:
         with trio.move_on_after(self._timeout):

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import trio
@@ -40,6 +40,7 @@ from trioraft.raft.types import (
     NO_TERM,
     AppendReply,
     AppendRequest,
+    Member,
     NodeId,
     Proposal,
     Role,
@@ -72,6 +73,10 @@ class Outbound(Protocol):
     def role_changed(self, role: Role, term: int, leader: NodeId | None) -> None: ...
 
     def send_snapshot(self, to: NodeId) -> None: ...
+
+    def peers_changed(self, members: Sequence[Member]) -> None: ...
+
+    def removal_noticed(self, removed: bool) -> None: ...
 
     def load(self, request: LoadEntries) -> None: ...
 
@@ -339,6 +344,8 @@ class Driver:
     def _carry_out(self, ready: Ready) -> None:
         """Order matters only here: replication starts before the local disk has answered."""
         outbound = self._outbound
+        if ready.peers is not None:
+            outbound.peers_changed(ready.peers)
         if (soft := ready.soft) is not None:
             lost = self._soft.role is Role.LEADER and (
                 soft.role is not Role.LEADER or soft.term != self._soft.term
@@ -363,6 +370,10 @@ class Driver:
             outbound.send_snapshot(follower)
         for load in ready.loads:
             outbound.load(load)
+        for finish, outcome in ready.changes:
+            cast(Reply, finish)(outcome)
+        if ready.removed is not None:
+            outbound.removal_noticed(ready.removed)
 
     def _persist(self, ready: Ready) -> None:
         if not ready.must_persist and self._persisting == 0:

@@ -37,6 +37,7 @@ from .applier import Applier, Read
 from .driver import Driver
 from .inbound import GroupInbound
 from .machine import StateMachine
+from .membership import GroupAdmin
 from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
@@ -123,6 +124,7 @@ class Group:
             waiters=waiters,
             clock_rate=clock_rate,
         )
+        self.admin = GroupAdmin(core, self._driver)
         receiver = SnapshotReceiver(self._driver, self._snapshots, storage)
         self.inbound = GroupInbound(node_id, self._driver, receiver)
 
@@ -137,7 +139,7 @@ class Group:
         try:
             async with trio.open_nursery() as nursery:
                 self._running = True
-                self._peers.follow(self._core.configuration.members())
+                self._peers.follow(self._core.peers)
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
                 nursery.start_soon(self._driver.run)
@@ -157,6 +159,7 @@ class Group:
         )
         error.__cause__ = cause
         self._driver.stop(error)
+        self.admin.stop(error)
         self._applier.stop(error)
         self._signal_change()
 

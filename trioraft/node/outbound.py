@@ -67,7 +67,13 @@ class GroupOutbound:
         """Bind to the running group; everything started here lives in `nursery`."""
         self._nursery = nursery
         self._driver = driver
-        self._campaigns = Campaigns(nursery, self._peers, driver.step, self._vote_timeout)
+        self._campaigns = Campaigns(
+            nursery,
+            self._peers,
+            on_reply=driver.step,
+            on_failure=self._vote_failed,
+            timeout=self._vote_timeout,
+        )
 
     # -- driver.Outbound
 
@@ -104,6 +110,16 @@ class GroupOutbound:
             self.snapshot_finished(moved, None)
             self.unreachable(moved)
 
+    def removal_noticed(self, removed: bool) -> None:
+        if removed:
+            logger.warning(
+                "%s: this node was removed from the group; it keeps its data and stays quiet",
+                self._name,
+            )
+        else:
+            logger.info("%s: this node is a member of the group again", self._name)
+        self._on_change()
+
     def send_snapshot(self, to: NodeId) -> None:
         if self._leadership is not None:
             self._leadership.post_snapshot(to)
@@ -128,6 +144,9 @@ class GroupOutbound:
         for reply in replies:
             self._driver.receive(reply)
         self._driver.settle()
+
+    def _vote_failed(self, voter: NodeId) -> None:
+        self._driver.call(lambda now: self._core.vote_failed(voter, now))
 
     def unreachable(self, follower: NodeId) -> None:
         self._driver.call(lambda now: self._core.peer_unreachable(follower, now))

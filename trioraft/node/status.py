@@ -57,8 +57,13 @@ def role_word(node_id: NodeId, role: Role, configuration: Configuration, *, runn
 
 
 def member_statuses(core: RaftCore) -> tuple[MemberStatus, ...]:
-    """Everybody in the configuration that is in force."""
-    return tuple(_member_status(core, member) for member in core.configuration.members())
+    """Everybody in the configuration that is in force, then those who are to become members."""
+    members = core.configuration.members()
+    return tuple(_member_status(core, member) for member in (*members, *_joining(core)))
+
+
+def _joining(core: RaftCore) -> list[Member]:
+    return [member for member in core.peers if member.id in core.staged]
 
 
 def _member_status(core: RaftCore, member: Member) -> MemberStatus:
@@ -79,4 +84,4 @@ def _part(configuration: Configuration, member: Member) -> str:
         return "voter"
     if any(learner.id == member.id for learner in configuration.learners):
         return "learner"
-    return "leaving"
+    return "leaving" if configuration.is_voter(member.id) else "joining"

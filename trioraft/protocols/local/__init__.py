@@ -1,11 +1,15 @@
 """trioraft's own protocol: forwarding between its nodes, and status for its tools."""
 
+from .admin import AdminAccess, AdminGroup, AdminService
 from .errors import ERROR_TRAILER, error_of, status_of
 from .forwarder import GrpcForwarder
 from .service import GroupAccess, NodeAccess, NodeService, status_message
 
 __all__ = [
     "ERROR_TRAILER",
+    "AdminAccess",
+    "AdminGroup",
+    "AdminService",
     "GroupAccess",
     "GrpcForwarder",
     "NodeAccess",

@@ -1,15 +1,19 @@
 """Errors of trioraft as gRPC statuses, and back, for trioraft's own protocol.
 
-| error                | status              | may the write have happened? |
-|----------------------|---------------------|------------------------------|
-| ConfigurationError   | INVALID_ARGUMENT    | no                           |
-| NotLeaderError       | FAILED_PRECONDITION | no                           |
-| OverloadedError      | RESOURCE_EXHAUSTED  | no                           |
-| EntryTooLargeError   | INVALID_ARGUMENT    | no                           |
-| NoQuorumError        | UNAVAILABLE         | no                           |
-| GroupStoppedError    | INTERNAL            | yes                          |
-| ProposalDroppedError | ABORTED             | yes                          |
-| UnknownGroupError    | NOT_FOUND           | no                           |
+| error                      | status              | may it have happened? |
+|----------------------------|---------------------|-----------------------|
+| ChangeInProgressError      | FAILED_PRECONDITION | no                    |
+| ConfigurationError         | INVALID_ARGUMENT    | no                    |
+| ConfigurationMismatchError | FAILED_PRECONDITION | no                    |
+| EntryTooLargeError         | INVALID_ARGUMENT    | no                    |
+| GroupStoppedError          | INTERNAL            | yes                   |
+| LeaderNotReadyError        | UNAVAILABLE         | no                    |
+| NoQuorumError              | UNAVAILABLE         | no                    |
+| NotLeaderError             | FAILED_PRECONDITION | no                    |
+| OverloadedError            | RESOURCE_EXHAUSTED  | no                    |
+| ProposalDroppedError       | ABORTED             | yes                   |
+| StagingTimeoutError        | FAILED_PRECONDITION | no                    |
+| UnknownGroupError          | NOT_FOUND           | no                    |
 
 A lost connection is UNAVAILABLE too, without the `trioraft-error` trailer that names the class.
 """
@@ -20,13 +24,17 @@ from collections.abc import Mapping
 
 from trioraft.node.peers import PeerUnreachableError, UnknownGroupError
 from trioraft.raft.errors import (
+    ChangeInProgressError,
     ConfigurationError,
+    ConfigurationMismatchError,
     EntryTooLargeError,
     GroupStoppedError,
+    LeaderNotReadyError,
     NoQuorumError,
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
+    StagingTimeoutError,
     TrioraftError,
 )
 from trioraft.rpc import GRPCError, Status
@@ -37,13 +45,17 @@ ERROR_TRAILER = "trioraft-error"
 LEADER_TRAILER = "trioraft-leader"  # address of the leader, when known
 
 _STATUS: dict[type[TrioraftError], Status] = {
+    ChangeInProgressError: Status.FAILED_PRECONDITION,
     ConfigurationError: Status.INVALID_ARGUMENT,
+    ConfigurationMismatchError: Status.FAILED_PRECONDITION,
+    EntryTooLargeError: Status.INVALID_ARGUMENT,
+    GroupStoppedError: Status.INTERNAL,
+    LeaderNotReadyError: Status.UNAVAILABLE,
+    NoQuorumError: Status.UNAVAILABLE,
     NotLeaderError: Status.FAILED_PRECONDITION,
     OverloadedError: Status.RESOURCE_EXHAUSTED,
-    EntryTooLargeError: Status.INVALID_ARGUMENT,
-    NoQuorumError: Status.UNAVAILABLE,
-    GroupStoppedError: Status.INTERNAL,
     ProposalDroppedError: Status.ABORTED,
+    StagingTimeoutError: Status.FAILED_PRECONDITION,
     UnknownGroupError: Status.NOT_FOUND,
 }
 _BY_NAME = {kind.__name__: kind for kind in _STATUS}

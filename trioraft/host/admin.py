@@ -1,0 +1,203 @@
+"""What operators can ask of any node: other members, another leader, no elections for a while.
+
+What concerns the group is done by its leader; other nodes pass it on, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import trio
+
+from trioraft.node import Group, PeerUnreachableError
+from trioraft.protocols.local import admin
+from trioraft.raft.errors import (
+    GroupStoppedError,
+    LeaderNotReadyError,
+    NoQuorumError,
+    NotLeaderError,
+    ProposalDroppedError,
+)
+from trioraft.raft.membership import MembershipChange
+from trioraft.raft.types import Configuration, Member, NodeId, Role
+from trioraft.rpc import Channel
+
+from .environment import split_address
+from .host import Host
+
+__all__ = ["NodeAdmin"]
+
+T = TypeVar("T")
+
+
+class NodeAdmin:
+    """The operators' side of `Node`."""
+
+    _host: Host
+    _group: Group
+    _patience: float
+    _retry_interval: float
+
+    # -- members
+
+    @property
+    def removed(self) -> bool:
+        """This node was a member of the group and is not any more. Added again, it is one."""
+        return self._group.admin.removed
+
+    async def change_membership(
+        self, change: MembershipChange, *, forward: bool = True
+    ) -> Configuration:
+        """Change the members of the group; returns them once the change is committed.
+
+        New voters are brought up to date first, which takes as long as it takes: bound it with
+        a cancel scope. Cancelling gives the change up while that goes on; later only the
+        waiting ends. While no leader is known this waits, up to ten election timeouts.
+
+        Raises, with nothing changed: ConfigurationError (members that cannot be),
+        ChangeInProgressError, ConfigurationMismatchError, StagingTimeoutError, NoQuorumError,
+        and with `forward=False` NotLeaderError. ProposalDroppedError: leadership was lost, the
+        change may or may not happen; look at `members`. GroupStoppedError.
+        """
+        self._host.dialect.check_members(Configuration(change.voters, change.learners))
+        for member in (*change.voters, *change.learners):
+            split_address(member.address)
+        return await self._at_leader(
+            lambda: self._group.admin.change_membership(change),
+            lambda channel: admin.change_membership(
+                channel, change, group_id=self._group.group_id, forwarded=True
+            ),
+            forward,
+        )
+
+    async def add_member(
+        self, id: NodeId, address: str, *, learner: bool = False, priority: int = 0
+    ) -> Configuration:
+        """Add a node that was started with `join`, or change a member's address or priority.
+
+        A learner gets the log and has no vote. Raises as `change_membership`.
+        """
+        member = (Member(id, address, priority),)
+        change = MembershipChange.add(learners=member) if learner else MembershipChange.add(member)
+        return await self.change_membership(change)
+
+    async def remove_member(self, *ids: NodeId) -> Configuration:
+        """Remove voters or learners; this node, too. Raises as `change_membership`."""
+        return await self.change_membership(MembershipChange.remove(*ids))
+
+    async def promote(self, *ids: NodeId) -> Configuration:
+        """Make voters of learners. Raises as `change_membership`."""
+        return await self.change_membership(MembershipChange.promote(*ids))
+
+    async def demote(self, *ids: NodeId) -> Configuration:
+        """Make learners of voters. Raises as `change_membership`."""
+        return await self.change_membership(MembershipChange.demote(*ids))
+
+    async def set_members(
+        self,
+        voters: Iterable[Member],
+        learners: Iterable[Member] = (),
+        *,
+        expected: Configuration | None = None,
+    ) -> Configuration:
+        """Have exactly these members; with `expected` only if its members are the present ones.
+
+        Raises as `change_membership`.
+        """
+        wanted = tuple(voters), tuple(learners)
+        if expected is None:
+            return await self.change_membership(MembershipChange.set(*wanted))
+        return await self.change_membership(MembershipChange.compare_and_set(expected, *wanted))
+
+    # -- leadership and elections
+
+    async def transfer_leadership(
+        self, target: NodeId | None = None, *, forward: bool = False
+    ) -> NodeId:
+        """Hand leadership over, to `target` or the best voter; returns who got it.
+
+        Raises NotLeaderError if this node does not lead and `forward` is False; else see
+        `Group.transfer_leadership`. Cancelling stops waiting, not the transfer.
+        """
+        return await self._at_leader(
+            lambda: self._group.transfer_leadership(target),
+            lambda channel: admin.transfer_leadership(
+                channel, target, group_id=self._group.group_id, forwarded=True
+            ),
+            forward,
+        )
+
+    async def step_down(self) -> None:
+        """Stop leading and let the others elect. Raises NotLeaderError, GroupStoppedError."""
+        await self._group.admin.step_down()
+
+    async def pause_elections(self) -> None:
+        """Keep this node from standing for election until `resume_elections` or a restart.
+
+        It votes and follows as before, and leads on if it leads. Raises GroupStoppedError.
+        """
+        await self._group.admin.pause_elections()
+
+    async def resume_elections(self) -> None:
+        """Let this node stand for election again. Raises GroupStoppedError."""
+        await self._group.admin.resume_elections()
+
+    # -- inside
+
+    async def _at_leader(
+        self,
+        here: Callable[[], Awaitable[T]],
+        there: Callable[[Channel], Awaitable[T]],
+        forward: bool,
+    ) -> T:
+        """Do it if this node leads, else have the leader do it; while there is none, wait."""
+        deadline = trio.current_time() + self._patience
+        while True:
+            try:
+                if self._group.role is Role.LEADER or not forward:
+                    return await here()
+                if (leader := self._group.leader) is not None:
+                    return await self._ask(leader, self._host.channel_to(leader), there)
+            except (NotLeaderError, PeerUnreachableError):  # it had no effect
+                if not forward:
+                    raise
+            except LeaderNotReadyError:
+                if trio.current_time() >= deadline:
+                    raise
+            await self._wait_retry(deadline)
+
+    @staticmethod
+    async def _ask(leader: Member, channel: Channel, there: Callable[[Channel], Awaitable[T]]) -> T:
+        try:
+            return await there(channel)
+        except PeerUnreachableError as error:
+            raise ProposalDroppedError(
+                f"the call to the leader {leader.id} broke off ({error}); what was asked for may "
+                "or may not happen"
+            ) from error
+
+    def _check_running(self) -> None:
+        if (cause := self._group.failure) is not None:
+            raise GroupStoppedError(
+                f"the group has stopped on node {self._group.node_id}: {cause}"
+            ) from cause
+
+    async def _wait_retry(self, deadline: float) -> None:
+        """Wait for leadership to change, or a moment. Raises NoQuorumError at the deadline."""
+        self._check_running()
+        if trio.current_time() >= deadline:
+            raise NoQuorumError(
+                f"no leader could be reached within {self._patience:g} s; {self._advice()}"
+            )
+        with trio.move_on_after(self._retry_interval):
+            await self._group.wait_change()
+
+    def _advice(self) -> str:
+        configuration = self._group.configuration
+        if not configuration.voters:
+            return "this node waits to be added to a cluster (trioraft admin add ID=HOST:PORT)"
+        if self.removed:
+            return "this node was removed from the cluster"
+        names = ", ".join(m.id for m in configuration.members())
+        return f"check that a majority of {names} is running"
