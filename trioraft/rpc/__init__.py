@@ -13,11 +13,13 @@ from grpclib.const import Cardinality, Handler
 from .channel import Channel, open_channel
 from .client_stream import ClientStream
 from .framing import Encoded
+from .in_place import InPlaceCall
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
 from .peer import Peer
-from .server import Service, serve
+from .server import serve
 from .server_stream import ServerStream
+from .service import InPlaceHandler, Limited, Service
 from .status import GRPCError, ProtocolError, Status
 from .target import Dial
 from .timeout import Deadline
@@ -31,6 +33,9 @@ __all__ = [
     "Encoded",
     "GRPCError",
     "Handler",
+    "InPlaceCall",
+    "InPlaceHandler",
+    "Limited",
     "Limits",
     "Metadata",
     "MetadataLike",

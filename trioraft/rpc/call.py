@@ -35,8 +35,10 @@ class Call(Receiving[R], Generic[S, R]):
     _writer: Task | None = None
     _queued = 0  # at least the unsent bytes of ours; exact when last compared with the engine
 
-    def __init__(self, limits: Limits, send_type: type[Any], receive_type: type[Any]) -> None:
-        super().__init__(limits, receive_type)
+    def __init__(
+        self, limits: Limits, send_type: type[Any], receive_type: type[Any], max_receive: int
+    ) -> None:
+        super().__init__(limits, receive_type, max_receive)
         self._send_type = send_type
         self._max_queued = limits.max_queued_bytes
 
@@ -87,8 +89,19 @@ class Call(Receiving[R], Generic[S, R]):
             )
         return data
 
-    def _put(self, data: bytes, end: bool) -> None:
-        """Queue one message. The caller has checked that our direction is open."""
+    def flush(self) -> None:
+        """Send what this call's connection has queued at once; the rest follows by itself.
+
+        Without it, everything queued leaves after the current pass of the scheduler, together.
+        Never waits. Raises nothing: a lost connection shows in the next send.
+        """
+        self._connection.flush()
+
+    def _put(self, data: bytes, end: bool, *, wake: bool = True) -> None:
+        """Queue one message. The caller has checked that our direction is open.
+
+        Without `wake`, a `flush` follows before anything else runs.
+        """
         connection = self._connection
         size = len(data)
         try:
@@ -102,7 +115,7 @@ class Call(Receiving[R], Generic[S, R]):
         self._streak += 1
         self._queued += size + PREFIX_SIZE
         self._sent_end = end
-        if not connection.dirty:
+        if wake and not connection.dirty:
             connection.mark_dirty()
 
     def _cannot_send(self, error: Http2Error) -> GRPCError:

@@ -40,7 +40,8 @@ class ClientStream(Call[S, R]):
 
     Receiving raises a bad status as soon as the messages before it are taken, so a stream that
     failed never looks like one that ended. Beyond grpclib's interface: `send_message_nowait`,
-    `wait_writable`, `crowded`, `recv_message_nowait`, `receive_available`, `deliver`.
+    `queue_message`, `flush`, `wait_writable`, `crowded`, `recv_message_nowait`,
+    `receive_available`, `deliver`.
     """
 
     _connection: ClientConnection
@@ -66,7 +67,8 @@ class ClientStream(Call[S, R]):
         metadata: Metadata | None,
         deadline: Deadline | None,
     ) -> None:
-        super().__init__(channel.limits, send_type, receive_type)
+        limits = channel.limits
+        super().__init__(limits, send_type, receive_type, limits.max_receive_message)
         self._channel = channel
         self._path = path
         self._client_streaming, self._server_streaming = cardinality.value
@@ -235,19 +237,31 @@ class ClientStream(Call[S, R]):
             raise trio.WouldBlock
         self._send(self._encode(message), end)
 
+    def queue_message(self, message: S) -> None:
+        """As `send_message_nowait`, on a call that streams requests, for the caller to `flush`.
+
+        It must do so before anything else runs: nothing sends the message otherwise.
+        """
+        self._check_order()
+        if not self._sent_request:
+            raise misuse("send_request() first")
+        if self.crowded:
+            raise trio.WouldBlock
+        self._send(self._encode(message), False, wake=False)
+
     def _check_order(self) -> None:
         if self._sent_end:
             raise misuse("our direction of the stream is ended")
         if self._cancelled:
             raise misuse("the call was cancelled")
 
-    def _send(self, data: bytes, end: bool) -> None:
+    def _send(self, data: bytes, end: bool, *, wake: bool = True) -> None:
         if self._failure is not None:
             self._raise_failure()
         if self._closed or self._got_trailers:
             return
         self._sent_message = True
-        self._put(data, end or not self._client_streaming)
+        self._put(data, end or not self._client_streaming, wake=wake)
 
     async def end(self) -> None:
         """End our direction of the stream. Never waits.

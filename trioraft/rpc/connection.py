@@ -86,6 +86,26 @@ class Connection:
             self._parked = None
             reschedule(task)
 
+    def flush(self) -> None:
+        """Send what is queued at once, as far as the network takes it; the writer does the rest.
+
+        For whoever queues much in one stretch and is through with it: a pass of the scheduler
+        sooner than `mark_dirty`. Not from inside an event's handler. Never waits, raises nothing.
+        """
+        if self._parked is None:
+            self.dirty = True  # the writer task is at it, or about to be
+            return
+        try:
+            data = self._take_output()
+            self._early = data  # if sending fails, the writer task is to meet the same error
+            sent = self._pipe.send_now(data) if data else 0
+        except (trio.BrokenResourceError, Http2Error):
+            self.mark_dirty()
+            return
+        self._early = data[sent:]
+        if self._early or self.dirty:
+            self.mark_dirty()
+
     def acknowledge(self, stream_id: int, amount: int) -> None:
         """`amount` received bytes are consumed: reopen the windows by them."""
         try:
@@ -182,21 +202,12 @@ class Connection:
 
     async def _write_loop(self, scope: trio.CancelScope) -> None:
         """Send what the engine has whenever it has something; end the connection with it."""
-        engine = self.engine
         try:
             while not self._over:
                 if not self.dirty:
                     self._parked = current_task()
                     await wait_task_rescheduled(self._abort_parked)
-                self.dirty = False
-                self.opened = False
-                data = engine.data_to_send(_WRITE_SIZE)
-                if self._early:
-                    data, self._early = self._early + data, b""
-                if self._dispatch() and engine.want_write:
-                    self.dirty = True
-                if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:
-                    self._drained(len(data) < _WRITE_SIZE)
+                data = self._take_output()
                 sent = self._pipe.send_now(data) if data else 0
                 if sent < len(data):
                     self._sending = True
@@ -209,6 +220,19 @@ class Connection:
         except Http2Error as error:
             log.warning("%s: the HTTP/2 session failed: %s", self.name, error)
         scope.cancel()
+
+    def _take_output(self) -> bytes:
+        """What is to be sent now; calls that wait for room hear of it."""
+        self.dirty = False
+        self.opened = False
+        data = self.engine.data_to_send(_WRITE_SIZE)
+        if self._early:
+            data, self._early = self._early + data, b""
+        if self._dispatch() and self.engine.want_write:
+            self.dirty = True
+        if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:
+            self._drained(len(data) < _WRITE_SIZE)
+        return data
 
     def _abort_parked(self, _: object) -> Abort:
         self._parked = None

@@ -50,12 +50,12 @@ class Receiving(Generic[R]):
     _free = 0  # those of them that are consumed
     _credit = 0  # those of the free ones that belong to a message that is not taken yet
 
-    def __init__(self, limits: Limits, receive_type: type[Any]) -> None:
+    def __init__(self, limits: Limits, receive_type: type[Any], max_receive: int) -> None:
         self._limits = limits
         self._receive_type = receive_type
         self._decode = receive_type.FromString
         self._inbox: deque[bytes] = deque()
-        self._deframer = Deframer(limits.max_receive_message)
+        self._deframer = Deframer(max_receive)
         self._acknowledge_at = limits.stream_window // 4
 
     # ---- pushed in by the connection's reader task -------------------------------------------

@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import trio
-from grpclib.const import Handler
 
 from .limits import Limits
 from .listen import bound_address, open_listeners
-from .server_connection import Methods, ServerConnection
+from .overdue import Overdue
+from .server_connection import ServerConnection
+from .service import Methods, Service, methods_of
 
 log = logging.getLogger(__name__)
-
-
-class Service(Protocol):
-    """What `serve` serves: every service base that grpclib's plugin generates is one."""
-
-    def __mapping__(self) -> dict[str, Handler]: ...
 
 
 async def serve(
@@ -57,7 +52,7 @@ async def serve(
         ValueError: Two services have the same method.
     """
     limits = limits or Limits()
-    methods = _methods(services)
+    methods = methods_of(services, limits.max_receive_message)
     if host is None and port is None and uds is None and not listeners:
         host = "127.0.0.1"
     opened = await open_listeners(host, port, uds, ssl_context)
@@ -65,21 +60,12 @@ async def serve(
     server = _Server(methods, limits)
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.overdue.run)
             for listener in every:
                 nursery.start_soon(server.accept, listener)
             task_status.started([bound_address(listener) for listener in every])
     finally:
         opened.remove_socket_file()
-
-
-def _methods(services: Collection[Service]) -> Methods:
-    methods: dict[bytes, tuple[str, Handler]] = {}
-    for service in services:
-        for path, handler in service.__mapping__().items():
-            if path.encode("ascii") in methods:
-                raise ValueError(f"two services offer {path}")
-            methods[path.encode("ascii")] = path, handler
-    return methods
 
 
 class _Server:
@@ -90,6 +76,7 @@ class _Server:
         self._limits = limits
         self._connections = 0
         self._refusing = False
+        self.overdue = Overdue()
 
     async def accept(self, listener: trio.abc.Listener[Any]) -> None:
         await trio.serve_listeners(self._serve, [listener])
@@ -117,7 +104,8 @@ class _Server:
         if isinstance(stream, trio.SSLStream) and not await _tls(stream, timeout):
             await trio.aclose_forcefully(stream)
             return
-        await ServerConnection(stream, self._methods, self._limits).run(timeout)
+        connection = ServerConnection(stream, self._methods, self._limits, self.overdue)
+        await connection.run(timeout)
 
 
 async def _tls(stream: trio.SSLStream[Any], timeout: float) -> bool:

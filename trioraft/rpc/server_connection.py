@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from itertools import chain
-from typing import TypeAlias
+from typing import Any
 
 import trio
-from grpclib.const import Handler
 
 from .connection import Connection
 from .http2 import (
@@ -21,9 +19,12 @@ from .http2 import (
     TrailersReceived,
     server_engine,
 )
+from .in_place import InPlaceCall
 from .limits import Limits
+from .overdue import Overdue
 from .peer import Peer
-from .server_stream import ServerStream
+from .server_stream import RESPONSE, ServerStream
+from .service import Method, Methods
 from .status import Status, status_headers
 from .timeout import Deadline, decode_timeout
 from .workers import Workers
@@ -31,16 +32,12 @@ from .workers import Workers
 log = logging.getLogger(__name__)
 
 _CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
-_RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _IDENTITY = [(b"grpc-accept-encoding", b"identity")]
 _TEXT = b"This is a gRPC port: it speaks HTTP/2 only, with prior knowledge or ALPN h2.\n"
 _HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
 )
-#: What a server offers: by path as on the wire, the path as text and the handler.
-Methods: TypeAlias = Mapping[bytes, tuple[str, Handler]]
-
 # Accounting of RFC 9113 §6.5.2.
 _FIELD_OVERHEAD = 32
 
@@ -48,10 +45,13 @@ _FIELD_OVERHEAD = 32
 class ServerConnection(Connection):
     """Hands each call to a worker task of its own, in the connection's nursery."""
 
-    def __init__(self, stream: trio.abc.Stream, methods: Methods, limits: Limits) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, methods: Methods, limits: Limits, overdue: Overdue
+    ) -> None:
         self.peer = Peer(stream)
         super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
         self._methods = methods
+        self.overdue = overdue
         self._running = 0  # handlers, including those whose stream is gone already
         self._greeted = False
         self._handlers[RequestReceived] = self._on_request
@@ -93,11 +93,9 @@ class ServerConnection(Connection):
             log.warning("%s: unknown method %s", self.name, name)
             self._refuse(event.stream_id, Status.UNIMPLEMENTED, f"unknown method {name}")
             return
-        self._accept(event, headers, *method)
+        self._accept(event, headers, method)
 
-    def _accept(
-        self, event: RequestReceived, headers: dict[bytes, bytes], path: str, handler: Handler
-    ) -> None:
+    def _accept(self, event: RequestReceived, headers: dict[bytes, bytes], method: Method) -> None:
         encoding = headers.get(b"grpc-encoding")
         if encoding is not None and encoding != b"identity":
             name = encoding.decode("latin-1")
@@ -120,14 +118,14 @@ class ServerConnection(Connection):
             # Handlers of calls that were reset are still cleaning up: too fast for us.
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
-        call: ServerStream[object, object] = ServerStream(
-            self, event.stream_id, path, handler, event.headers, deadline
-        )
+        kind = ServerStream if method.in_place is None else InPlaceCall
+        call: ServerStream[Any, Any] = kind(self, event.stream_id, method, event.headers, deadline)
         self.calls[event.stream_id] = call
         if event.end_stream:
             call.end_received()
         # A unary handler starts when its request is complete, unless a deadline watches over it.
-        if handler.cardinality.client_streaming or event.end_stream or deadline is not None:
+        at_once = deadline is not None and method.in_place is None
+        if method.handler.cardinality.client_streaming or event.end_stream or at_once:
             self._start(call)
 
     def _on_data(self, event: DataReceived) -> None:
@@ -149,8 +147,13 @@ class ServerConnection(Connection):
             if not call.started:
                 self._start(call)
 
-    def _start(self, call: ServerStream[object, object]) -> None:
+    def _start(self, call: ServerStream[Any, Any]) -> None:
         call.started = True
+        if not (isinstance(call, InPlaceCall) and call.take()):
+            self.run_handler(call)
+
+    def run_handler(self, call: ServerStream[Any, Any]) -> None:
+        """Run the call's handler in a task."""
         self._running += 1
         self._workers.start(call)
 
@@ -168,7 +171,7 @@ class ServerConnection(Connection):
         extra: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         """Answer with a status and nothing else ("trailers-only")."""
-        headers = _RESPONSE + status_headers(status, message) + (extra or [])
+        headers = RESPONSE + status_headers(status, message) + (extra or [])
         self._answer(stream_id, headers)
 
     def _refuse_http(self, event: RequestReceived, code: bytes) -> None:

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from grpclib.const import Handler
 
 from .call import Call, misuse
 from .http2 import ErrorCode, Http2Error
@@ -18,14 +17,15 @@ from .timeout import Deadline
 
 if TYPE_CHECKING:
     from .server_connection import ServerConnection
+    from .service import Method
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-_RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-_OK = [(b"grpc-status", b"0")]
+RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+OK = [(b"grpc-status", b"0")]
 
 
 class ServerStream(Call[S, R]):
@@ -34,8 +34,8 @@ class ServerStream(Call[S, R]):
     Runs in its own cancel scope, whose deadline is the caller's. The scope is cancelled when the
     caller resets the stream or its connection ends: the handler sees `trio.Cancelled`.
 
-    Beyond grpclib's interface: `send_message_nowait`, `wait_writable`, `crowded`,
-    `recv_message_nowait`, `receive_available`, `deliver`.
+    Beyond grpclib's interface: `send_message_nowait`, `queue_message`, `flush`, `wait_writable`,
+    `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`.
     """
 
     _connection: ServerConnection
@@ -49,16 +49,19 @@ class ServerStream(Call[S, R]):
         self,
         connection: ServerConnection,
         stream_id: int,
-        method_name: str,
-        handler: Handler,
+        method: Method,
         headers: tuple[tuple[bytes, bytes], ...],
         deadline: Deadline | None,
     ) -> None:
-        super().__init__(connection.limits, handler.reply_type, handler.request_type)
+        handler = method.handler
+        super().__init__(
+            connection.limits, handler.reply_type, handler.request_type, method.max_receive_message
+        )
         self._connection = connection
         self._id = stream_id
         #: The path of the method: `/package.Service/Method`.
-        self.method_name = method_name
+        self.method_name = method.path
+        self.method = method
         self._handler = handler
         self._headers = headers
         self._scope: trio.CancelScope | None = None  # while the handler runs
@@ -130,7 +133,7 @@ class ServerStream(Call[S, R]):
         self._send_headers(encode_metadata(metadata) if metadata else [])
 
     def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
-        headers = _RESPONSE + extra if extra else _RESPONSE
+        headers = RESPONSE + extra if extra else RESPONSE
         try:
             self._connection.engine.send_response(self._id, headers)
         except Http2Error as error:
@@ -165,7 +168,13 @@ class ServerStream(Call[S, R]):
             raise trio.WouldBlock
         self._send(message)
 
-    def _send(self, message: S) -> None:
+    def queue_message(self, message: S) -> None:
+        """As `send_message_nowait`, for the caller to `flush` before anything else runs."""
+        if self.crowded:
+            raise trio.WouldBlock
+        self._send(message, wake=False)
+
+    def _send(self, message: S, *, wake: bool = True) -> None:
         if self._sent_trailers:
             raise misuse("the call has ended: trailing metadata was sent")
         if self._sent_message and not self._handler.cardinality.server_streaming:
@@ -175,7 +184,7 @@ class ServerStream(Call[S, R]):
             self._require_open()
         if not self._sent_headers:
             self._send_headers([])
-        self._put(data, False)
+        self._put(data, False, wake=wake)
         self._sent_message = True
 
     async def send_trailing_metadata(
@@ -281,7 +290,7 @@ class ServerStream(Call[S, R]):
         if cancelled:
             self.fail(self._overdue or GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
         elif self._sent_message or self._handler.cardinality.server_streaming:
-            self._finish(_OK)
+            self._finish(OK)
         else:
             log.error("%s: the handler returned without a reply", self.method_name)
             self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
@@ -314,12 +323,15 @@ class ServerStream(Call[S, R]):
             if self._sent_headers:
                 engine.send_trailers(self._id, trailers)
             else:
-                engine.send_response(self._id, _RESPONSE + trailers, end_stream=True)
+                engine.send_response(self._id, RESPONSE + trailers, end_stream=True)
         except Http2Error as error:
             log.info("%s: no way to answer %s: %s", self.method_name, self.peer, error)
             return
         if not self._ended:
-            # The caller may still be sending: tell it to stop, behind the status.
-            self._discard()
-            self._connection.reset_when_sent(self._id, ErrorCode.NO_ERROR)
+            self._stop_caller()
         self._connection.mark_dirty()
+
+    def _stop_caller(self) -> None:
+        """The caller may still be sending: tell it to stop, behind the status."""
+        self._discard()
+        self._connection.reset_when_sent(self._id, ErrorCode.NO_ERROR)

@@ -1,0 +1,97 @@
+"""What a server offers: services, their methods, and methods that are tried without a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+
+from grpclib.const import Cardinality, Handler
+
+if TYPE_CHECKING:
+    from .in_place import InPlaceCall
+
+__all__ = ["InPlace", "InPlaceHandler", "Limited", "Method", "Methods", "Service", "methods_of"]
+
+
+class Service(Protocol):
+    """What `serve` serves: every service base that grpclib's plugin generates is one."""
+
+    def __mapping__(self) -> dict[str, Handler]: ...
+
+
+InPlace: TypeAlias = "Callable[[InPlaceCall[Any, Any], Any], bool]"
+
+
+class InPlaceHandler(Handler):
+    """A unary handler that is first tried in place, by the task that has read the request.
+
+    A task costs more than many a call does. `in_place(call, request)` is a plain function that
+    must be quick and must not wait. It either takes the call over and returns True: then
+    `call.respond` or `call.fail` is called, now or later, by whoever has the answer, or
+    `call.run_handler` if the coroutine `func` is to do it after all. Or it returns False, having
+    done nothing: then `func` runs in a task, as for any other handler. What it raises ends the
+    call as if `func` had raised it.
+
+    `request` is what `FromString` of the request type gives. The call's deadline holds for it too,
+    to about a quarter of a second.
+    """
+
+    in_place: InPlace
+
+    def __new__(
+        cls,
+        func: Callable[[Any], Any],
+        request_type: type[Any],
+        reply_type: type[Any],
+        in_place: InPlace,
+    ) -> Self:
+        self = super().__new__(cls, func, Cardinality.UNARY_UNARY, request_type, reply_type)
+        self.in_place = in_place
+        return self
+
+
+class Limited:
+    """A service whose requests have a size limit of their own, larger or smaller than the rest.
+
+    max_receive_message: bytes, in place of `Limits.max_receive_message`.
+    """
+
+    def __init__(self, service: Service, max_receive_message: int) -> None:
+        if not 0 <= max_receive_message < 2**32:
+            raise ValueError("max_receive_message must be between 0 and 2**32 - 1")
+        self._service = service
+        self.max_receive_message = max_receive_message
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return self._service.__mapping__()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method as the server keeps it; `path` is `/package.Service/Method`."""
+
+    path: str
+    handler: Handler
+    max_receive_message: int
+    in_place: InPlace | None = None
+
+
+#: By path as on the wire.
+Methods: TypeAlias = Mapping[bytes, Method]
+
+
+def methods_of(services: Collection[Service], max_receive_message: int) -> Methods:
+    """Everything that `services` offer. Raises ValueError if two offer the same method."""
+    methods: dict[bytes, Method] = {}
+    for service in services:
+        limit = max_receive_message
+        if isinstance(service, Limited):
+            limit = service.max_receive_message
+        for path, handler in service.__mapping__().items():
+            name = path.encode("ascii")
+            if name in methods:
+                raise ValueError(f"two services offer {path}")
+            in_place = handler.in_place if isinstance(handler, InPlaceHandler) else None
+            methods[name] = Method(path, handler, limit, in_place)
+    return methods
