@@ -153,6 +153,7 @@ class Node:
         """`configuration`: what it was first started with; none for a node that joins."""
         self.id = node_id
         self.configuration = configuration
+        self.clock_rate = 1.0
         self.disk = Disk()
         self.core: RaftCore | None = None
         self.applied = NO_INDEX
@@ -218,11 +219,15 @@ class Cluster:
             log=log,
             hard_state=node.disk.hard_state,
             rng=rng,
-            now=self.now,
+            now=self.clock(node.id),
             commit=NO_INDEX if snapshot is None else snapshot.index,
             configuration_index=NO_INDEX if snapshot is None else snapshot.configuration_index,
         )
         node.applied = self.told_commit[node.id] = node.core.commit
+
+    def clock(self, node_id: NodeId) -> float:
+        """What the time is for this node: clocks may differ in origin and rate."""
+        return self.now * self.nodes[node_id].clock_rate
 
     def crash(self, node_id: NodeId, survive: int = 0) -> None:
         """Lose what is not synced, except for the first `survive` writes."""
@@ -241,21 +246,21 @@ class Cluster:
     # --- inputs
 
     def tick(self, node_id: NodeId) -> None:
-        self.core(node_id).tick(self.now)
+        self.core(node_id).tick(self.clock(node_id))
         self.flush(node_id)
 
     def propose(self, node_id: NodeId, *data: bytes) -> range:
-        indices = self.core(node_id).propose([Proposal(d) for d in data], self.now)
+        indices = self.core(node_id).propose([Proposal(d) for d in data], self.clock(node_id))
         self.flush(node_id)
         return indices
 
     def change(self, node_id: NodeId, change: MembershipChange, token: object = "change") -> None:
-        self.core(node_id).change_membership(change, token, self.now)
+        self.core(node_id).change_membership(change, token, self.clock(node_id))
         self.flush(node_id)
 
-    def read(self, node_id: NodeId, *tokens: object) -> None:
+    def read(self, node_id: NodeId, *tokens: object, lease: bool = False) -> None:
         for token in tokens:
-            self.core(node_id).read_index(token, self.now)
+            self.core(node_id).read_index(token, self.clock(node_id), lease=lease)
             self.reads[token] = self.facts.newest
         self.flush(node_id)
 
@@ -266,22 +271,22 @@ class Cluster:
         if core is None:
             return
         if isinstance(message, SnapshotRequest):
-            if core.snapshot_received(message, packet.source, self.now):
+            if core.snapshot_received(message, packet.source, self.clock(packet.target)):
                 if node.disk.snapshot is None or message.meta.index > node.disk.snapshot.index:
                     node.disk.snapshot = message.meta
-                core.snapshot_installed(message.meta, packet.source, self.now)
+                core.snapshot_installed(message.meta, packet.source, self.clock(packet.target))
         elif isinstance(message, SnapshotReply):
             self.end_snapshot(packet.target, packet.source, message.success)
         elif not isinstance(message, bool):
             is_reply = isinstance(message, VoteReply | AppendReply)
-            core.step(message, None if is_reply else packet.source, self.now)
+            core.step(message, None if is_reply else packet.source, self.clock(packet.target))
         self.flush(packet.target)
 
     def end_snapshot(self, leader: NodeId, follower: NodeId, success: bool) -> None:
         meta = self.sending.pop((leader, follower), None)
         core = self.nodes[leader].core
         if meta is not None and core is not None:
-            core.snapshot_finished(follower, meta if success else None, self.now)
+            core.snapshot_finished(follower, meta if success else None, self.clock(leader))
             self.flush(leader)
 
     def sync(self, node_id: NodeId) -> bool:
@@ -342,7 +347,7 @@ class Cluster:
                 self.say(f"  {change}: {show_outcome(outcome)}")
             for load in ready.loads:
                 entries = node.disk.read(load.low, load.high, load.max_bytes)
-                core.entries_loaded(load.follower, load.low, entries, self.now)
+                core.entries_loaded(load.follower, load.low, entries, self.clock(node_id))
             for follower in ready.snapshots:
                 meta = node.disk.snapshot
                 assert meta is not None, "a snapshot is wanted but there is none"

@@ -7,12 +7,19 @@ schedule the faults stop, and the group must agree again: nothing may stay stuck
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
-from raft_cluster import Cluster
+from raft_cluster import Cluster, show_configuration
 
-from trioraft.raft import RaftConfig
-from trioraft.raft.errors import NotLeaderError, OverloadedError
+from trioraft.raft import MembershipChange, RaftConfig
+from trioraft.raft.errors import (
+    ChangeInProgressError,
+    ConfigurationError,
+    LeaderNotReadyError,
+    NotLeaderError,
+    OverloadedError,
+)
 from trioraft.raft.types import (
     Configuration,
     EntryKind,
@@ -25,6 +32,7 @@ from trioraft.raft.types import (
 SCHEDULES = 1500
 ACTIONS = 300
 PACKET_LIMIT = 80
+SPARE = ("7", "8", "9")  # nodes that can be added
 
 
 def packed_terms(term: int, node_id: str) -> int:
@@ -35,7 +43,8 @@ def packed_terms(term: int, node_id: str) -> int:
 def random_cluster(rng: random.Random, seed: int) -> Cluster:
     """A group of random size and shape, with bounds small enough to be met."""
     ids = [str(n) for n in range(1, rng.choice([1, 2, 3, 3, 3, 3, 4, 5]) + 1)]
-    members = [Member(i, f"{i}:1") for i in ids]
+    priorities = rng.random() < 0.25
+    members = [Member(i, f"{i}:1", rng.randrange(3) if priorities else 0) for i in ids]
     shape = rng.random()
     if shape < 0.1 and len(members) > 2:
         configuration = Configuration(tuple(members[:-1]), learners=(members[-1],))
@@ -47,12 +56,18 @@ def random_cluster(rng: random.Random, seed: int) -> Cluster:
     # next ballot and lose every vote: about once in a thousand schedules.
     openraft = {"next_term": packed_terms, "adopt_term_on_reject": False, "behind_delay": 0.8}
     settings = openraft if rng.random() < 0.3 else {}
+    check_quorum = rng.random() < 0.8
     config = RaftConfig(
         election_timeout_min=0.2,
         election_timeout_max=0.4,
         heartbeat_interval=0.05,
         pre_vote=rng.random() < 0.6,
-        check_quorum=rng.random() < 0.8,
+        check_quorum=check_quorum,
+        lease_reads=check_quorum and rng.random() < 0.6,
+        priorities=priorities,
+        staging_timeout=0.5,
+        staging_max_gap=rng.choice([0, 3, 1000]),
+        majority_add=rng.random() < 0.5,
         commit_notice_delay=rng.choice([0.0, 0.01]),
         first_entry=rng.choice([EntryKind.BLANK, EntryKind.CONFIGURATION]),
         max_inflight_appends=rng.choice([1, 2, 8]),
@@ -62,7 +77,12 @@ def random_cluster(rng: random.Random, seed: int) -> Cluster:
         max_uncommitted_bytes=rng.choice([1500, 1 << 20]),
         **settings,  # type: ignore[arg-type]
     )
-    return Cluster(configuration, config, seed)
+    cluster = Cluster(configuration, config, seed)
+    for node_id in SPARE[: rng.choice([0, 0, 1, 3])]:
+        cluster.join(node_id)
+    for node in cluster.nodes.values():
+        node.clock_rate = rng.uniform(0.96, 1.04)  # within what `lease_ratio` allows for
+    return cluster
 
 
 class Schedule:
@@ -88,6 +108,10 @@ class Schedule:
             (2, self.depose),
             (8, self.compact),
             (1, self.transfer),
+            (3, self.change_members),
+            (1, self.pause_or_resume),
+            (1, self.step_down),
+            (2, self.rest),
             (1, self.lose_stream),
             (1, self.fail_snapshot),
         ]
@@ -155,7 +179,8 @@ class Schedule:
 
     def read(self) -> None:
         if (leader := self.some_leader()) is not None:
-            self.cluster.read(leader, f"r{len(self.cluster.reads)}")
+            lease = self.cluster.config.lease_reads
+            self.cluster.read(leader, f"r{len(self.cluster.reads)}", lease=lease)
 
     def drop(self) -> None:
         packets = self.cluster.packets
@@ -184,16 +209,71 @@ class Schedule:
             self.cluster.compact(node_id, self.rng.randint(base + 1, applied))
 
     def transfer(self) -> None:
-        leader = self.cluster.leader
-        if leader is not None and sum(map(leader.configuration.is_voter, self.ids)) > 1:
-            leader.transfer_leadership(None, self.cluster.now)
-            self.cluster.flush(leader.node_id)
+        if (leader := self.some_leader()) is None:
+            return
+        with suppress(ConfigurationError, ChangeInProgressError):
+            self.cluster.core(leader).transfer_leadership(None, self.cluster.clock(leader))
+            self.cluster.flush(leader)
+
+    def step_down(self) -> None:
+        if (leader := self.some_leader()) is not None:
+            self.cluster.core(leader).step_down(self.cluster.clock(leader))
+            self.cluster.flush(leader)
+
+    def pause_or_resume(self) -> None:
+        if (node := self.some_node()) is not None:
+            core = self.cluster.core(node)
+            if core.elections_paused:
+                core.resume_elections(self.cluster.clock(node))
+            else:
+                core.pause_elections()
+
+    def rest(self) -> None:
+        """The group goes to rest if it can; whoever is left over wakes it, or `heal` does."""
+        leader = self.some_leader()
+        if leader is None or not self.cluster.core(leader).rest(self.cluster.clock(leader)):
+            return
+        asleep = self.cluster.core(leader)
+        for node in self.cluster.nodes.values():
+            if node.core and (node.core.leader_id, node.core.last_index) == (
+                leader,
+                asleep.last_index,
+            ):
+                node.core.rest(self.cluster.clock(node.id))
+
+    def change_members(self) -> None:
+        leader = self.some_leader()
+        if leader is None:
+            return
+        one, other = (self.rng.choice(self.ids) for _ in range(2))
+        address = f"{one}:{self.rng.randrange(3)}"
+        member = Member(one, address, self.rng.randrange(3))
+        some = tuple(Member(i, f"{i}:1") for i in self.ids if self.rng.random() < 0.5)
+        change = self.rng.choice(
+            [
+                MembershipChange.add((member,)),
+                MembershipChange.add((), (member,)),
+                MembershipChange.remove(one),
+                MembershipChange.remove(*{one: 0, other: 0}),
+                MembershipChange.promote(one),
+                MembershipChange.demote(one),
+                MembershipChange.set(some),
+                MembershipChange.set(some[1:], some[:1]),
+            ]
+        )
+        with suppress(
+            NotLeaderError, LeaderNotReadyError, ChangeInProgressError, ConfigurationError
+        ):
+            self.cluster.change(leader, change, f"c{len(self.cluster.outcomes)}")
+            if self.rng.random() < 0.1:
+                self.cluster.core(leader).abandon_change(self.cluster.clock(leader))
+                self.cluster.flush(leader)
 
     def lose_stream(self) -> None:
         leader = self.some_leader()
         if leader is not None:
             other = self.rng.choice(self.ids)
-            self.cluster.core(leader).peer_unreachable(other, self.cluster.now)
+            self.cluster.core(leader).peer_unreachable(other, self.cluster.clock(leader))
             self.cluster.flush(leader)
 
     def fail_snapshot(self) -> None:
@@ -207,12 +287,17 @@ class Schedule:
         for node in cluster.nodes.values():
             if node.core is None:
                 cluster.start(node)
+            node.up.resume_elections(cluster.clock(node.id))
+            node.up.wake(cluster.clock(node.id))
         for _ in range(400):
             self.healthy_round()
             self.fail_lost_snapshots()
             if self.agreed():
                 return
-        states = [(n.id, n.up.soft, n.up.commit, n.up.last_index) for n in cluster.nodes.values()]
+        states = [
+            (n.id, n.up.soft, n.up.commit, n.up.last_index, show_configuration(n.up.configuration))
+            for n in cluster.nodes.values()
+        ]
         pytest.fail(f"the group never agreed again: {states}")
 
     def healthy_round(self) -> None:
@@ -239,13 +324,17 @@ class Schedule:
             self.fail_snapshot()
 
     def agreed(self) -> bool:
+        """All members are where the leader is, and no change of members is left half done."""
         leader = self.cluster.leader
         if leader is None or leader.log.last_term != leader.term:
             return False
+        if leader.configuration.is_joint or leader.change_phase is not None:
+            return False
         return all(
-            node.up.commit == node.up.last_index == leader.last_index
-            and node.up.leader_id == leader.node_id
-            for node in self.cluster.nodes.values()
+            core.commit == core.last_index == leader.last_index
+            and core.leader_id == leader.node_id
+            and core.configuration == leader.configuration
+            for core in (self.cluster.core(m.id) for m in leader.configuration.members())
         )
 
 

@@ -94,6 +94,9 @@ def handle_vote_reply(s: State, reply: VoteReply) -> None:
     # A pre-vote may be granted by a voter at a lower term; a vote is given in its own term.
     if reply.granted and not reply.pre and reply.term != s.term:
         return
+    if _claims_precedence(s, reply):
+        become_follower(s, s.term)
+        return
     if s.votes.get(reply.voter) is None:
         s.votes[reply.voter] = reply.granted
     _count(s)
@@ -160,6 +163,20 @@ def _outranks(s: State, request: VoteRequest) -> bool:
     )
 
 
+def _claims_precedence(s: State, reply: VoteReply) -> bool:
+    """With priorities: a voter of higher priority, that could lead as well, refuses.
+
+    One with a longer log has no such right: if a majority does without that log, the rest of
+    it is not committed, and that voter may be one that can't win.
+    """
+    return (
+        s.config.priorities
+        and not reply.granted
+        and (reply.last_term, reply.last_index) == (s.log.last_term, s.log.last_index)
+        and s.priority_of(reply.voter) > s.priority_of(s.node_id)
+    )
+
+
 def _is_removed(s: State, request: VoteRequest) -> bool:
     """This leader knows that the candidate was removed, and the candidate can't (Ratis's rule)."""
     return (
@@ -194,23 +211,21 @@ def _ask_for_votes(s: State, *, pre: bool, transfer: bool = False) -> None:
 def _count(s: State) -> None:
     tally = s.quorum.tally(s.votes)
     if tally is Tally.WON and s.config.priorities:
-        tally = _consent_of_higher(s)
+        tally = _await_higher(s)
     if tally is Tally.LOST:
         become_follower(s, s.term)
     elif tally is Tally.WON:
         _won(s)
 
 
-def _consent_of_higher(s: State) -> Tally:
-    """A majority is not enough: a voter of higher priority can refuse, or be waited for."""
+def _await_higher(s: State) -> Tally:
+    """A majority is not enough while a voter of higher priority has not answered."""
     own = s.priority_of(s.node_id)
     higher = [
         m.id
         for m in s.configuration.members()
         if m.priority > own and s.configuration.is_voter(m.id)
     ]
-    if any(s.votes.get(voter) is False for voter in higher):
-        return Tally.LOST
     return Tally.WON if all(voter in s.votes for voter in higher) else Tally.PENDING
 
 

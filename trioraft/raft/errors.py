@@ -20,6 +20,7 @@ __all__ = [
     "NotLeaderError",
     "OverloadedError",
     "ProposalDroppedError",
+    "SessionExpiredError",
     "StagingTimeoutError",
     "StorageError",
     "TrioraftError",
@@ -63,6 +64,14 @@ class ProposalDroppedError(TrioraftError):
 
     The proposal may or may not have been committed. Retry it with the same session
     (exactly-once), or read back before retrying.
+    """
+
+
+class SessionExpiredError(TrioraftError):
+    """A write of a session was refused because the group does not remember that session any more.
+
+    This attempt was not applied; an earlier attempt of the same call may have been. Read back
+    to find out, then go on with a new session.
     """
 
 

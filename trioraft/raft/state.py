@@ -115,6 +115,7 @@ class State:
     base_configuration: in force at the log's base; `configuration` is the one in force now,
         of the entry at `configuration_index`.
     peers: whom this node may have to reach.
+    unvoted_at: index of the configuration that took this node its vote; NO_INDEX if none did.
     is_voter, is_member: what this node is in `configuration`; was_member: in any that it knew.
     matched: last index known to equal the present leader's log (never below `commit`).
     heard: when a leader was last heard from.
@@ -154,6 +155,7 @@ class State:
     leadership: Leadership | None = None
     configuration_index: int = NO_INDEX
     peers: tuple[Member, ...] = ()
+    unvoted_at: int = NO_INDEX
     is_voter: bool = False
     is_member: bool = False
     was_member: bool = False
@@ -177,7 +179,12 @@ class State:
 
     @property
     def may_campaign(self) -> bool:
-        return self.is_voter and not self.elections_paused
+        """It votes, or it would but for a configuration that is not known to be committed.
+
+        In the second case it may be the only one that has that entry, and needed to commit it
+        with the votes of the others (thesis §4.2.2); its own vote does not count.
+        """
+        return (self.is_voter or self.unvoted_at > self.commit) and not self.elections_paused
 
     @property
     def bound(self) -> bool:
@@ -245,9 +252,19 @@ class State:
         self.configuration = configuration
         self.quorum = Quorum(configuration)
         self.is_voter = configuration.is_voter(self.node_id)
+        self.unvoted_at = NO_INDEX if self.is_voter else self._find_unvoted()
         self.is_member = configuration.member(self.node_id) is not None
         self.was_member = self.was_member or self.is_member
         self.refresh_peers()
+
+    def _find_unvoted(self) -> int:
+        """The oldest of the configurations without our vote that follow the last one with it."""
+        after = NO_INDEX
+        for entry in reversed(self.log.configurations):
+            if Configuration.decode(entry.data).is_voter(self.node_id):
+                return after
+            after = entry.index
+        return after if self.base_configuration.is_voter(self.node_id) else NO_INDEX
 
     def refresh_peers(self) -> None:
         """Know whom to reach; a leader keeps a Progress for exactly those."""
