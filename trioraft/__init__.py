@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import open_client
-    from .host import Node, open_node
+    from .host import Node, Server, open_node, open_server
     from .node import Command, RuntimeSettings, SnapshotSink, SnapshotSource, StateMachine
     from .raft.config import RaftConfig
     from .raft.errors import (
@@ -46,6 +46,7 @@ __all__ = [
     "RaftConfig",
     "Role",
     "RuntimeSettings",
+    "Server",
     "Session",
     "SnapshotSink",
     "SnapshotSource",
@@ -54,12 +55,13 @@ __all__ = [
     "TrioraftError",
     "open_client",
     "open_node",
+    "open_server",
 ]
 
 # Loaded when first used, so that `import trioraft.rpc` brings in gRPC and nothing of Raft.
 _HOMES = {
     "open_client": ".client",
-    **dict.fromkeys(("Node", "open_node"), ".host"),
+    **dict.fromkeys(("Node", "Server", "open_node", "open_server"), ".host"),
     **dict.fromkeys(
         ("Command", "RuntimeSettings", "SnapshotSink", "SnapshotSource", "StateMachine"), ".node"
     ),

@@ -3,8 +3,11 @@
 from .environment import Environment, RealEnvironment
 from .host import Host
 from .kv import KvBackend
+from .members import parse_peers
 from .node import Node
-from .open import open_node, parse_peers
+from .open import open_node
+from .resting import RestSettings
+from .server import Server, open_server
 
 __all__ = [
     "Environment",
@@ -12,6 +15,9 @@ __all__ = [
     "KvBackend",
     "Node",
     "RealEnvironment",
+    "RestSettings",
+    "Server",
     "open_node",
+    "open_server",
     "parse_peers",
 ]

@@ -32,6 +32,9 @@ class Disk(Protocol):
 
     async def open_group(self, group_id: bytes) -> GroupStorage: ...
 
+    async def delete_group(self, group_id: bytes) -> None:
+        """Remove a closed group's files. Raises StorageError."""
+
 
 class Environment(Protocol):
     """What a host needs of the outside."""
@@ -95,6 +98,9 @@ class _MemoryDisk:
     async def open_group(self, group_id: bytes) -> GroupStorage:
         return MemoryStorage()
 
+    async def delete_group(self, group_id: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
 
 class _FileDisk:
     def __init__(self, directory: DataDirectory, writer: DiskWriter) -> None:
@@ -103,6 +109,9 @@ class _FileDisk:
 
     async def open_group(self, group_id: bytes) -> GroupStorage:
         return await self._directory.open_group(group_id, self._writer)
+
+    async def delete_group(self, group_id: bytes) -> None:
+        await self._directory.delete_group(group_id, self._writer)
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -3,11 +3,14 @@
 host
 ├── listeners           one nursery per connection, one cancel scope per call (rpc/)
 ├── peer connections    one pair of channels per address, shared by all groups (channels.py)
+├── links               with many groups: heartbeats of all of them to one peer, together (links.py)
+├── resting             with many groups: puts idle ones to rest and wakes them (resting.py)
 └── group × N           one failing group never takes down another
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +29,7 @@ from trioraft.node import (
     UnknownGroupError,
 )
 from trioraft.protocols.dialect import Dialect
+from trioraft.protocols.local.link import LinkedTransport, LinkService, LinkSettings
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
 from trioraft.rpc import Channel, Limits, Service, serve
@@ -33,6 +37,8 @@ from trioraft.storage import GroupStorage
 
 from .channels import ChannelPool
 from .environment import Disk, Environment
+from .links import LinkPool
+from .resting import Resting, RestSettings
 
 __all__ = ["Host", "open_host"]
 
@@ -54,8 +60,13 @@ async def open_host(
     cluster: str,
     dialect: Dialect,
     environment: Environment,
+    links: LinkSettings | None = None,
+    rest: RestSettings | None = None,
 ) -> AsyncIterator[Host]:
     """A host for as long as the block: its address is taken and its disk is open.
+
+    links, rest: for a host of many groups; without them each group sends its own heartbeats, as
+        its dialect does, and never rests. `rest` needs `links`.
 
     The address comes first: a node that is started twice must not touch its disk. Leaving or
     cancelling the block stops everything that runs in it, groups before the disk.
@@ -69,7 +80,7 @@ async def open_host(
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
-        yield Host(
+        host = Host(
             node_id=node_id,
             address=address,
             cluster=cluster,
@@ -79,6 +90,9 @@ async def open_host(
             listeners=listeners,
             nursery=nursery,
         )
+        if links is not None:
+            host.use_links(links, rest)
+        yield host
 
 
 class Host:
@@ -106,6 +120,10 @@ class Host:
         self._listeners = listeners
         self._nursery = nursery
         self._groups: dict[bytes, Group] = {}
+        self._running: dict[bytes, _Running] = {}
+        self._resting: Resting | None = None
+        self._links: LinkPool | None = None
+        self._link_timeout = 0.0
         self._limits = Limits(
             max_receive_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             max_send_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
@@ -113,6 +131,21 @@ class Host:
             silence_timeout=_SILENCE_TIMEOUT,
         )
         self._channels = ChannelPool(nursery, environment, self._limits)
+
+    def use_links(self, links: LinkSettings, rest: RestSettings | None) -> None:
+        """Send the heartbeats of all groups to one peer together, and put idle groups to rest."""
+        resting = self._resting = Resting(self.node_id, rest or RestSettings(idle_after=math.inf))
+        self._links = LinkPool(
+            nursery=self._nursery,
+            node_id=self.node_id,
+            settings=links,
+            rng=random.Random(self._environment.rng.getrandbits(64)),
+            on_change=resting.link_changed,
+            on_rest=resting.rest_answered,
+        )
+        resting.use(self._links)
+        self._link_timeout = links.timeout
+        self._nursery.start_soon(resting.run)
 
     # -- groups
 
@@ -168,23 +201,36 @@ class Host:
                 settings=settings,
                 storage=storage,
                 machine=machine,
-                connector=_Connector(self, group_id, self._channels),
+                connector=_Connector(self, group_id, self._channels, self._links),
                 rng=random.Random(self._environment.rng.getrandbits(64)),
                 clock_rate=self._environment.clock_rate,
             )
         except BaseException:
             await storage.aclose()
             raise
+        running = _Running(group, storage)
         self._groups[group_id] = group
-        self._nursery.start_soon(self._run_group, group, storage)
+        self._running[group_id] = running
+        if self._resting is not None:
+            self._resting.add(group)
+        self._nursery.start_soon(running.run)
         return group
 
-    async def _run_group(self, group: Group, storage: GroupStorage) -> None:
-        """A group that fails reports it and leaves; the others never notice."""
-        try:
-            await group.run()
-        finally:
-            await storage.aclose()
+    async def stop_group(self, group_id: bytes, *, delete: bool = False) -> None:
+        """Stop a group and close its storage; with `delete`, remove its files.
+
+        Raises UnknownGroupError, StorageError. Once begun, it is carried out even if cancelled.
+        """
+        self.find_group(group_id)
+        del self._groups[group_id]
+        if self._resting is not None:
+            self._resting.remove(group_id)
+        running = self._running.pop(group_id)
+        running.scope.cancel()
+        with trio.CancelScope(shield=True):
+            await running.ended.wait()
+            if delete:
+                await self._disk.delete_group(group_id)
 
     # -- peers
 
@@ -208,31 +254,63 @@ class Host:
         await self._nursery.start(
             partial(
                 serve,
-                [*self.dialect.services(self), *services],
+                [*self.dialect.services(self), *self._link_services(), *services],
                 listeners=self._listeners,
                 uds=uds,
                 limits=self._limits,
             )
         )
 
+    def _link_services(self) -> list[Service]:
+        if self._resting is None:
+            return []
+        return [LinkService(self, self._resting, timeout=self._link_timeout)]
+
+
+class _Running:
+    """A group's task. A group that fails reports it and leaves; the others never notice."""
+
+    def __init__(self, group: Group, storage: GroupStorage) -> None:
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self._group = group
+        self._storage = storage
+
+    async def run(self) -> None:
+        try:
+            with self.scope:
+                await self._group.run()
+        finally:
+            await self._storage.aclose()
+            self.ended.set()
+
 
 class _Connector:
     """Implements `node.PeerConnector` for one group: its share of the host's channels."""
 
-    def __init__(self, host: Host, group_id: bytes, channels: ChannelPool) -> None:
+    def __init__(
+        self, host: Host, group_id: bytes, channels: ChannelPool, links: LinkPool | None
+    ) -> None:
         self._host = host
         self._group_id = group_id
         self._channels = channels
+        self._links = links
 
     def connect(self, peer: Member) -> PeerTransport:
         pair = self._channels.acquire(peer.address)
-        return self._host.dialect.transport(
+        transport = self._host.dialect.transport(
             group_id=self._group_id,
             self_id=self._host.node_id,
             peer=peer,
             entries=pair.bulk,
             heartbeats=pair.urgent,
         )
+        if self._links is None:
+            return transport
+        link = self._links.acquire(peer, pair.urgent)
+        return LinkedTransport(transport, link, self._group_id, peer)
 
     def disconnect(self, peer: Member) -> None:
+        if self._links is not None:
+            self._links.release(peer)
         self._channels.release(peer.address)

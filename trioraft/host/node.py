@@ -80,6 +80,11 @@ class Node(NodeAdmin):
         return self._group.applied_index
 
     @property
+    def resting(self) -> bool:
+        """The group is idle, and its heartbeats and timers have stopped; see `open_server`."""
+        return self._group.rest.resting
+
+    @property
     def bytes_on_disk(self) -> int:
         return self._group.bytes_on_disk
 

@@ -12,6 +12,7 @@ from .peers import (
     PeerUnreachableError,
     UnknownGroupError,
 )
+from .rest import GroupRest, IdleMark
 from .settings import RuntimeSettings
 from .status import GroupStatus, MemberStatus
 
@@ -20,7 +21,9 @@ __all__ = [
     "Command",
     "Forwarder",
     "Group",
+    "GroupRest",
     "GroupStatus",
+    "IdleMark",
     "MemberStatus",
     "PeerConnector",
     "PeerHandler",

@@ -109,6 +109,7 @@ class Driver:
         self._messages: deque[tuple[Message, Reply | None, Refuse | None]] = deque()
         self._proposals: list[tuple[Proposal, Slot[bytes]]] = []
         self._reads: list[Read] = []
+        self.asked = 0  # proposals and reads that were ever taken in
         self._calls: deque[tuple[Callable[[float], Any], Slot[Any] | None]] = deque()
         self._soft = SoftState(core.role, core.term, core.leader_id)
         self._persisting = 0  # batches that the log writer has not made durable yet
@@ -154,6 +155,7 @@ class Driver:
         if len(self._waiters) + len(self._proposals) >= self._settings.max_proposals:
             raise OverloadedError(f"{self._settings.max_proposals} proposals are under way")
         slot: Slot[bytes] = Slot()
+        self.asked += 1
         self._proposals.append((proposal, slot))
         self._doorbell.ring()
         return slot
@@ -163,6 +165,7 @@ class Driver:
         self.check_running()
         if len(self._reads) >= self._settings.max_reads:
             raise OverloadedError(f"{len(self._reads)} reads are waiting")
+        self.asked += 1
         self._reads.append(read)
         self._doorbell.ring()
 

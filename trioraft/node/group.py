@@ -41,6 +41,7 @@ from .membership import GroupAdmin
 from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
+from .rest import GroupRest
 from .settings import RuntimeSettings
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
@@ -125,6 +126,7 @@ class Group:
             clock_rate=clock_rate,
         )
         self.admin = GroupAdmin(core, self._driver)
+        self.rest = GroupRest(core, self._driver)
         receiver = SnapshotReceiver(self._driver, self._snapshots, storage)
         self.inbound = GroupInbound(node_id, self._driver, receiver)
 

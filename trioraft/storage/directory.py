@@ -27,6 +27,7 @@ __all__ = ["MAX_GROUP_ID", "MAX_SEGMENT_BYTES", "DataDirectory"]
 FORMAT_VERSION = 1
 MAX_GROUP_ID = 64  # bytes
 MAX_SEGMENT_BYTES = 1 << 30  # a record's checksum tells places apart within 4 GiB
+_DELETED = "deleted"  # marks a group's folder whose files are being removed
 _IDENTITY = "node.json"
 # What may be there before we are: our own first steps, and the mark of a fresh file system.
 _HARMLESS = frozenset({"lock", f"{_IDENTITY}.tmp", "lost+found"})
@@ -121,7 +122,7 @@ class DataDirectory:
         self._open_groups.add(group_id)
         try:
             try:
-                await writer.run(self._filesystem.make_directory, folder)
+                await writer.run(_make_group, self._filesystem, folder)
             except OSError as error:
                 raise storage_error("make", folder, error) from error
             return await FileStorage.open(
@@ -139,12 +140,50 @@ class DataDirectory:
             self._open_groups.discard(group_id)
             raise
 
+    async def delete_group(self, group_id: bytes, writer: DiskWriter) -> None:
+        """Remove a closed group's log, vote and snapshots. Does nothing for an unknown group.
+
+        A crash in the middle leaves a group that is deleted when it is opened the next time,
+        never half of a log. Raises DataDirectoryError if the group is open, StorageError.
+        Cancelling waits for the disk.
+        """
+        if group_id in self._open_groups:
+            raise DataDirectoryError(f"group {group_id.hex()} is open: close it first")
+        folder = f"{self._path}/groups/{group_id.hex()}"
+        try:
+            await writer.run(_delete_group, self._filesystem, folder)
+        except OSError as error:
+            raise storage_error("delete", folder, error) from error
+
     def close(self) -> None:
         """Let other processes have the directory. Raises StorageError if a group is open."""
         if self._open_groups:
             names = ", ".join(sorted(group.hex() for group in self._open_groups))
             raise StorageError(f"{self._path}: close these groups first: {names}")
         self._lock.release()
+
+
+def _make_group(filesystem: FileSystem, folder: str) -> None:
+    """Blocking. Also finishes a deletion that a crash interrupted."""
+    if filesystem.exists(f"{folder}/{_DELETED}"):
+        _delete_group(filesystem, folder)
+    filesystem.make_directory(folder)
+
+
+def _delete_group(filesystem: FileSystem, folder: str) -> None:
+    """Blocking. The mark goes first and last: what is without it is whole."""
+    if not filesystem.exists(folder):
+        return
+    mark = f"{folder}/{_DELETED}"
+    if not filesystem.exists(mark):
+        write_aside(filesystem, mark, b"")
+    for name in filesystem.list_directory(folder):
+        if name != _DELETED:
+            filesystem.unlink(f"{folder}/{name}")
+    filesystem.sync_directory(folder)
+    filesystem.unlink(mark)
+    filesystem.sync_directory(folder)
+    filesystem.remove_directory(folder)
 
 
 def _refuse_foreign(filesystem: FileSystem, folder: str) -> None:

@@ -73,6 +73,9 @@ class FileSystem(Protocol):
 
     def unlink(self, path: str) -> None: ...
 
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory, durably. Raises OSError if it is not empty."""
+
     def sync_directory(self, path: str) -> None:
         """Make the names in the folder durable."""
 
@@ -195,6 +198,10 @@ class OsFileSystem:
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
+
+    def remove_directory(self, path: str) -> None:
+        os.rmdir(path)
+        self.sync_directory(os.path.dirname(path) or ".")
 
     def sync_directory(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -280,6 +280,12 @@ class SimDisk:
         self.check("unlink", path)
         self._record(None, self._existing(path), path)
 
+    def remove_directory(self, path: str) -> None:
+        self.check("remove_directory", path)
+        if self.list_directory(path):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        self._folders.remove(path)
+
     def sync_directory(self, path: str) -> None:
         self.check("sync_directory", path)
         for folder, new, inode, old in self._name_changes:

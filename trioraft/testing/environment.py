@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -70,7 +69,11 @@ class SimEnvironment:
 
 class _SimGroups:
     def __init__(self, directory: DataDirectory, writer: DiskWriter) -> None:
-        self._open = partial(directory.open_group, writer=writer)
+        self._directory = directory
+        self._writer = writer
 
     async def open_group(self, group_id: bytes) -> GroupStorage:
-        return await self._open(group_id)
+        return await self._directory.open_group(group_id, self._writer)
+
+    async def delete_group(self, group_id: bytes) -> None:
+        await self._directory.delete_group(group_id, self._writer)

@@ -1,0 +1,226 @@
+"""Rest: idle groups stop their heartbeats and timers, and the host watches the hosts instead.
+
+A leader in whose group nothing has happened for a while asks the replicas on the other hosts to
+rest, through the links, and rests itself once all that can be reached have agreed. From then
+on the group costs nothing. The followers trust in the link from their leader's host: when it
+is lost, their groups are woken, and elect a leader when they hear of none. They are woken at
+a bounded rate, because a thousand elections at once would starve each other.
+
+Nothing of this matters for safety. Whatever a resting group is asked wakes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from trioraft.node import Group, IdleMark
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import Member, NodeId
+
+from .links import LinkPool
+
+__all__ = ["RestSettings", "Resting"]
+
+_WAKE_SLICE = 0.02  # seconds between two slices of a wave of wake-ups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestSettings:
+    """When groups rest, in seconds.
+
+    idle_after: a group in which nothing has happened for this long is put to rest.
+    check_interval: how often the host looks for such groups.
+    wake_rate: groups per second that are woken when a host is lost.
+    """
+
+    idle_after: float = 2.0
+    check_interval: float = 0.5
+    wake_rate: float = 250.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError naming the field."""
+        for name in ("idle_after", "check_interval", "wake_rate"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be above 0")
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What the host remembers of one group."""
+
+    group: Group
+    mark: IdleMark
+    since: float  # when the mark was first seen
+    asking: _Question | None = None
+    under: NodeId | None = None  # the leader under which its replica here rests
+
+
+@dataclass(slots=True)
+class _Question:
+    """A leader has asked its followers to rest; who has not agreed yet, and who is away."""
+
+    term: int
+    expires: float
+    missing: list[NodeId]
+    away: list[NodeId] = field(default_factory=list)
+
+
+class Resting:
+    """Implements `RestDesk` for the groups of one host. Bounded by the number of groups."""
+
+    def __init__(self, node_id: NodeId, settings: RestSettings) -> None:
+        self._node_id = node_id
+        self._settings = settings
+        self._watched: dict[bytes, _Watch] = {}
+        self._to_wake: dict[bytes, None] = {}
+        self._wake_bell = trio.Event()
+        self._links: LinkPool | None = None
+
+    def use(self, links: LinkPool) -> None:
+        """Ask through these links."""
+        self._links = links
+
+    def add(self, group: Group) -> None:
+        """Watch a group from now on."""
+        watch = _Watch(group, group.rest.mark(), trio.current_time())
+        self._watched[group.group_id] = watch
+
+    def remove(self, group_id: bytes) -> None:
+        self._watched.pop(group_id, None)
+        self._to_wake.pop(group_id, None)
+
+    @property
+    def count(self) -> int:
+        """Groups that rest here now."""
+        return sum(watch.group.rest.resting for watch in self._watched.values())
+
+    async def run(self) -> None:
+        """Runs until cancelled; then nothing rests any more but what rests already."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wake_slowly)
+            while True:
+                await trio.sleep(self._settings.check_interval)
+                now = trio.current_time()
+                for watch in self._watched.values():
+                    self._look(watch, now)
+
+    # -- leaders
+
+    def _look(self, watch: _Watch, now: float) -> None:
+        """Begin to put a group to rest that leads here and in which nothing happens."""
+        rest = watch.group.rest
+        mark = rest.mark()
+        if mark != watch.mark:
+            watch.mark, watch.since, watch.asking = mark, now, None
+            return
+        if now - watch.since < self._settings.idle_after or rest.resting or not rest.leads:
+            return
+        if watch.asking is not None and now < watch.asking.expires:
+            return
+        self._ask(watch, now)
+
+    def _ask(self, watch: _Watch, now: float) -> None:
+        rest = watch.group.rest
+        reachable, away = self._split(watch.group.configuration.members())
+        if not rest.possible(away):
+            return
+        term, last_index = rest.position
+        watch.asking = _Question(
+            term, now + self._settings.idle_after, [link.peer for link in reachable], away
+        )
+        for link in reachable:
+            link.ask_rest(watch.group.group_id, term, last_index)
+        self._settle(watch)
+
+    def _split(self, members: Iterable[Member]) -> tuple[list[Any], list[NodeId]]:
+        """The links to those members whose hosts can be reached, and the ids of the others."""
+        assert self._links is not None, "resting before it has links"
+        links, away = [], []
+        for member in members:
+            if member.id == self._node_id:
+                continue
+            link = self._links.find(member)
+            if link is None:
+                away.append(member.id)
+            else:
+                links.append(link)
+        return links, away
+
+    def rest_answered(self, peer: NodeId, group_id: bytes, term: int, rests: bool) -> None:
+        """A follower has agreed to rest, or not."""
+        watch = self._watched.get(group_id)
+        if watch is None or watch.asking is None or watch.asking.term != term:
+            return
+        if not rests:
+            watch.asking = None  # asked again at the next look
+        elif peer in watch.asking.missing:
+            watch.asking.missing.remove(peer)
+            self._settle(watch)
+
+    def _settle(self, watch: _Watch) -> None:
+        question = watch.asking
+        if question is not None and not question.missing:
+            watch.asking = None
+            if watch.group.rest.mark() == watch.mark:
+                watch.group.rest.rest(question.away)
+
+    def link_changed(self, peer: NodeId, up: bool) -> None:
+        """A peer that is back gets heartbeats again: it may have missed something meanwhile.
+
+        One that is gone needs nothing of a leader: when it comes back, or stands for election
+        because it has lost sight of us, it wakes the group.
+        """
+        if up:
+            self._wake(
+                watch
+                for watch in self._watched.values()
+                if watch.group.rest.leads and watch.group.configuration.member(peer) is not None
+            )
+
+    # -- followers
+
+    def rest_under(
+        self,
+        leader: NodeId,
+        group_id: bytes,
+        term: int,
+        last_index: int,
+        answer: Callable[[bool], Any],
+    ) -> None:
+        """As `RestDesk.rest_under`."""
+        watch = self._watched.get(group_id)
+        if watch is None or watch.group.failure is not None:
+            answer(False)
+            return
+        watch.under = leader
+        watch.group.rest.rest_under(leader, term, last_index, answer)
+
+    def link_lost(self, leader: NodeId) -> None:
+        """As `RestDesk.link_lost`."""
+        self._wake(watch for watch in self._watched.values() if watch.under == leader)
+
+    # -- waking
+
+    def _wake(self, watches: Iterable[_Watch]) -> None:
+        for watch in watches:
+            if watch.group.rest.resting:
+                self._to_wake[watch.group.group_id] = None
+        if self._to_wake:
+            self._wake_bell.set()
+
+    async def _wake_slowly(self) -> None:
+        at_once = max(1, round(self._settings.wake_rate * _WAKE_SLICE))
+        while True:
+            await self._wake_bell.wait()
+            self._wake_bell = trio.Event()
+            while self._to_wake:
+                for group_id in list(self._to_wake)[:at_once]:
+                    del self._to_wake[group_id]
+                    watch = self._watched[group_id]
+                    watch.since = trio.current_time()  # awake for a while, at least
+                    watch.group.rest.wake()
+                await trio.sleep(at_once / self._settings.wake_rate)

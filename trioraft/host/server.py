@@ -1,0 +1,206 @@
+"""`open_server`: many groups on one address, one disk and one set of connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from trioraft._proto.local.node_pb2 import StatusReply
+from trioraft.node import RuntimeSettings, StateMachine, UnknownGroupError
+from trioraft.protocols import dialect as find_dialect
+from trioraft.protocols.local import AdminService, GrpcForwarder, NodeService, status_message
+from trioraft.protocols.local.link import LinkSettings
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import Configuration
+from trioraft.rpc import Service
+
+from .environment import Environment, RealEnvironment
+from .host import Host, open_host
+from .management import serve_management
+from .members import bootstrap, group_id_of
+from .node import Node
+from .plain_errors import plain_errors
+from .resting import RestSettings
+
+__all__ = ["Server", "open_server"]
+
+_PATIENCE = 10  # election timeouts that a call waits for a leader
+
+
+class Server:
+    """The groups of one host by name; implements what the local services ask for.
+
+    Every method can be called from any task of the Trio run.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._nodes: dict[str, Node] = {}
+        self._by_id: dict[bytes, Node] = {}
+        self.id = host.node_id
+        self.address = host.address
+        self.cluster = host.cluster
+
+    @property
+    def groups(self) -> Mapping[str, Node]:
+        """The open groups: this server's node of each, by name, in the order of opening."""
+        return dict(self._nodes)
+
+    async def open_group(
+        self,
+        name: str,
+        machine: StateMachine,
+        *,
+        peers: str | Mapping[str, str] | None = None,
+        join: bool = False,
+        config: RaftConfig | None = None,
+        settings: RuntimeSettings | None = None,
+    ) -> Node:
+        """Run this server's replica of a group until `close_group`, or the server's end.
+
+        name: what the group is called on every server; its id is derived from it and the cluster.
+        peers: id to `host:port` of every voter, this server included, the same on every server.
+            Read when the group is made; from then on its log knows the members.
+        join: instead of `peers`: begin without members and wait to be added.
+
+        Raises ConfigurationError (also for a name that is open already), CorruptionError,
+        StorageError. Cancelling may leave the group open: `close_group` it.
+        """
+        if not name:
+            raise ConfigurationError("a group needs a name")
+        if name in self._nodes:
+            raise ConfigurationError(f"group {name!r} is open on server {self.id} already")
+        configuration = bootstrap(self.id, peers, join)
+        return await self.start_group(
+            name, group_id_of(self.cluster, name), configuration, machine, config, settings
+        )
+
+    async def start_group(
+        self,
+        name: str,
+        group_id: bytes,
+        configuration: Configuration,
+        machine: StateMachine,
+        config: RaftConfig | None,
+        settings: RuntimeSettings | None,
+    ) -> Node:
+        """As `open_group`, with the id and the members as they are."""
+        config = config or RaftConfig()
+        group = await self._host.start_group(
+            group_id=group_id,
+            configuration=configuration,
+            config=config,
+            settings=settings or RuntimeSettings(),
+            machine=machine,
+        )
+        patience = _PATIENCE * config.election_timeout_max
+        node = Node(
+            host=self._host,
+            group=group,
+            forwarder=GrpcForwarder(group_id, self._host.channel_to, patience),
+            patience=patience,
+            retry_interval=config.heartbeat_interval,
+        )
+        self._nodes[name] = self._by_id[group_id] = node
+        return node
+
+    async def close_group(self, name: str, *, delete: bool = False) -> None:
+        """Stop this server's replica of a group; returns when its storage is closed.
+
+        delete: remove its log and snapshots from the disk, too. A replica that was deleted may
+            come back only under another server id, or after it was removed from the members:
+            it has forgotten its vote.
+
+        Raises UnknownGroupError, StorageError. Once begun, it is carried out even if cancelled.
+        """
+        node = self._nodes.get(name)
+        if node is None:
+            raise UnknownGroupError(f"server {self.id} has no group {name!r}")
+        group_id = node.status().group_id
+        del self._nodes[name], self._by_id[group_id]
+        await self._host.stop_group(group_id, delete=delete)
+
+    # -- for the services
+
+    def access(self, group_id: bytes) -> Node:
+        """The node of a group, or of the only one for b"". Raises UnknownGroupError."""
+        node = self._by_id.get(group_id)
+        if node is None:
+            node = self._by_id[self._host.find_group(group_id).group_id]
+        return node
+
+    def status_reply(self) -> StatusReply:
+        """The server's status as a message of trioraft's own protocol."""
+        return StatusReply(
+            node_id=self.id,
+            cluster=self.cluster,
+            version=version("trioraft"),
+            wire=self._host.dialect.name,
+            address=self.address,
+            groups=[status_message(group.status()) for group in self._host.groups],
+        )
+
+    async def serve(
+        self, services: Sequence[Service], *, uds: str | None = None, drpc: str | None = None
+    ) -> None:
+        """Begin to serve peers, clients and `services`. Raises OSError for a socket in use."""
+        ours: list[Service] = [NodeService(self), AdminService(self)]
+        await self._host.serve([*ours, *services], uds=uds)
+        if drpc is not None:
+            await self._host.start(partial(serve_management, self, drpc))
+
+
+@asynccontextmanager
+async def open_server(
+    *,
+    id: str,
+    listen: str,
+    data: str | Path | None = None,
+    wire: str = "ratis",
+    cluster: str = "trioraft",
+    services: Sequence[Service] = (),
+    uds: str | None = None,
+    drpc: str | None = None,
+    links: LinkSettings | None = None,
+    rest: RestSettings | None = None,
+    environment: Environment | None = None,
+) -> AsyncIterator[Server]:
+    """Host many groups for as long as the block; open them with `Server.open_group`.
+
+    They share the address, one pair of connections per peer, and the thread that syncs the disk.
+    The heartbeats between two servers travel together, and groups in which nothing happens rest:
+    then they cost nothing until somebody asks them for something.
+
+    Args:
+        id: this server's id in all of its groups.
+        listen: `host:port` for peers and clients.
+        data: data directory; None keeps everything in memory (for tests only).
+        wire: the dialect between peers, `ratis` or `openraft`; the same on every server.
+        cluster: name of the cluster; the groups' ids are derived from it and their names.
+        services: more services to serve on the address.
+        uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
+        links, rest: times of the heartbeats that travel together, and of rest.
+        environment: the outside world; the simulator hands in its own.
+
+    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
+    Leaving or cancelling the block stops every group at once.
+    """
+    opened = open_host(
+        node_id=id,
+        address=listen,
+        data=None if data is None else Path(data),
+        cluster=cluster,
+        dialect=find_dialect(wire),
+        environment=environment or RealEnvironment(),
+        links=links or LinkSettings(),
+        rest=rest or RestSettings(),
+    )
+    async with plain_errors() as body, opened as host:
+        server = Server(host)
+        await server.serve(services, uds=uds, drpc=drpc)
+        with body:
+            yield server

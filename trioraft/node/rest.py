@@ -1,0 +1,84 @@
+"""A group's side of rest: what the host of many groups asks of each of them.
+
+Rest itself is the core's (`raft/quiescence.py`); when a group should rest is the host's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from trioraft.raft.core import RaftCore
+from trioraft.raft.types import NodeId, Role
+
+from .driver import Driver
+
+__all__ = ["GroupRest", "IdleMark"]
+
+
+class IdleMark(NamedTuple):
+    """Changes whenever something happens in a group; heartbeats do not count."""
+
+    role: Role
+    term: int
+    last_index: int
+    commit: int
+    asked: int
+
+
+class GroupRest:
+    """Puts one group to rest and wakes it. Everything here is a plain call that never waits."""
+
+    def __init__(self, core: RaftCore, driver: Driver) -> None:
+        self._core = core
+        self._driver = driver
+
+    @property
+    def leads(self) -> bool:
+        return self._core.role is Role.LEADER
+
+    @property
+    def resting(self) -> bool:
+        return self._core.resting
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The term, and the index of the last entry."""
+        return self._core.term, self._core.last_index
+
+    def mark(self) -> IdleMark:
+        """To be compared with the mark of a while ago."""
+        core = self._core
+        return IdleMark(core.role, core.term, core.last_index, core.commit, self._driver.asked)
+
+    def possible(self, away: Collection[NodeId] = ()) -> bool:
+        """As `RaftCore.rest_possible`."""
+        return self._core.rest_possible(away)
+
+    def rest(self, away: Collection[NodeId] = ()) -> None:
+        """Rest as a leader, if that is still possible then. The followers must have agreed."""
+
+        def rest(now: float) -> None:
+            if self.leads:
+                self._core.rest(now, away)
+
+        self._driver.call(rest)
+
+    def rest_under(
+        self, leader: NodeId, term: int, last_index: int, answer: Callable[[bool], Any]
+    ) -> None:
+        """Rest as a follower of `leader`, in its `term` and at its `last_index`.
+
+        `answer` is called later with whether it rests, but never if the group stops first.
+        """
+
+        def rest(now: float) -> None:
+            core = self._core
+            same = (core.leader_id, core.term, core.last_index) == (leader, term, last_index)
+            answer(same and not self.leads and core.rest(now))
+
+        self._driver.call(rest)
+
+    def wake(self) -> None:
+        """Take up heartbeats or the election timer again."""
+        self._driver.call(self._core.wake)

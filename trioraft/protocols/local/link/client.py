@@ -1,0 +1,233 @@
+"""The calling end of a link: this host's leaders to the host of their followers.
+
+`keep` holds one stream open. Heartbeats that groups post between two passes of the sender go
+out as one message; while there is nothing to say, an empty one goes out now and then, because
+groups that rest on the other side trust in the link's being alive.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from trioraft._proto.local import link_pb2 as pb
+from trioraft._proto.local.link_grpc import LinkServiceStub
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import NodeId
+from trioraft.rpc import GRPCError, ProtocolError, Status
+
+from .codec import decode_term, encode_term
+
+if TYPE_CHECKING:
+    from trioraft.rpc import Channel
+
+__all__ = ["HostLink", "LinkSettings", "LinkUser"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings:
+    """Times of the links of a host, in seconds.
+
+    gather: heartbeats that follow another message this closely wait to travel together.
+    interval: a link with nothing to say sends an empty message this often.
+    timeout: a link on which nothing arrives for this long is lost, on either end.
+    reconnect_min, reconnect_max: pause before a lost link is opened again; it doubles.
+    """
+
+    gather: float = 0.005
+    interval: float = 0.5
+    timeout: float = 2.0
+    reconnect_min: float = 0.05
+    reconnect_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError naming the field."""
+        if not 0 <= self.gather < self.interval:
+            raise ConfigurationError(f"gather={self.gather}: must be from 0 to below interval")
+        if not 2 * self.interval <= self.timeout:
+            raise ConfigurationError(f"timeout={self.timeout}: must be at least twice interval")
+        if not 0 < self.reconnect_min <= self.reconnect_max:
+            raise ConfigurationError(
+                f"reconnect_min={self.reconnect_min}: must be above 0 and at most reconnect_max"
+            )
+
+
+class LinkUser(Protocol):
+    """A group's heartbeats on a link."""
+
+    def answered(self, message: pb.GroupHeartbeatReply) -> None: ...
+
+    def lost(self, reason: str) -> None: ...
+
+
+class HostLink:
+    """One host's link to another. At most one heartbeat and one question of each group waits.
+
+    peer: what to call the other host in errors.
+    on_change: told when the link comes up (True) or is lost (False).
+    on_rest: told of each answer to `ask_rest`: group, term, whether it rests.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: NodeId,
+        peer: NodeId,
+        channel: Channel,
+        settings: LinkSettings,
+        rng: random.Random,
+        on_change: Callable[[bool], Any],
+        on_rest: Callable[[bytes, int, bool], Any],
+    ) -> None:
+        untyped: Any = channel  # grpclib's generated stub is annotated with grpclib's own channel
+        self._stub = LinkServiceStub(untyped)
+        self._node_id = node_id
+        self.peer = peer
+        self._settings = settings
+        self._rng = rng
+        self._on_change = on_change
+        self._on_rest = on_rest
+        self._users: dict[bytes, LinkUser] = {}
+        self._heartbeats: dict[bytes, pb.GroupHeartbeat] = {}
+        self._rests: dict[bytes, tuple[int, int]] = {}
+        self._bell = trio.Event()
+        self._changed = trio.Event()
+        self._sent = trio.Event()
+        self.up = False
+        self.supported: bool | None = None  # unknown until the peer has answered once
+
+    async def wait_known(self) -> bool:
+        """Wait until the peer has been reached; whether it knows links. Cancelling is safe."""
+        while self.supported is None:
+            await self._changed.wait()
+        return self.supported
+
+    def attach(self, group_id: bytes, user: LinkUser) -> bool:
+        """Route the answers for a group to `user`; False while the link is not up."""
+        if self.up:
+            self._users[group_id] = user
+        return self.up
+
+    def detach(self, group_id: bytes, user: LinkUser) -> None:
+        if self._users.get(group_id) is user:
+            del self._users[group_id]
+            self._heartbeats.pop(group_id, None)
+
+    def post(self, heartbeat: pb.GroupHeartbeat) -> bool:
+        """Send a heartbeat with the next message; False while the group's last one waits."""
+        if heartbeat.group_id in self._heartbeats:
+            return False
+        self._heartbeats[heartbeat.group_id] = heartbeat
+        self._bell.set()
+        return True
+
+    async def wait_sent(self) -> None:
+        """Wait until what is posted has been sent, or the link is lost. Cancelling is safe."""
+        await self._sent.wait()
+
+    def ask_rest(self, group_id: bytes, term: int, last_index: int) -> None:
+        """Ask the other host whether its replica of a group may rest."""
+        self._rests[group_id] = (term, last_index)
+        self._bell.set()
+
+    async def keep(self) -> None:
+        """Hold the link open until cancelled. Returns if the peer does not know links."""
+        pause = self._settings.reconnect_min
+        while True:
+            reason = ""
+            try:
+                async with self._stub.Link.open() as stream:
+                    await self._use(stream)
+                reason = "it has ended the link"
+            except* (GRPCError, ProtocolError, ValueError) as group:
+                reason, unknown = _reason(group)
+                if unknown:
+                    self._announce(supported=False)
+            was_up = self.up
+            self._down(reason)
+            if self.supported is False:
+                return
+            if was_up:
+                pause = self._settings.reconnect_min
+            await trio.sleep(pause * self._rng.uniform(0.5, 1.0))
+            pause = min(pause * 2, self._settings.reconnect_max)
+
+    # -- an open link
+
+    async def _use(self, stream: Any) -> None:
+        await stream.send_message(pb.LinkRequest(node_id=self._node_id))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, stream)
+            while True:
+                with trio.move_on_after(self._settings.timeout) as silence:
+                    reply = await stream.recv_message()
+                if silence.cancelled_caught:
+                    raise GRPCError(
+                        Status.DEADLINE_EXCEEDED,
+                        f"no answer on the link for {self._settings.timeout:g} s",
+                    )
+                if reply is None:
+                    break
+                if not self.up:
+                    self.up = True
+                    self._announce(supported=True)
+                    self._on_change(True)
+                self._take(reply)
+            nursery.cancel_scope.cancel()
+
+    async def _send(self, stream: Any) -> None:
+        settings = self._settings
+        while True:
+            with trio.move_on_after(settings.interval):
+                await self._bell.wait()
+            self._bell = trio.Event()
+            heartbeats, self._heartbeats = self._heartbeats, {}
+            rests, self._rests = self._rests, {}
+            message = pb.LinkRequest(heartbeats=heartbeats.values())
+            for group_id, (term, last_index) in rests.items():
+                message.rests.add(group_id=group_id, term=encode_term(term), last_index=last_index)
+            await stream.send_message(message)
+            self._wake_senders()
+            if settings.gather:
+                await trio.sleep(settings.gather)
+
+    def _take(self, reply: pb.LinkReply) -> None:
+        for answer in reply.heartbeats:
+            user = self._users.get(answer.group_id)
+            if user is not None:
+                user.answered(answer)
+        for rest in reply.rests:
+            self._on_rest(rest.group_id, decode_term(rest.term), rest.rests)
+
+    def _down(self, reason: str) -> None:
+        users, self._users = self._users, {}
+        self._heartbeats.clear()
+        self._rests.clear()
+        for user in users.values():
+            user.lost(reason)
+        self._wake_senders()
+        if self.up:
+            self.up = False
+            self._on_change(False)
+
+    def _wake_senders(self) -> None:
+        self._sent.set()
+        self._sent = trio.Event()
+
+    def _announce(self, *, supported: bool) -> None:
+        self.supported = supported
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> tuple[str, bool]:
+    """What to tell users, and whether the peer has said that it does not know links."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    unknown = isinstance(error, GRPCError) and error.status is Status.UNIMPLEMENTED
+    return str(error), unknown

@@ -1,0 +1,160 @@
+"""The serving end of a link: one stream per host that leads groups with followers here."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from trioraft._proto.local import link_pb2 as pb
+from trioraft._proto.local.link_grpc import LinkServiceBase
+from trioraft.node.peers import PeerRouter
+from trioraft.raft.errors import TrioraftError
+from trioraft.raft.types import AppendReply, NodeId
+from trioraft.rpc import GRPCError, Status
+
+from .codec import decode_heartbeat, decode_term, encode_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trioraft.rpc import ServerStream
+
+__all__ = ["LinkService", "RestDesk"]
+
+
+class RestDesk(Protocol):
+    """Who decides whether groups may rest here, and wakes them; plain calls that never block."""
+
+    def rest_under(
+        self,
+        leader: NodeId,
+        group_id: bytes,
+        term: int,
+        last_index: int,
+        answer: Callable[[bool], Any],
+    ) -> None:
+        """Let a group rest under `leader` for as long as its link holds.
+
+        `answer` is told, at once or later, whether it does.
+        """
+
+    def link_lost(self, leader: NodeId) -> None:
+        """No link of that host is left: whatever rests under it must look after itself."""
+
+
+class LinkService(LinkServiceBase):
+    """Serves `schema/local/link.proto` for one host.
+
+    timeout: seconds of silence after which a link counts as lost.
+    """
+
+    def __init__(self, router: PeerRouter, desk: RestDesk, *, timeout: float) -> None:
+        self._router = router
+        self._desk = desk
+        self._timeout = timeout
+        self._open: dict[NodeId, int] = {}  # links by the host at their other end
+
+    async def Link(self, stream: ServerStream[Any, Any]) -> None:  # type: ignore[override]
+        """Runs until the other end ends it or is silent too long. Cancelling it is safe."""
+        first = await stream.recv_message()
+        if first is None:
+            return
+        if not first.node_id:
+            raise GRPCError(Status.INVALID_ARGUMENT, "the first message must name its node")
+        with self._registered(first.node_id):
+            await _LinkCall(stream, self._router, self._desk, first.node_id).run(
+                first, self._timeout
+            )
+
+    @contextmanager
+    def _registered(self, leader: NodeId) -> Iterator[None]:
+        """A host that reconnects may have two links for a while: the last one's end counts."""
+        self._open[leader] = self._open.get(leader, 0) + 1
+        try:
+            yield
+        finally:
+            self._open[leader] -= 1
+            if not self._open[leader]:
+                del self._open[leader]
+                self._desk.link_lost(leader)
+
+
+class _LinkCall:
+    """One open link. Answers come from the drivers of the groups and leave together."""
+
+    def __init__(
+        self, stream: ServerStream[Any, Any], router: PeerRouter, desk: RestDesk, leader: NodeId
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._desk = desk
+        self._leader = leader
+        self._answers = pb.LinkReply()
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._due = False
+
+    async def run(self, first: pb.LinkRequest, timeout: float) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer)
+            message: pb.LinkRequest | None = first
+            while message is not None:
+                self._take(message)
+                with trio.move_on_after(timeout) as silence:
+                    message = await self._stream.recv_message()
+                if silence.cancelled_caught:
+                    raise GRPCError(
+                        Status.DEADLINE_EXCEEDED, f"the link was silent for {timeout:g} s"
+                    )
+            nursery.cancel_scope.cancel()
+
+    async def _answer(self) -> None:
+        """Send what has gathered. While the caller does not read, newer answers join the next."""
+        while True:
+            while not self._due:
+                await self._waiting.park()
+            answers, self._answers, self._due = self._answers, pb.LinkReply(), False
+            await self._stream.send_message(answers)
+
+    def _take(self, message: pb.LinkRequest) -> None:
+        for heartbeat in message.heartbeats:
+            self._take_heartbeat(heartbeat)
+        for rest in message.rests:
+            self._take_rest(rest)
+        self._ring()
+
+    def _take_heartbeat(self, message: pb.GroupHeartbeat) -> None:
+        group_id = message.group_id
+
+        def reply(answer: AppendReply) -> None:
+            self._answers.heartbeats.append(encode_reply(group_id, answer))
+            self._ring()
+
+        try:
+            request = decode_heartbeat(self._leader, message)
+            handler = self._router.find(group_id)
+            handler.handle_append(request, reply)
+            handler.settle()
+        except (TrioraftError, ValueError):
+            # This group's matter alone: its leader backs off and tries again.
+            self._answers.heartbeats.add(group_id=group_id, refused=True)
+
+    def _take_rest(self, rest: pb.GroupRest) -> None:
+        def answer(rests: bool) -> None:
+            self._answers.rests.add(group_id=rest.group_id, term=rest.term, rests=rests)
+            self._ring()
+
+        term = _term(rest.term)
+        self._desk.rest_under(self._leader, rest.group_id, term, rest.last_index, answer)
+
+    def _ring(self) -> None:
+        self._due = True
+        self._waiting.unpark()
+
+
+def _term(data: bytes) -> int:
+    try:
+        return decode_term(data)
+    except ValueError as error:
+        raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
