@@ -46,6 +46,12 @@ class CoreView:
         return self._s.voted_for
 
     @property
+    def events(self) -> int:
+        """Grows whenever a Ready was taken or has become durable: what has not, has not changed."""
+        outbox = self._s.outbox
+        return outbox.sequence + outbox.persisted
+
+    @property
     def hard_state_durable(self) -> bool:
         """`term` and `voted_for` are on disk."""
         return self._s.outbox.hard_state_durable

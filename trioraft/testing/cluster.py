@@ -11,13 +11,17 @@ import trio
 
 from trioraft.host import Node, open_node
 from trioraft.node import RuntimeSettings, StateMachine
-from trioraft.raft.config import RaftConfig
+from trioraft.raft import RaftConfig, RaftCore
+from trioraft.raft.errors import GroupStoppedError
 from trioraft.raft.types import Role
 from trioraft.rpc import Service
 
+from .applied import AppliedModel, ObservedMachine
 from .disk import SimDisk
 from .environment import SimEnvironment
-from .network import SimNetwork
+from .invariants import GroupInvariants
+from .network import LinkSettings, SimNetwork
+from .processes import Processes
 from .scheduler import SeededRun
 
 __all__ = ["SimCluster"]
@@ -28,14 +32,21 @@ _PORT = 7101
 
 
 class SimCluster:
-    """Nodes that can be killed, restarted and cut off. Use as `async with SimCluster(...)`.
+    """Nodes that can be killed, stopped, restarted and cut off: `async with SimCluster(...)`.
 
     new_machine: makes the state machine of a node, at every start anew.
     services: more services of a node, as `open_node` takes them.
     size: number of nodes; they are called 1, 2, 3..., which every dialect can express.
+    links: how the network behaves between any two machines.
+    clock_drift: how much faster than virtual time a machine's clock may run; each draws its own.
 
-    A node that stops of its own accord, by a failed group or an error while starting, is a
-    failure of the run: the error leaves the block.
+    Raft's promises are checked after every scheduler pass, over all nodes (`invariants`), and so
+    is what their machines are made to do (`applied`). A promise that breaks ends the run: the
+    error leaves the block. So does a node that stops of its own accord, by a failed group or
+    an error while starting, unless it is `fragile`.
+
+    nodes: those that run. machines: their state machines. disks: of all nodes, by name.
+    fragile: nodes that may stop of their own accord, because somebody harms their disks.
     """
 
     def __init__(
@@ -48,6 +59,8 @@ class SimCluster:
         wire: str = "ratis",
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
+        links: LinkSettings | None = None,
+        clock_drift: float = 0.0,
     ) -> None:
         self._run = run
         self._new_machine = new_machine
@@ -59,17 +72,28 @@ class SimCluster:
         self._settings = settings or RuntimeSettings()
         self.names = [str(number + 1) for number in range(size)]
         self.addresses = {name: f"node{name}:{_PORT}" for name in self.names}
-        self.network = SimNetwork(run.rng("network"), trace=run.trace)
+        self.network = SimNetwork(run.rng("network"), links, trace=run.trace)
         self.disks = {name: SimDisk() for name in self.names}
+        self.processes = Processes()
+        self.invariants = GroupInvariants()
+        self.applied = AppliedModel()
+        self.fragile: set[str] = set()
+        clocks = run.rng("clocks")
+        self.clock_rates = {name: 1.0 + clock_drift * clocks.random() for name in self.names}
         self.nodes: dict[str, Node] = {}
         self.machines: dict[str, StateMachine] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
+        self._ended: dict[str, trio.Event] = {}
+        self._cores: dict[str, tuple[RaftCore, int]] = {}  # and how much was seen of each
         self._boots = 0
+        self._broken: Exception | None = None
         self._nursery_manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
         await self.network.__aenter__()
         self._nursery = await self._nursery_manager.__aenter__()
+        self._watch = _Watch(self._observe)
+        trio.lowlevel.add_instrument(self._watch)
         return self
 
     async def __aexit__(
@@ -78,18 +102,25 @@ class SimCluster:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        self.processes.resume_all()
         self._nursery.cancel_scope.cancel()
         try:
             return await self._nursery_manager.__aexit__(exc_type, exc, traceback)
         finally:
+            trio.lowlevel.remove_instrument(self._watch)
             await self.network.__aexit__(exc_type, exc, traceback)
+            if self._broken is not None:
+                raise self._broken
 
     def host_of(self, name: str) -> str:
         """The name of a node's machine in the network."""
         return f"node{name}"
 
     async def start(self, name: str) -> Node:
-        """Boot a node on what its disk holds; returns once it serves."""
+        """Boot a node on what its disk holds; returns once it serves.
+
+        Raises what `open_node` raises when a fragile node cannot start.
+        """
         node: Node = await self._nursery.start(self._live, name)
         return node
 
@@ -102,7 +133,28 @@ class SimCluster:
         self.network.kill_host(self.host_of(name))
         self.disks[name].crash(self._run.rng(f"crash/{self._boots}"))
         self._scopes.pop(name).cancel()
-        del self.nodes[name]
+        self._gone(name)
+        self.processes.resume(self.host_of(name))
+
+    async def stop(self, name: str) -> None:
+        """End a node as an operator does: its storage is closed, nothing is lost."""
+        self._run.trace.record(f"stop {name}")
+        self.network.kill_host(self.host_of(name))
+        ended = self._ended[name]
+        self._scopes.pop(name).cancel()
+        self._gone(name)
+        await ended.wait()
+
+    def pause(self, name: str) -> None:
+        """The node's process stands still until `resume`."""
+        self._run.trace.record(f"pause {name}")
+        self.processes.stop(self.host_of(name))
+
+    def resume(self, name: str) -> None:
+        """The node's process goes on."""
+        if self.processes.is_stopped(self.host_of(name)):
+            self._run.trace.record(f"resume {name}")
+            self.processes.resume(self.host_of(name))
 
     def leader(self) -> str | None:
         """The running node that leads in the highest term, if any does."""
@@ -113,28 +165,76 @@ class SimCluster:
         self._boots += 1
         rng = self._run.rng(f"boot/{self._boots}/{name}")
         machine = self._new_machine()
-        with trio.CancelScope() as scope:
-            self._scopes[name] = scope
-            async with open_node(
-                id=name,
-                peers=self.addresses,
-                machine=machine,
-                data="/data",
-                wire=self._wire,
-                services=self._services,
-                config=self._config,
-                settings=self._settings,
-                environment=SimEnvironment(self.host_of(name), self.network, self.disks[name], rng),
-            ) as node:
-                self.nodes[name] = node
-                self.machines[name] = machine
-                self._run.trace.record(f"start {name}")
-                task_status.started(node)
-                await self._report_roles(name, node)
-                await node.wait_stopped()
+        ended = self._ended[name] = trio.Event()
+        environment = SimEnvironment(
+            self.host_of(name),
+            self.network,
+            self.disks[name],
+            rng,
+            clock_rate=self.clock_rates[name],
+        )
+        try:
+            with trio.CancelScope() as scope, self.processes.belongs(self.host_of(name)):
+                self._scopes[name] = scope
+                async with open_node(
+                    id=name,
+                    peers=self.addresses,
+                    machine=ObservedMachine(machine, self.applied, name),
+                    data="/data",
+                    wire=self._wire,
+                    services=self._services,
+                    config=self._config,
+                    settings=self._settings,
+                    environment=environment,
+                ) as node:
+                    self._run.trace.record(f"start {name}")
+                    self.invariants.started(node.group.core)
+                    self._cores[name] = (node.group.core, -1)
+                    self.nodes[name] = node
+                    self.machines[name] = machine
+                    task_status.started(node)
+                    await self._attend(name, node)
+        finally:
+            ended.set()
+
+    async def _attend(self, name: str, node: Node) -> None:
+        await self._report_roles(name, node)
+        try:
+            await node.wait_stopped()
+        except GroupStoppedError as error:
+            if name not in self.fragile or self.nodes.get(name) is not node:
+                raise
+            self._run.trace.record(f"{name} stopped: {type(error.__cause__).__name__}")
+            self._gone(name)
+
+    def _gone(self, name: str) -> None:
+        self.nodes.pop(name, None)
+        self._cores.pop(name, None)
+
+    def _observe(self) -> None:
+        """Check the promises of all nodes; called between scheduler passes."""
+        for name, (core, events) in self._cores.items():
+            if core.events == events:
+                continue
+            self._cores[name] = (core, core.events)
+            try:
+                self.invariants.observe(core)
+            except Exception as error:
+                self._broken = self._broken or error
+                self._nursery.cancel_scope.cancel()
 
     async def _report_roles(self, name: str, node: Node) -> None:
         """Put every change of role, term and leader into the trace."""
         while node.failure is None:
             self._run.trace.record(f"{name} {node.role.name} {node.term} {node.leader}")
             await node.wait_change()
+
+
+class _Watch(trio.abc.Instrument):
+    """Calls between scheduler passes. What it calls must not raise: Trio would drop it."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._look()

@@ -17,9 +17,10 @@ from trioraft.rpc import Service
 
 from .cluster import SimCluster
 from .faults import FaultInjector
+from .invariants import InvariantViolatedError
 from .scheduler import SeededRun, run_seeded
 from .trace import Trace
-from .workload import History, InvariantViolatedError, RegisterClient, check_replicas
+from .workload import History, RegisterClient, check_replicas
 
 __all__ = ["Outcome", "simulate_kv"]
 

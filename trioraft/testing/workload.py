@@ -22,13 +22,10 @@ from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
 from trioraft.rpc import GRPCError, Limits, open_channel
 
 from .cluster import SimCluster
+from .invariants import InvariantViolatedError
 from .trace import Trace
 
-__all__ = ["History", "InvariantViolatedError", "RegisterClient", "check_replicas"]
-
-
-class InvariantViolatedError(AssertionError):
-    """The cluster broke a promise; says which, with the key and the numbers."""
+__all__ = ["History", "RegisterClient", "check_replicas"]
 
 
 @dataclass

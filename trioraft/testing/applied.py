@@ -1,0 +1,89 @@
+"""State machine safety where it matters: what the machines of all replicas were made to do.
+
+Every machine of a simulated cluster is wrapped. The first replica that applies an index decides
+what belongs there; the others must apply the same command, get the same reply, and leave
+nothing out. That covers log, snapshots, sessions and the machine's own determinism at once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+from trioraft.node import Command, SnapshotSink, SnapshotSource, StateMachine
+
+from .invariants import InvariantViolatedError
+
+__all__ = ["AppliedModel", "ObservedMachine"]
+
+
+class AppliedModel:
+    """Every command that was applied, by index."""
+
+    def __init__(self) -> None:
+        self._commands: dict[int, tuple[int, bytes, bytes]] = {}  # term, data, reply
+        self._order: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """Commands applied, each counted once."""
+        return len(self._order)
+
+    def applied(self, name: str, last: int | None, command: Command, reply: bytes) -> None:
+        """A replica has applied `command` behind `last`, None right after start or restore.
+
+        Raises InvariantViolatedError.
+        """
+        index, order = command.index, self._order
+        fact = (command.term, command.data, reply)
+        if last is not None and index <= last:
+            raise InvariantViolatedError(f"{name} applied {index} after {last}")
+        if not order or index > order[-1]:
+            missed = order[-1] if order and last is not None and last < order[-1] else None
+            order.append(index)
+            self._commands[index] = fact
+        else:
+            known = self._commands.get(index)
+            if known is None:
+                raise InvariantViolatedError(f"{name} applied {index}, which others left out")
+            if known != fact:
+                raise InvariantViolatedError(
+                    f"{name} applied {fact} at {index}, where others applied {known}"
+                )
+            expected = index if last is None else order[bisect_right(order, last)]
+            missed = expected if expected != index else None
+        if missed is not None:
+            raise InvariantViolatedError(f"{name} went from {last} to {index} without {missed}")
+
+
+class ObservedMachine(StateMachine):
+    """Forwards everything to a machine, and tells the model what was applied."""
+
+    def __init__(self, inner: StateMachine, model: AppliedModel, name: str) -> None:
+        self.inner = inner
+        self._model = model
+        self._name = name
+        self._last: int | None = None
+
+    async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
+        replies = await self.inner.apply(commands)
+        self._tell(commands, replies)
+        return replies
+
+    def _tell(self, commands: Sequence[Command], replies: Sequence[bytes]) -> None:
+        for command, reply in zip(commands, replies, strict=True):
+            self._model.applied(self._name, self._last, command, reply)
+            self._last = command.index
+
+    async def query(self, request: bytes) -> bytes:
+        return await self.inner.query(request)
+
+    async def snapshot(self, sink: SnapshotSink) -> None:
+        await self.inner.snapshot(sink)
+
+    async def restore(self, source: SnapshotSource) -> None:
+        self._last = None
+        await self.inner.restore(source)
+
+    def describe(self) -> Mapping[str, str]:
+        return self.inner.describe()
