@@ -51,8 +51,7 @@ def test_the_same_seed_is_the_same_run(wire: str) -> None:
     assert first.trace_hash != simulate_kv(8, wire=wire, seconds=3.0).trace_hash
     # Also in a process whose strings hash differently.
     code = (
-        "from trioraft.testing.invariants import InvariantViolatedError
-from trioraft.testing.simulation import simulate_kv;"
+        "from trioraft.testing.simulation import simulate_kv;"
         f"print(simulate_kv(7, wire={wire!r}, seconds=3.0).trace_hash)"
     )
     other = subprocess.run(
