@@ -36,11 +36,14 @@ class Journal(StateMachine):
         self.busy = False
         self.restored = 0
         self.restoring = False
+        self.hold: trio.Event | None = None  # `apply` waits for it
 
     async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
         assert not self.busy, "called concurrently with itself"
         self.busy = True
         await trio.lowlevel.checkpoint()
+        if self.hold is not None:
+            await self.hold.wait()
         replies = []
         for command in commands:
             if command.data == b"boom":

@@ -13,8 +13,10 @@ from .peers import (
     UnknownGroupError,
 )
 from .rest import GroupRest, IdleMark
+from .sessions import SessionLimits
 from .settings import RuntimeSettings
 from .status import GroupStatus, MemberStatus
+from .writes import WriteResult
 
 __all__ = [
     "AppendStream",
@@ -31,8 +33,10 @@ __all__ = [
     "PeerTransport",
     "PeerUnreachableError",
     "RuntimeSettings",
+    "SessionLimits",
     "SnapshotSink",
     "SnapshotSource",
     "StateMachine",
     "UnknownGroupError",
+    "WriteResult",
 ]

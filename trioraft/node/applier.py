@@ -1,25 +1,28 @@
 """The applier: the one task that touches the state machine.
 
-It applies committed entries in order, answers the proposals and queries that wait for them,
-and gives `snapshots` its turns in between. Because all of that happens in one task, the state
-machine is never called concurrently with itself.
+It applies committed entries in order, skips those that repeat a call of a session (`sessions`),
+answers the proposals and queries that wait for them, and gives `snapshots` its turns in between.
+Because all of that happens in one task, the state machine is never called concurrently with
+itself.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trioraft.raft.errors import OverloadedError
+from trioraft.raft.errors import OverloadedError, SessionExpiredError
 from trioraft.raft.log import RaftLog
 from trioraft.raft.types import Entry, EntryKind
 from trioraft.storage.interface import GroupStorage
 
 from .machine import Command, StateMachine
+from .sessions import EXPIRED, SessionTable, expired
 from .settings import RuntimeSettings
 from .snapshots import Snapshots
 from .wakeups import Doorbell, Slot
+from .writes import WriteResult, Writes
 
 __all__ = ["Applier", "Read"]
 
@@ -34,7 +37,8 @@ class Read(NamedTuple):
 class Applier:
     """Follows the commit index.
 
-    waiters: proposals of this node by log index; the applier takes them out as it answers.
+    sessions: changed here alone, as the log is applied, and by snapshots that are restored.
+    writes: those of this node, to be answered.
     doorbell: rung when there is something to do, here or for `snapshots`.
     """
 
@@ -45,7 +49,8 @@ class Applier:
         log: RaftLog,
         storage: GroupStorage,
         settings: RuntimeSettings,
-        waiters: dict[int, tuple[int, Slot[bytes]]],
+        sessions: SessionTable,
+        writes: Writes,
         snapshots: Snapshots,
         doorbell: Doorbell,
     ) -> None:
@@ -53,7 +58,8 @@ class Applier:
         self._log = log
         self._storage = storage
         self._settings = settings
-        self._waiters = waiters
+        self._sessions = sessions
+        self._writes = writes
         self._snapshots = snapshots
         self._doorbell = doorbell
         self._reads: list[tuple[int, int, Read]] = []  # heap by (index, arrival)
@@ -110,11 +116,17 @@ class Applier:
         if entries is None:
             entries = await self._storage.read(low, high, self._settings.apply_batch_bytes)
         assert entries[0].index == low, f"applying {low}, got {entries[0].index}"
-        commands = [
-            Command(entry.index, entry.term, entry.data, entry.session)
-            for entry in entries
-            if entry.kind is EntryKind.WRITE
-        ]
+        commands: list[Command] = []
+        skipped: dict[int, int] = {}  # what `admit` says of those
+        for entry in entries:
+            if entry.kind is not EntryKind.WRITE:
+                continue
+            if (session := entry.session) is not None:
+                first = self._sessions.admit(session, entry.index)
+                if first != entry.index:
+                    skipped[entry.index] = first
+                    continue
+            commands.append(Command(entry.index, entry.term, entry.data, session))
         replies: Sequence[bytes] = ()
         if commands:
             replies = await self._machine.apply(commands)
@@ -123,24 +135,42 @@ class Applier:
                     f"{type(self._machine).__name__}.apply returned {len(replies)} replies "
                     f"for {len(commands)} commands"
                 )
-        self._finish(entries, replies)
+        self._finish(entries, replies, skipped)
 
-    def _finish(self, entries: Sequence[Entry], replies: Sequence[bytes]) -> None:
-        waiters = self._waiters
+    def _finish(
+        self, entries: Sequence[Entry], replies: Sequence[bytes], skipped: Mapping[int, int]
+    ) -> None:
+        writes = self._writes
         position = 0
         size = 0
         for entry in entries:
             size += len(entry.data)
-            if entry.kind is EntryKind.WRITE:
+            if entry.kind is not EntryKind.WRITE:
+                continue
+            if (first := skipped.get(entry.index)) is not None:
+                outcome: WriteResult | SessionExpiredError = self._outcome(entry, first)
+            else:
                 reply = replies[position]
                 position += 1
-                if waiters and (waiter := waiters.pop(entry.index, None)) is not None:
-                    term, slot = waiter
-                    assert term == entry.term, "a waiter outlived its truncated entry"
-                    slot.resolve(reply)
+                if entry.session is not None:
+                    self._sessions.settle(entry.index, reply)
+                outcome = WriteResult(reply, entry.index)
+            if writes:
+                writes.finish(entry, outcome)
         self.applied = entries[-1].index
         self.applied_term = entries[-1].term
         self._snapshots.count(size)
+
+    def _outcome(self, entry: Entry, first: int) -> WriteResult | SessionExpiredError:
+        """Of an entry that was skipped, because its call was applied at `first`, or `EXPIRED`."""
+        assert entry.session is not None
+        self._sessions.settle_to(entry.index)
+        if first == EXPIRED:
+            return expired(entry.session)
+        try:
+            return WriteResult(self._sessions.first_reply(entry.session, first), first)
+        except SessionExpiredError as error:
+            return error
 
     async def _answer_reads(self) -> None:
         while self._reads and self._reads[0][0] <= self.applied:

@@ -53,6 +53,7 @@ from trioraft.storage.interface import GroupStorage, PersistBatch
 from .applier import Applier, Read
 from .settings import RuntimeSettings
 from .wakeups import Doorbell, Slot
+from .writes import Pending, WriteResult, Writes
 
 __all__ = ["Driver", "Outbound"]
 
@@ -92,7 +93,7 @@ class Driver:
         applier: Applier,
         outbound: Outbound,
         settings: RuntimeSettings,
-        waiters: dict[int, tuple[int, Slot[bytes]]],
+        writes: Writes,
         clock_rate: float = 1.0,
     ) -> None:
         """clock_rate: seconds that the core's clock counts in one of the event loop's."""
@@ -102,12 +103,12 @@ class Driver:
         self._applier = applier
         self._outbound = outbound
         self._settings = settings
-        self._waiters = waiters
+        self._writes = writes
         self._doorbell = Doorbell()
         self._ticked = Doorbell()
         self._alarm: trio.CancelScope | None = None
         self._messages: deque[tuple[Message, Reply | None, Refuse | None]] = deque()
-        self._proposals: list[tuple[Proposal, Slot[bytes]]] = []
+        self._proposals: list[Pending] = []
         self._reads: list[Read] = []
         self.asked = 0  # proposals and reads that were ever taken in
         self._calls: deque[tuple[Callable[[float], Any], Slot[Any] | None]] = deque()
@@ -149,12 +150,12 @@ class Driver:
         self.receive(message, reply, refuse)
         self._doorbell.ring()
 
-    def propose(self, proposal: Proposal) -> Slot[bytes]:
+    def propose(self, proposal: Proposal) -> Slot[WriteResult]:
         """Hand a write in; the slot answers when it is applied here, or says why not."""
         self.check_running()
-        if len(self._waiters) + len(self._proposals) >= self._settings.max_proposals:
+        if len(self._writes) + len(self._proposals) >= self._settings.max_proposals:
             raise OverloadedError(f"{self._settings.max_proposals} proposals are under way")
-        slot: Slot[bytes] = Slot()
+        slot: Slot[WriteResult] = Slot()
         self.asked += 1
         self._proposals.append((proposal, slot))
         self._doorbell.ring()
@@ -199,8 +200,7 @@ class Driver:
         self._stopped = error
         for _, slot in self._proposals:
             slot.fail(error)
-        for _, slot in self._waiters.values():
-            slot.fail(error)
+        self._writes.fail_all(error)
         for read in self._reads:
             read.answer.fail(error)
         for _, _, refuse in self._messages:
@@ -210,7 +210,6 @@ class Driver:
             if asked is not None:
                 asked.fail(error)
         self._proposals.clear()
-        self._waiters.clear()
         self._reads.clear()
         self._messages.clear()
         self._calls.clear()
@@ -318,7 +317,11 @@ class Driver:
                 read.answer.fail(error)
 
     def _begin_proposals(self, now: float) -> None:
-        pending, self._proposals = self._proposals, []
+        pending, self._proposals = self._writes.sort_out(self._proposals)
+        if self._proposals:
+            self._doorbell.ring()
+        if not pending:
+            return
         try:
             indices = self.core.propose([proposal for proposal, _ in pending], now)
         except TrioraftError as error:
@@ -329,18 +332,18 @@ class Driver:
                 slot.fail(error)
             return
         term = self.core.term
-        for index, (_, slot) in zip(indices, pending, strict=True):
-            self._waiters[index] = (term, slot)
+        for index, write in zip(indices, pending, strict=True):
+            self._writes.placed(index, term, write)
 
-    def _propose_singly(self, pending: list[tuple[Proposal, Slot[bytes]]], now: float) -> None:
+    def _propose_singly(self, pending: list[Pending], now: float) -> None:
         """One proposal of the batch was refused: find which, and let the others go on."""
-        for proposal, slot in pending:
+        for write in pending:
             try:
-                (index,) = self.core.propose([proposal], now)
+                (index,) = self.core.propose([write[0]], now)
             except TrioraftError as error:
-                slot.fail(error)
+                write[1].fail(error)
             else:
-                self._waiters[index] = (self.core.term, slot)
+                self._writes.placed(index, self.core.term, write)
 
     # -- carrying out
 
@@ -415,12 +418,9 @@ class Driver:
 
     def _drop_waiters(self, leader: NodeId | None) -> None:
         """Leadership is lost: the outcome of what was proposed here is no longer ours to tell."""
-        waiters = list(self._waiters.values())
-        self._waiters.clear()
-        for _, slot in waiters:
-            slot.fail(
-                ProposalDroppedError(
-                    f"leadership was lost (leader is now {leader or 'unknown'}); "
-                    "the write may or may not take effect"
-                )
+        self._writes.fail_all(
+            ProposalDroppedError(
+                f"leadership was lost (leader is now {leader or 'unknown'}); "
+                "the write may or may not take effect"
             )
+        )

@@ -42,11 +42,13 @@ from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
 from .rest import GroupRest
+from .sessions import SessionTable
 from .settings import RuntimeSettings
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
 from .status import GroupStatus, member_statuses, role_word
 from .wakeups import Doorbell, Slot
+from .writes import WriteResult, Writes
 
 __all__ = ["Group"]
 
@@ -86,7 +88,8 @@ class Group:
         self._changed = trio.Event()
         self._running = False
         self.failure: BaseException | None = None
-        waiters: dict[int, tuple[int, Slot[bytes]]] = {}
+        sessions = SessionTable(settings.sessions)
+        writes = Writes(sessions)
         applier_bell = Doorbell()
         self._snapshots = Snapshots(
             machine=machine,
@@ -101,7 +104,8 @@ class Group:
             log=core.log,
             storage=storage,
             settings=settings,
-            waiters=waiters,
+            sessions=sessions,
+            writes=writes,
             snapshots=self._snapshots,
             doorbell=applier_bell,
         )
@@ -122,7 +126,7 @@ class Group:
             applier=self._applier,
             outbound=self._outbound,
             settings=settings,
-            waiters=waiters,
+            writes=writes,
             clock_rate=clock_rate,
         )
         self.admin = GroupAdmin(core, self._driver)
@@ -235,10 +239,18 @@ class Group:
     # -- calls of the application, on the leader
 
     async def propose(self, data: bytes, session: Session | None = None) -> bytes:
-        """Replicate a write; returns the machine's reply once it is applied here.
+        """As `write`; returns the machine's reply alone."""
+        return (await self._driver.propose(Proposal(data, session)).wait()).reply
+
+    async def write(self, data: bytes, session: Session | None = None) -> WriteResult:
+        """Replicate a write; returns the machine's reply, and where it stands in the log, once
+
+        it is applied here. With a session, a call that is or was under way is not applied again,
+        and gets the answer of the first.
 
         Raises NotLeaderError, OverloadedError, EntryTooLargeError, ProposalDroppedError,
-        GroupStoppedError. Cancelling stops waiting; the write may still take effect.
+        SessionExpiredError, GroupStoppedError. Cancelling stops waiting; the write may still
+        take effect.
         """
         return await self._driver.propose(Proposal(data, session)).wait()
 

@@ -96,6 +96,12 @@ class SessionTable:
         self._forgotten: deque[tuple[int, int]] = deque()  # (found at entry, reply of entry)
         self.settled = NO_INDEX  # entries up to here are applied and settled
 
+    def become(self, other: SessionTable) -> None:
+        """Take over the contents of a table that was restored from a snapshot."""
+        self.clients, self.replies = other.clients, other.replies
+        self.reply_bytes, self.horizon = other.reply_bytes, other.horizon
+        self.settled, self._forgotten = other.settled, other._forgotten
+
     def admit(self, session: Session, index: int) -> int:
         """Decide about the entry at `index`; call it once per entry with a session, in order.
 

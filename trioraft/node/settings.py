@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .sessions import SessionLimits
 
 __all__ = ["RuntimeSettings"]
 
@@ -14,6 +16,7 @@ class RuntimeSettings:
     snapshot_after_entries, snapshot_after_bytes: a snapshot is taken when either has been
         applied since the last one, and about as many bytes as the last one has.
     keep_entries: how many entries before a snapshot stay in the log for slow followers.
+    sessions: what is remembered of clients; the same on every node, see `SessionLimits`.
     reply_timeout: a follower's stream with an unanswered request is reopened after it.
     """
 
@@ -28,3 +31,4 @@ class RuntimeSettings:
     reply_timeout: float = 5.0
     reconnect_min: float = 0.05
     reconnect_max: float = 1.0
+    sessions: SessionLimits = field(default_factory=SessionLimits)
