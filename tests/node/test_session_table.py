@@ -173,6 +173,12 @@ def test_nobody_is_born_in_the_future() -> None:
     assert table.admit(ours(10, 1, 1, 1), 10) == 10
 
 
+def test_after_a_snapshot_without_sessions_those_born_before_are_refused() -> None:
+    table = SessionTable.unknown_before(10)
+    assert table.admit(ours(11, 1, 2, 2), 20) == EXPIRED
+    assert table.admit(ours(12, 1, 1, 1), 20) == 20
+
+
 def test_a_gap_tells_which_answers_are_needed() -> None:
     table = SessionTable()
     numbers = range(1, MAX_OUTSTANDING + 1)

@@ -96,6 +96,17 @@ class SessionTable:
         self._forgotten: deque[tuple[int, int]] = deque()  # (found at entry, reply of entry)
         self.settled = NO_INDEX  # entries up to here are applied and settled
 
+    @classmethod
+    def unknown_before(cls, index: int, limits: SessionLimits | None = None) -> SessionTable:
+        """A table for a state whose sessions were not told, after entry `index`.
+
+        Whoever was born by then may have been forgotten, so it is.
+        """
+        table = cls(limits)
+        table.horizon = index + 1  # births count entries
+        table.settled = index
+        return table
+
     def become(self, other: SessionTable) -> None:
         """Take over the contents of a table that was restored from a snapshot."""
         self.clients, self.replies = other.clients, other.replies
