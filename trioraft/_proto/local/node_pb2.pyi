@@ -110,13 +110,17 @@ class GroupStatus(_message.Message):
     def __init__(self, group_id: _Optional[bytes] = ..., role: _Optional[str] = ..., term: _Optional[str] = ..., leader_id: _Optional[str] = ..., last_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., machine: _Optional[_Mapping[str, str]] = ..., failure: _Optional[str] = ..., snapshot_index: _Optional[int] = ...) -> None: ...
 
 class MemberStatus(_message.Message):
-    __slots__ = ("node_id", "address", "voter", "match_index")
+    __slots__ = ("node_id", "address", "voter", "match_index", "part", "priority")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     VOTER_FIELD_NUMBER: _ClassVar[int]
     MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     address: str
     voter: bool
     match_index: int
-    def __init__(self, node_id: _Optional[str] = ..., address: _Optional[str] = ..., voter: _Optional[bool] = ..., match_index: _Optional[int] = ...) -> None: ...
+    part: str
+    priority: int
+    def __init__(self, node_id: _Optional[str] = ..., address: _Optional[str] = ..., voter: _Optional[bool] = ..., match_index: _Optional[int] = ..., part: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...

@@ -129,6 +129,8 @@ def status_message(status: GroupStatus) -> GroupStatusMessage:
                 address=member.address,
                 voter=member.voter,
                 match_index=member.match_index,
+                part=member.part,
+                priority=member.priority,
             )
             for member in status.members
         ],
