@@ -1,0 +1,280 @@
+"""Lease reads (thesis §6.4.1): when there is a lease, and that nobody else can lead meanwhile."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from raft_cluster import Cluster, Packet
+from raft_rig import TIMEOUT_MIN, Rig, append, only_reply, vote
+
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import ConfigurationError, NotLeaderError
+from trioraft.raft.types import AppendReply, Role, StartElection, VoteReply
+
+LEASE = 0.9 * TIMEOUT_MIN
+
+
+def leading(**settings: object) -> Rig:
+    """n1 leads and has committed its first entry; no heartbeat is acknowledged yet."""
+    rig = Rig(lease_reads=True, **settings)
+    rig.lead()
+    rig.accept("n2")
+    rig.settle()
+    return rig
+
+
+def acknowledge(rig: Rig, follower: str, round_number: int) -> None:
+    rig.step(AppendReply(rig.core.term, follower, True, round=round_number, heartbeat=True))
+
+
+def test_a_lease_counts_from_when_the_heartbeat_was_sent() -> None:
+    rig = leading()
+    assert not rig.core.lease_valid(rig.now)
+    sent_at = rig.now
+    rig.wait(0.2)
+    acknowledge(rig, "n2", 1)
+    assert rig.core.lease_valid(sent_at + LEASE - 0.001)
+    assert not rig.core.lease_valid(sent_at + LEASE)
+
+
+def test_with_a_lease_a_read_needs_no_round() -> None:
+    rig = leading()
+    acknowledge(rig, "n2", 1)
+    rig.settle()
+    rig.core.read_index("fast", rig.now, lease=True)
+    ready = rig.ready()
+    assert ready.reads == [(["fast"], rig.core.commit)]
+    assert ready.messages == []
+    rig.now += LEASE
+    rig.core.read_index("slow", rig.now, lease=True)
+    assert rig.ready().reads == []
+
+
+def test_a_read_without_the_option_takes_a_round() -> None:
+    rig = leading()
+    acknowledge(rig, "n2", 1)
+    rig.settle()
+    rig.core.read_index("r", rig.now)
+    assert rig.ready().reads == []
+
+
+def test_one_follower_of_five_is_no_quorum() -> None:
+    rig = Rig(voters=("n1", "n2", "n3", "n4", "n5"), lease_reads=True, pre_vote=False)
+    rig.time_out()
+    rig.ready()
+    rig.sync()
+    for voter in ("n2", "n3"):
+        rig.step(VoteReply(rig.core.term, voter, True))
+    rig.settle()
+    for follower in ("n2", "n3"):
+        rig.accept(follower)
+    acknowledge(rig, "n2", 1)
+    assert not rig.core.lease_valid(rig.now)
+    acknowledge(rig, "n4", 1)
+    assert rig.core.lease_valid(rig.now)
+
+
+def test_no_lease_before_the_term_has_committed() -> None:
+    rig = Rig(lease_reads=True)
+    rig.lead()
+    acknowledge(rig, "n2", 1)
+    assert not rig.core.lease_valid(rig.now)
+
+
+def test_no_lease_unless_the_group_keeps_the_promises() -> None:
+    rig = Rig()
+    rig.lead()
+    rig.accept("n2")
+    acknowledge(rig, "n2", 1)
+    assert not rig.core.lease_valid(rig.now)
+    with pytest.raises(ConfigurationError, match="needs check_quorum"):
+        RaftConfig(lease_reads=True, check_quorum=False)
+
+
+def test_followers_have_none() -> None:
+    rig = Rig(lease_reads=True)
+    assert not rig.core.lease_valid(rig.now)
+    with pytest.raises(NotLeaderError):
+        rig.core.read_index("r", rig.now, lease=True)
+
+
+def test_no_lease_during_a_handover_nor_after_one_that_was_asked_for() -> None:
+    """StartElection may be under way for any time, and its candidate breaks every promise."""
+    rig = leading()
+    acknowledge(rig, "n2", 1)
+    assert rig.core.lease_valid(rig.now)
+    rig.core.transfer_leadership("n3", rig.now)
+    assert not rig.core.lease_valid(rig.now)
+    rig.accept("n3")
+    assert any(isinstance(m, StartElection) for _, m in rig.settle().messages)
+    for _ in range(16):
+        rig.wait(0.25)
+        for follower in ("n2", "n3"):
+            acknowledge(rig, follower, 1000)
+    assert rig.core.transferring_to is None
+    assert rig.role() is Role.LEADER
+    assert not rig.core.lease_valid(rig.now)
+
+
+def test_a_handover_that_was_never_asked_for_costs_no_lease() -> None:
+    rig = leading()
+    rig.core.transfer_leadership("n3", rig.now)
+    for number in range(2, 18):
+        rig.wait(0.25)
+        acknowledge(rig, "n2", number)
+    assert rig.core.transferring_to is None
+    assert rig.core.lease_valid(rig.now)
+
+
+def test_a_very_late_answer_proves_nothing() -> None:
+    """The times of old rounds are forgotten; the newest of 64 are known."""
+    rig = leading()
+    for number in range(2, 100):
+        rig.wait(0.25)
+        acknowledge(rig, "n3", number)
+    acknowledge(rig, "n2", 2)
+    progress = rig.core.progress("n2")
+    assert progress is not None
+    assert progress.acked_at == float("-inf")
+
+
+def test_a_promise_outlives_the_term_it_was_given_in() -> None:
+    """A stray answer with a higher term makes a follower forget its leader, but not its word."""
+    rig = Rig(1, term=1, lease_reads=True)
+    rig.now = 5.0
+    rig.step(append(heartbeat=True), "h")
+    rig.settle()
+    rig.step(VoteReply(7, "n3", False))
+    assert rig.core.leader_id is None
+    rig.step(vote(7, (1, 0), "n3"), "v")
+    assert not only_reply(rig.settle()).granted
+    rig.now += TIMEOUT_MIN
+    rig.step(vote(7, (1, 0), "n3"), "v")
+    assert only_reply(rig.settle()).granted
+
+
+def test_a_promise_outlives_a_restart() -> None:
+    rig = Rig(1, term=1, lease_reads=True)
+    rig.step(vote(2, (1, 0), "n3", pre=True), "p")
+    assert not only_reply(rig.settle()).granted
+    rig.step(vote(2, (1, 0), "n3"), "v")
+    assert not only_reply(rig.settle()).granted
+    rig.step(vote(2, (1, 0), "n3", transfer=True), "t")
+    assert only_reply(rig.settle()).granted
+
+
+def test_a_node_that_never_was_here_has_promised_nothing() -> None:
+    rig = Rig(lease_reads=True)
+    rig.step(vote(1, candidate="n3"), "v")
+    assert only_reply(rig.settle()).granted
+
+
+class LeaseSchedule:
+    """Again and again: one voter loses the leader, later the others do, some of them restart.
+
+    The first is the one that campaigns early; whether the others elect it while the old leader
+    still answers reads is what leases are about.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        ids = [f"n{n}" for n in range(1, self.rng.choice([3, 3, 5]) + 1)]
+        self.cluster = Cluster.of(
+            *ids,
+            seed=seed,
+            election_timeout_min=0.2,
+            election_timeout_max=0.3,
+            heartbeat_interval=0.03,
+            lease_reads=True,
+            pre_vote=self.rng.random() < 0.5,
+        )
+        for node in self.cluster.nodes.values():
+            node.clock_rate = self.rng.uniform(0.95, 1.05)
+        self.cut: dict[tuple[str, str], bool] = {}
+        self.held: list[tuple[float, Packet]] = []
+        self.served = 0
+        self.elections = 0
+
+    def run(self) -> None:
+        for _ in range(12):
+            self.cut.clear()
+            self.go(0.6)
+            leader = self.cluster.leader
+            if leader is not None:
+                self.episode(leader.node_id)
+
+    def episode(self, leader: str) -> None:
+        rng = self.rng
+        term = self.cluster.core(leader).term
+        first = rng.choice([i for i in self.cluster.nodes if i != leader])
+        others = [i for i in self.cluster.nodes if i not in (leader, first)]
+        if rng.random() < 0.5:
+            core = self.cluster.core(leader)
+            core.transfer_leadership(first, self.cluster.clock(leader))
+            self.cluster.flush(leader)
+            self.go(rng.uniform(0.0, 0.4))
+        self.part(leader, first)
+        self.go(rng.uniform(0.1, 0.3))
+        for other in others:
+            self.part(leader, other)
+            if rng.random() < 0.4:
+                self.cluster.crash(other)
+                self.cluster.start(self.cluster.nodes[other])
+        self.go(0.5)
+        self.elections += any(n.up.term > term for n in self.cluster.nodes.values())
+
+    def part(self, one: str, other: str) -> None:
+        """Nothing passes; what is under way may still come."""
+        self.cut[one, other] = self.cut[other, one] = True
+
+    def go(self, seconds: float) -> None:
+        cluster, rng = self.cluster, self.rng
+        end = cluster.now + seconds
+        while cluster.now < end:
+            cluster.now += 0.01
+            for node in cluster.nodes.values():
+                cluster.tick(node.id)
+                while cluster.sync(node.id):
+                    pass
+            self.work()
+            for packet in cluster.packets:
+                if not self.cut.get((packet.source, packet.target)):
+                    late = rng.choice([0.0, 0.0, 0.01, 0.1])
+                    if isinstance(packet.message, StartElection):
+                        late = rng.uniform(0.0, 0.7)  # longer than the handover is waited for
+                    self.held.append((cluster.now + late, packet))
+            cluster.packets = []
+            due = [packet for at, packet in self.held if at <= cluster.now]
+            self.held = [(at, packet) for at, packet in self.held if at > cluster.now]
+            for packet in due:
+                cluster.deliver(packet)
+
+    def work(self) -> None:
+        """Every leader, deposed or not, answers what its lease allows. What a stale one would
+        miss is a new one's first entry; without other writes nobody is behind, and all can win.
+        """
+        cluster = self.cluster
+        for node in cluster.nodes.values():
+            core = node.up
+            if core.role is not Role.LEADER:
+                continue
+            token = (node.id, len(cluster.reads))
+            cluster.read(node.id, token, lease=True)
+            self.served += token in cluster.answers
+
+
+def test_a_lease_never_hides_a_write() -> None:
+    """The cluster checks every answer against what was committed anywhere when it was asked."""
+    served = elections = 0
+    for seed in range(50):
+        schedule = LeaseSchedule(seed)
+        try:
+            schedule.run()
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+        served += schedule.served
+        elections += schedule.elections
+    assert served > 1000
+    assert elections > 100
