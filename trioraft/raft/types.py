@@ -29,6 +29,7 @@ __all__ = [
     "ReplicationLevel",
     "Role",
     "Session",
+    "SnapshotFile",
     "SnapshotMeta",
     "SnapshotReply",
     "SnapshotRequest",
@@ -163,6 +164,14 @@ class HardState:
     voted_for: NodeId | None = None
 
 
+class SnapshotFile(NamedTuple):
+    """One file of a snapshot; what the checksum covers is the storage's business."""
+
+    name: str
+    size: int  # bytes
+    checksum: int  # 32 bits
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotMeta:
     """The log position that a snapshot stands for, and the configuration at that position."""
@@ -172,6 +181,7 @@ class SnapshotMeta:
     configuration: Configuration
     size: int = 0  # bytes
     configuration_index: int = NO_INDEX
+    files: tuple[SnapshotFile, ...] = field(default=(), compare=False)  # once it is written
 
 
 @dataclass(slots=True)

@@ -59,26 +59,51 @@ class PersistBatch:
 
 
 class SnapshotWriter(Protocol):
-    """A snapshot being written aside; nothing of it is visible before `commit`."""
+    """A snapshot being written aside, file after file; nothing is visible before `commit`."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(complete files, bytes of the one being written) that have been handed in."""
+
+    async def create_file(self, name: str) -> None:
+        """End the file before it and begin another, empty one.
+
+        `name`: up to 128 of `A-Za-z0-9._-`, no dot or dash first; unique; at most 1024 of them.
+        Raises ValueError, StorageError. Without any, bytes go to one file, "state".
+        """
 
     async def write(self, data: bytes) -> None:
-        """Append bytes. May run the disk in the writer thread. Raises StorageError."""
+        """Append bytes to the current file. May run the disk in a thread. Raises StorageError.
+
+        Cancelling it in the middle leaves a snapshot that can only be abandoned.
+        """
 
     async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
-        """Sync, rename into place, sync the directory; returns `meta` with the real size.
+        """Sync, rename into place, sync the directory; returns `meta` with real size and files.
 
         Afterwards this is the newest snapshot. Older ones are deleted once nobody reads them.
         """
+
+    async def discard(self) -> None:
+        """Delete what was written, unless it is committed. Shielded. Idempotent."""
 
 
 class SnapshotReader(Protocol):
     """An open snapshot. The file stays until the reader is closed."""
 
     @property
-    def meta(self) -> SnapshotMeta: ...
+    def meta(self) -> SnapshotMeta:
+        """With its files, in the order in which they were written."""
+
+    async def open_file(self, name: str, offset: int = 0) -> None:
+        """Read on in the file `name`. Raises KeyError, ValueError for an offset beyond it."""
 
     async def read(self, max_bytes: int = 1 << 20) -> bytes:
-        """Next bytes, b"" at the end. Raises CorruptionError if the checksum does not match."""
+        """Next bytes of the current file, at first the first one; b"" at its end.
+
+        At most `max_bytes`, perhaps fewer. Raises CorruptionError, StorageError; nothing that
+        does not match its checksum is ever returned.
+        """
 
 
 class GroupStorage(Protocol):
@@ -94,6 +119,13 @@ class GroupStorage(Protocol):
         `done(None)` is called on the event loop, in the order of the calls, once this batch
         and all before it are durable; `done(error)` with a StorageError if they are not, after
         which the storage refuses everything. Reads see queued entries immediately.
+        """
+
+    def watch(self, failed: Callable[[BaseException], Any]) -> None:
+        """Call `failed` on the event loop when work that no `done` tells of has failed.
+
+        That is compaction, and the later sync of a weaker fsync policy. Afterwards the storage
+        refuses everything. One watcher; the latest counts.
         """
 
     async def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -19,53 +18,10 @@ from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, 
 from .batch import check_batch
 from .interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
 from .pending import take_within
+from .snapshot_file import describe_file, with_files
+from .snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
 
 __all__ = ["MemoryStorage"]
-
-
-class _Writer:
-    def __init__(self, storage: MemoryStorage) -> None:
-        self._storage = storage
-        self._chunks: list[bytes] = []
-        self._closed = False
-
-    async def write(self, data: bytes) -> None:
-        """Append bytes. Raises StorageError once the snapshot is closed."""
-        await trio.lowlevel.checkpoint()
-        self._check_open()
-        self._chunks.append(bytes(data))
-
-    async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
-        """See `SnapshotWriter`; a snapshot older than the newest is dropped."""
-        await trio.lowlevel.checkpoint()
-        self._check_open()
-        if meta.index < 0 or not 0 <= meta.term < 1 << 128:
-            raise ValueError(f"a snapshot cannot stand at entry {meta.index} of term {meta.term}")
-        self._closed = True
-        return self._storage.replace_snapshot(meta, b"".join(self._chunks))
-
-    def close(self) -> None:
-        self._closed = True
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageError("this snapshot is already closed")
-
-
-class _Reader:
-    def __init__(self, meta: SnapshotMeta, data: bytes) -> None:
-        self.meta = meta
-        self._data = data
-        self._position = 0
-
-    async def read(self, max_bytes: int = 1 << 20) -> bytes:
-        """Next bytes, b"" at the end."""
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes is {max_bytes}; it must be at least 1")
-        await trio.lowlevel.checkpoint()
-        data = self._data[self._position : self._position + max_bytes]
-        self._position += len(data)
-        return data
 
 
 class MemoryStorage:
@@ -76,7 +32,7 @@ class MemoryStorage:
         self._base_index = NO_INDEX
         self._base_term = NO_TERM
         self._entries: list[Entry] = []
-        self._snapshot: tuple[SnapshotMeta, bytes] | None = None
+        self._snapshot: tuple[SnapshotMeta, dict[str, bytes]] | None = None
         self._unanswered: list[Callable[[], Any]] = []
         self._closed = False
         self._recovered = RecoveredState()
@@ -120,6 +76,9 @@ class MemoryStorage:
             self._entries.extend(batch.entries)
         self._answer_soon(lambda: done(None))
 
+    def watch(self, failed: Callable[[BaseException], Any]) -> None:
+        """See `GroupStorage.watch`. Here nothing can fail."""
+
     async def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
         """See `GroupStorage.read`."""
         await trio.lowlevel.checkpoint()
@@ -152,11 +111,11 @@ class MemoryStorage:
 
     @asynccontextmanager
     async def _create_snapshot(self) -> AsyncGenerator[SnapshotWriter, None]:
-        writer = _Writer(self)
+        writer = MemorySnapshotWriter(self)
         try:
             yield writer
         finally:
-            writer.close()
+            await writer.discard()
 
     def open_snapshot(self) -> AbstractAsyncContextManager[SnapshotReader]:
         """See `GroupStorage.open_snapshot`."""
@@ -167,11 +126,11 @@ class MemoryStorage:
     async def _open_snapshot(self) -> AsyncGenerator[SnapshotReader, None]:
         if self._snapshot is None:
             raise StorageError("there is no snapshot yet")
-        yield _Reader(*self._snapshot)
+        yield MemorySnapshotReader(*self._snapshot)
 
     def size_on_disk(self) -> int:
         """Bytes of data that a disk would hold."""
-        snapshot = 0 if self._snapshot is None else len(self._snapshot[1])
+        snapshot = 0 if self._snapshot is None else self._snapshot[0].size
         return snapshot + sum(len(entry.data) for entry in self._entries)
 
     async def aclose(self) -> None:
@@ -181,13 +140,13 @@ class MemoryStorage:
             await trio.lowlevel.checkpoint()
         self._answer()
 
-    def replace_snapshot(self, meta: SnapshotMeta, data: bytes) -> SnapshotMeta:
+    def replace_snapshot(self, meta: SnapshotMeta, files: dict[str, bytes]) -> SnapshotMeta:
         """Make this the newest snapshot, unless it is older; returns the newest's meta."""
         newest = self._snapshot
         if newest is not None and newest[0].index > meta.index:
             return newest[0]
-        meta = replace(meta, size=len(data))
-        self._snapshot = (meta, data)
+        meta = with_files(meta, [describe_file(name, data) for name, data in files.items()])
+        self._snapshot = (meta, files)
         return meta
 
     def _answer_soon(self, answer: Callable[[], Any]) -> None:

@@ -1,0 +1,245 @@
+"""Writing and reading one snapshot of the disk: the asynchronous ends of the container."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import Any, Protocol
+from zlib import crc32
+
+import trio
+
+from trioraft.raft.errors import CorruptionError, StorageError
+from trioraft.raft.types import SnapshotFile, SnapshotMeta
+
+from .filesystem import File, storage_error
+from .snapshot_file import (
+    BLOCK_BYTES,
+    DATA_FILE,
+    MAGIC,
+    MAX_FILES,
+    Contents,
+    check_file_name,
+    encode_end,
+    file_checksum,
+    with_files,
+)
+from .writer import DiskWriter
+
+__all__ = ["FileSnapshotReader", "FileSnapshotWriter", "Publisher"]
+
+
+class Publisher(Protocol):
+    """What a writer needs of the store that it belongs to."""
+
+    @property
+    def newest(self) -> SnapshotMeta | None: ...
+
+    def publish(self, aside: str, meta: SnapshotMeta) -> None:
+        """Give the complete, synced file `aside` its name. Blocking."""
+
+    def remove(self, aside: str) -> None:
+        """Delete `aside`, if it is there. Blocking."""
+
+    async def published(self, meta: SnapshotMeta) -> None: ...
+
+
+class FileSnapshotWriter:
+    """A `SnapshotWriter` into a file aside."""
+
+    def __init__(self, store: Publisher, writer: DiskWriter, file: File, aside: str) -> None:
+        self._store = store
+        self._writer = writer
+        self._file = file
+        self._aside = aside
+        self._pending: list[bytes] = []  # of the block that is not full yet
+        self._pending_bytes = 0
+        self._files: list[SnapshotFile] = []  # complete ones
+        self._name: str | None = None
+        self._size = 0  # of the file being written
+        self._end = len(MAGIC)
+        self._checksums = array("I")
+        self._first_block = 0  # of the file being written
+        self._committed = False
+        self._failed = False
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(complete files, bytes of the one being written) that have been handed in."""
+        return len(self._files), self._size + self._pending_bytes
+
+    async def create_file(self, name: str) -> None:
+        """See `SnapshotWriter.create_file`."""
+        self._check_open()
+        check_file_name(name)
+        known = {file.name for file in self._files} | {self._name}
+        if name in known:
+            raise ValueError(f"a snapshot with two files {name!r}")
+        if len(known) > MAX_FILES:
+            raise ValueError(f"a snapshot of more than {MAX_FILES} files")
+        await self._finish_file()
+        self._name = name
+
+    async def write(self, data: bytes) -> None:
+        """See `SnapshotWriter.write`; bytes reach the disk in blocks of 1 MiB."""
+        self._check_open()
+        if self._name is None:
+            self._name = DATA_FILE
+        if not self._pending_bytes and len(data) == BLOCK_BYTES:
+            await self._run("write", self._write_block, data)  # the quick way: nothing is copied
+            return
+        rest = memoryview(bytes(data))
+        while self._pending_bytes + len(rest) >= BLOCK_BYTES:
+            room = BLOCK_BYTES - self._pending_bytes
+            await self._flush(rest[:room])
+            rest = rest[room:]
+        if rest:
+            self._pending.append(bytes(rest))
+            self._pending_bytes += len(rest)
+        await trio.lowlevel.checkpoint()
+
+    async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
+        """See `SnapshotWriter`. A snapshot older than the newest is dropped: the newest's meta
+        is returned. Once begun, a commit is carried out even if cancelled."""
+        self._check_open()
+        if meta.index < 0 or not 0 <= meta.term < 1 << 128:
+            raise ValueError(f"a snapshot cannot stand at entry {meta.index} of term {meta.term}")
+        newest = self._store.newest
+        if newest is not None and newest.index > meta.index:
+            return newest
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with trio.CancelScope(shield=True):
+            if self._name is None and not self._files:
+                self._name = DATA_FILE
+            await self._finish_file()
+            meta = with_files(meta, self._files)
+            await self._run("commit", self._publish, meta)
+            self._committed = True
+            await self._store.published(meta)
+        return meta
+
+    async def discard(self) -> None:
+        """Close, and delete what was written unless it was committed. Shielded. Idempotent."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self._writer.run(self._cleanup)
+            except OSError as error:
+                raise storage_error("delete", self._aside, error) from error
+
+    def _check_open(self) -> None:
+        if self._committed or self._failed:
+            raise StorageError(f"{self._aside}: this snapshot is already closed")
+
+    async def _finish_file(self) -> None:
+        if self._name is None:
+            return
+        if self._pending_bytes:
+            await self._flush(b"")
+        checksum = file_checksum(self._checksums[self._first_block :])
+        self._files.append(SnapshotFile(self._name, self._size, checksum))
+        self._name, self._size, self._first_block = None, 0, len(self._checksums)
+
+    async def _flush(self, last: memoryview | bytes) -> None:
+        block = b"".join((*self._pending, last))
+        self._pending.clear()
+        self._pending_bytes = 0
+        await self._run("write", self._write_block, block)
+
+    async def _run(self, action: str, function: Callable[[Any], None], argument: Any) -> None:
+        self._failed = True  # until it is known to have gone well
+        try:
+            await self._writer.run(function, argument)
+        except OSError as error:
+            raise storage_error(f"{action} the snapshot", self._aside, error) from error
+        self._failed = False
+
+    def _write_block(self, block: bytes) -> None:
+        self._file.write(block, self._end)
+        self._checksums.append(crc32(block))
+        self._end += len(block)
+        self._size += len(block)
+
+    def _publish(self, meta: SnapshotMeta) -> None:
+        self._file.write(encode_end(meta, self._checksums), self._end)
+        self._file.write(MAGIC, 0)
+        self._file.datasync()
+        self._store.publish(self._aside, meta)
+
+    def _cleanup(self) -> None:
+        self._file.close()
+        if not self._committed:
+            self._failed = True
+            self._store.remove(self._aside)
+
+
+class FileSnapshotReader:
+    """A `SnapshotReader`. Every block is checked before any byte of it is handed out."""
+
+    def __init__(self, writer: DiskWriter, file: File, path: str, contents: Contents) -> None:
+        self.meta = contents.meta
+        self._writer = writer
+        self._file = file
+        self._path = path
+        self._checksums = contents.checksums
+        self._block = b""  # the last one read
+        self._block_number = -1
+        self._select(0)
+
+    async def open_file(self, name: str, offset: int = 0) -> None:
+        """See `SnapshotReader.open_file`."""
+        await trio.lowlevel.checkpoint()
+        for place, file in enumerate(self.meta.files):
+            if file.name == name:
+                if not 0 <= offset <= file.size:
+                    raise ValueError(f"{name} has {file.size} bytes, there is no byte {offset}")
+                self._select(place)
+                self._offset = offset
+                return
+        raise KeyError(name)
+
+    async def read(self, max_bytes: int = 1 << 20) -> bytes:
+        """See `SnapshotReader.read`. Cancelling loses nothing that was not returned."""
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes is {max_bytes}; it must be at least 1")
+        if self._offset == self._file_meta.size:
+            await trio.lowlevel.checkpoint()
+            return b""
+        number = self._first_block + self._offset // BLOCK_BYTES
+        if number != self._block_number:
+            await self._load(number)
+        else:
+            await trio.lowlevel.checkpoint()
+        inside = self._offset % BLOCK_BYTES
+        data = self._block
+        if inside or max_bytes < len(data):
+            data = data[inside : inside + max_bytes]
+        self._offset += len(data)
+        return data
+
+    def _select(self, place: int) -> None:
+        files = self.meta.files
+        self._file_meta = files[place]
+        self._offset = 0
+        self._start = len(MAGIC) + sum(file.size for file in files[:place])
+        self._first_block = sum(-(-file.size // BLOCK_BYTES) for file in files[:place])
+
+    async def _load(self, number: int) -> None:
+        file_offset = self._offset - self._offset % BLOCK_BYTES
+        size = min(BLOCK_BYTES, self._file_meta.size - file_offset)
+        place = self._start + file_offset
+
+        def read_and_check() -> bytes:
+            block = self._file.read(size, place)
+            if len(block) < size:
+                raise CorruptionError(self._path, place, "the file is too short")
+            if crc32(block) != self._checksums[number]:
+                name = self._file_meta.name
+                reason = f"checksum mismatch in {name!r} from its byte {file_offset} on"
+                raise CorruptionError(self._path, place, reason)
+            return block
+
+        try:
+            self._block = await self._writer.run(read_and_check)
+        except OSError as error:
+            raise storage_error("read", self._path, error) from error
+        self._block_number = number
