@@ -96,6 +96,16 @@ class _LinkCall:
         self._due = False
 
     async def run(self, first: pb.LinkRequest, timeout: float) -> None:
+        """Until the caller ends it. Raises GRPCError if it breaks or falls silent."""
+        try:
+            await self._run(first, timeout)
+        except* GRPCError as broken:
+            error: BaseException = broken
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]  # both directions tell the same
+            raise error from None
+
+    async def _run(self, first: pb.LinkRequest, timeout: float) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._answer)
             message: pb.LinkRequest | None = first
