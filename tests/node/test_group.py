@@ -17,6 +17,7 @@ from trioraft.raft.errors import (
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
+    TrioraftError,
 )
 from trioraft.raft.types import Role
 
@@ -319,3 +320,16 @@ async def test_stopping_answers_whoever_asks_the_driver(
             await slot.wait()
         with pytest.raises(GroupStoppedError):
             await leader.transfer_leadership()
+
+
+async def test_a_snapshot_of_nothing_is_refused_and_stops_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with loop_cluster() as cluster:
+        group = next(iter(cluster.groups.values()))
+        with pytest.raises(TrioraftError, match="nothing has been applied"):
+            await group.take_snapshot()
+        leader = await cluster.leader()
+        assert await leader.propose(b"a") == b"1"
+        await cluster.until(lambda: group.applied_index == leader.applied_index)
+        assert (await group.take_snapshot()).index == group.applied_index

@@ -37,10 +37,12 @@ def test_nothing_acknowledged_is_lost(first: int) -> None:
         assert outcome.writes > 10, f"seed {seed} wrote only {outcome.writes}"
         faults += outcome.faults
     # A run that never lost a leader proves little.
-    assert faults["leader crash"] >= 3
-    assert faults["leader isolated"] >= 3
+    assert faults["leader crash"] >= 2
+    assert faults["leader isolated"] >= 1
     assert faults["power cut"] >= 1
     assert faults["link cut"] >= 1
+    assert faults["pause"] + faults["leader pause"] >= 2
+    assert faults["disk error"] + faults["disk full"] + faults["rot"] >= 3
 
 
 @pytest.mark.parametrize("wire", ["ratis", "openraft"])

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import trio
 
-from trioraft.raft.errors import OverloadedError
+from trioraft.raft.errors import OverloadedError, TrioraftError
 from trioraft.raft.log import ENTRY_OVERHEAD
-from trioraft.raft.types import NO_TERM, Configuration, SnapshotMeta
+from trioraft.raft.types import NO_INDEX, NO_TERM, Configuration, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .machine import StateMachine
@@ -75,7 +75,10 @@ class Snapshots:
     # -- from any task
 
     async def take(self) -> SnapshotMeta:
-        """Snapshot at the applied index, after what is being applied now."""
+        """Snapshot at the applied index, after what is being applied now.
+
+        Raises TrioraftError if nothing has been applied yet.
+        """
         done: Slot[SnapshotMeta] = Slot()
         self._wanted.append(done)
         self._doorbell.ring()
@@ -132,6 +135,11 @@ class Snapshots:
     async def take_if_due(self, applied: int, term: int) -> None:
         """Take a snapshot at `applied`, an entry of `term`, if somebody wants one or it is time."""
         if not self._wanted and not self._is_due(applied):
+            return
+        if applied == NO_INDEX:
+            wanted, self._wanted = self._wanted, []
+            for slot in wanted:
+                slot.fail(TrioraftError("nothing has been applied yet: nothing to snapshot"))
             return
         configuration_index, configuration = self._configuration_at(applied)
         meta = SnapshotMeta(applied, term, configuration, configuration_index=configuration_index)

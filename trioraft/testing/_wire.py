@@ -105,6 +105,11 @@ class Wire:
         """Change one direction, for what is sent from now on."""
         self._links[source, target] = settings
 
+    def reset_links(self, *pairs: tuple[str, str]) -> None:
+        """Go back to the default on these directions, or on all."""
+        for pair in pairs or tuple(self._links):
+            self._links.pop(pair, None)
+
     def link(self, source: str, target: str) -> LinkSettings:
         """The settings of one direction."""
         return self._links.get((source, target), self._default)

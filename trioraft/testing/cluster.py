@@ -132,7 +132,7 @@ class SimCluster:
         self._run.trace.record(f"crash {name}")
         self.network.kill_host(self.host_of(name))
         self.disks[name].crash(self._run.rng(f"crash/{self._boots}"))
-        self._scopes.pop(name).cancel()
+        self._scopes[name].cancel()
         self._gone(name)
         self.processes.resume(self.host_of(name))
 
@@ -141,9 +141,16 @@ class SimCluster:
         self._run.trace.record(f"stop {name}")
         self.network.kill_host(self.host_of(name))
         ended = self._ended[name]
-        self._scopes.pop(name).cancel()
+        self._scopes[name].cancel()
         self._gone(name)
         await ended.wait()
+
+    async def restart(self, name: str) -> None:
+        """Start a node that is down; kill it first if it runs. It is fragile no longer."""
+        if name in self.nodes or not self._ended[name].is_set():
+            self.kill(name)
+        await self.start(name)
+        self.fragile.discard(name)
 
     def pause(self, name: str) -> None:
         """The node's process stands still until `resume`."""

@@ -222,6 +222,10 @@ class SimDisk:
         for path in sorted(self._names):
             self._names[path].crash(rng)
 
+    def paths(self) -> list[str]:
+        """All files that a program would see, sorted."""
+        return sorted(self._names)
+
     def contents(self, path: str) -> bytes:
         """What a program would read."""
         return bytes(self._names[path].seen)
@@ -333,18 +337,30 @@ def _is_in(path: str, folder: str) -> bool:
 
 
 class _SimWriter:
-    def __init__(self, rng: random.Random, latency: tuple[float, float]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, rng: random.Random, latency: tuple[float, float]
+    ) -> None:
+        self._nursery = nursery
         self._rng = rng
         self._latency = latency
         self._jobs: list[tuple[Write, Done]] = []
         self._idle = trio.lowlevel.ParkingLot()
         self._stopping = trio.Event()
 
-    def submit(self, write: Write, done: Done) -> None:
+    def submit(self, write: Write, done: Done, *, delay: float = 0) -> None:
         if self._stopping.is_set():
             raise StorageError("the disk writer has ended; nothing more can be written")
+        if delay > 0:
+            self._nursery.start_soon(self._submit_later, write, done, delay)
+            return
         self._jobs.append((write, done))
         self._idle.unpark()
+
+    async def _submit_later(self, write: Write, done: Done, delay: float) -> None:
+        with trio.move_on_after(delay):
+            await self._stopping.wait()
+        if not self._stopping.is_set():
+            self.submit(write, done)
 
     async def run(self, function: Callable[[*_Args], _T], *args: *_Args) -> _T:
         await trio.sleep(self._rng.uniform(*self._latency))
@@ -379,7 +395,7 @@ async def open_sim_writer(
     call `SimDisk.crash` first and cancel the machine's tasks then: what they still try fails.
     """
     async with trio.open_nursery() as nursery:
-        writer = _SimWriter(rng, latency)
+        writer = _SimWriter(nursery, rng, latency)
         nursery.start_soon(writer.serve)
         try:
             yield writer

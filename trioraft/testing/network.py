@@ -140,6 +140,13 @@ class SimNetwork:
         if not one_way:
             self._wire.set_link(target, source, settings)
 
+    def reset_links(self, source: str | None = None, target: str | None = None) -> None:
+        """Undo `set_link` between two hosts, both ways; without arguments, everywhere."""
+        if source is None or target is None:
+            self._wire.reset_links()
+        else:
+            self._wire.reset_links((source, target), (target, source))
+
     def partition(
         self,
         sources: str | Iterable[str],
