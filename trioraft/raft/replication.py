@@ -48,7 +48,7 @@ def pump(s: State) -> None:
 def broadcast_heartbeat(s: State) -> None:
     """Begin a round: one heartbeat to every follower; waiting reads are settled by its answers.
 
-    A heartbeat claims only what is acknowledged, so a correct follower never rejects it.
+    A heartbeat claims only what is acknowledged, so a follower rejects it only if it has lost that.
     """
     lead = s.leadership
     if lead is None:
@@ -97,7 +97,9 @@ def handle_append_reply(s: State, reply: AppendReply) -> None:
         follower.acked_round = min(reply.round, lead.round)
         follower.acked_at = max(follower.acked_at, lead.round_time(follower.acked_round))
         _settle_reads(s, lead)
-    if reply.heartbeat:
+    if reply.heartbeat and not reply.success:
+        follower.heartbeat_denied(reply.rejected_prev, reply.hint_index)
+    elif reply.heartbeat:
         follower.heartbeat_answered()
     elif not reply.success:
         _rejected(s, follower, reply)
