@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import trio
 
-from trioraft.node import Forwarder, Group, GroupStatus, PeerUnreachableError
+from trioraft.node import (
+    Forwarder,
+    Group,
+    GroupStatus,
+    PeerUnreachableError,
+    SharedRound,
+    WriteResult,
+)
 from trioraft.raft.errors import NotLeaderError
-from trioraft.raft.types import Configuration, Member, NodeId, Role, Session, SnapshotMeta
+from trioraft.raft.types import (
+    NO_INDEX,
+    Configuration,
+    Member,
+    NodeId,
+    ReplicationLevel,
+    Role,
+    Session,
+    SnapshotMeta,
+)
 
 from .admin import NodeAdmin
 from .host import Host
@@ -32,6 +48,7 @@ class Node(NodeAdmin):
         self._host = host
         self._group = group
         self._forwarder = forwarder
+        self._read_round = SharedRound(self._ask_read_index)
         self._patience = patience
         self._retry_interval = retry_interval
         self.address = host.address
@@ -131,9 +148,16 @@ class Node(NodeAdmin):
 
         Raises: ConfigurationError (a session that the dialect cannot carry), NoQuorumError
         (not proposed: retry), ProposalDroppedError (may or may not take effect),
-        OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling stops waiting; the
-        write may still take effect.
+        SessionExpiredError, OverloadedError, EntryTooLargeError, GroupStoppedError. Cancelling
+        stops waiting; the write may still take effect.
         """
+        return (await self.write(data, session=session, forward=forward)).reply
+
+    async def write(
+        self, data: bytes, *, session: Session | None = None, forward: bool = True
+    ) -> WriteResult:
+        """As `propose`; returns the reply with the write's index in the log, for `min_index` of
+        `query` and for `watch`."""
         if session is not None:
             self._host.dialect.check_session(session)
         deadline = trio.current_time() + self._patience
@@ -141,10 +165,10 @@ class Node(NodeAdmin):
             group = self._group
             try:
                 if group.role is Role.LEADER:
-                    return await group.propose(data, session)
+                    return await group.write(data, session)
                 leader = group.leader
                 if leader is not None and forward:
-                    return await self._forwarder.propose(leader, data, session)
+                    return await self._forwarder.write(leader, data, session)
                 if not forward:
                     self._check_running()
                     raise NotLeaderError(leader.id if leader else None)
@@ -153,23 +177,29 @@ class Node(NodeAdmin):
                     raise
             await self._wait_retry(deadline)
 
-    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+    async def query(
+        self, request: bytes, *, linearizable: bool = True, min_index: int = NO_INDEX
+    ) -> bytes:
         """Ask the state machine. Linearizable: sees every write acknowledged before the call.
 
-        Otherwise it answers from this replica as it is, which may lag behind. The same errors
-        as `propose`, and what the machine's `query` raises. Cancelling is safe.
+        Otherwise it answers from this replica as it is, which may lag behind, as soon as that
+        has applied `min_index`: the index of a write (`WriteResult`) makes it a read after that
+        write. It waits for as long as that takes; bound it with a cancel scope.
+
+        On a node that does not lead, all linearizable reads that wait share one question to the
+        leader. The same errors as `propose`, and what the machine's `query` raises. Cancelling
+        is safe.
         """
         if not linearizable:
-            return await self._group.query_at(request, -1)
+            return await self._group.query_at(request, min_index)
         deadline = trio.current_time() + self._patience
         while True:
             group = self._group
             try:
                 if group.role is Role.LEADER:
                     return await group.query(request)
-                if (leader := group.leader) is not None:
-                    index = await self._forwarder.read_index(leader)
-                    return await group.query_at(request, index)
+                if group.leader is not None:
+                    return await group.query_at(request, await self._read_round.get())
             except (NotLeaderError, PeerUnreachableError):
                 pass  # leadership is moving: ask again once it has settled
             await self._wait_retry(deadline)
@@ -182,7 +212,47 @@ class Node(NodeAdmin):
         """Take a snapshot now and compact the log behind it."""
         return await self._group.take_snapshot()
 
+    async def watch(
+        self,
+        index: int,
+        level: ReplicationLevel = ReplicationLevel.ALL_COMMITTED,
+        *,
+        forward: bool = True,
+    ) -> int:
+        """Wait until the entry at `index` is replicated as far as `level` says.
+
+        Returns how far that level is, `index` or more. A follower asks the leader; with
+        `forward=False` it raises NotLeaderError. It waits for as long as it takes, through
+        changes of leader: bound it with a cancel scope. Cancelling is safe. Raises
+        OverloadedError, NoQuorumError (no leader for ten election timeouts), GroupStoppedError.
+        """
+        while True:
+            try:
+                return await self._group.watch(index, level)
+            except NotLeaderError:
+                if not forward:
+                    raise
+            if (reached := await self._watch_at_leader(index, level)) is not None:
+                return reached
+
     # -- inside
+
+    async def _watch_at_leader(self, index: int, level: ReplicationLevel) -> int | None:
+        """One question to the leader; None if the answer is open, or if this node leads now."""
+        deadline = trio.current_time() + self._patience
+        while self._group.role is not Role.LEADER:
+            if (leader := self._group.leader) is not None:
+                try:
+                    return await self._forwarder.watch(leader, index, level)
+                except (NotLeaderError, PeerUnreachableError):
+                    pass  # leadership is moving: ask again once it has settled
+            await self._wait_retry(deadline)
+        return None
+
+    async def _ask_read_index(self) -> int:
+        if (leader := self._group.leader) is None:
+            raise NotLeaderError(None)
+        return await self._forwarder.read_index(leader)
 
     async def _wait_change(self) -> None:
         self._check_running()

@@ -15,6 +15,7 @@ from .peers import (
 from .rest import GroupRest, IdleMark
 from .sessions import SessionLimits
 from .settings import RuntimeSettings
+from .shared_round import SharedRound
 from .status import GroupStatus, MemberStatus
 from .writes import WriteResult
 
@@ -34,6 +35,7 @@ __all__ = [
     "PeerUnreachableError",
     "RuntimeSettings",
     "SessionLimits",
+    "SharedRound",
     "SnapshotSink",
     "SnapshotSource",
     "StateMachine",

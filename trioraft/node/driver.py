@@ -53,6 +53,7 @@ from trioraft.storage.interface import GroupStorage, PersistBatch
 from .applier import Applier, Read
 from .settings import RuntimeSettings
 from .wakeups import Doorbell, Slot
+from .watches import Watches
 from .writes import Pending, WriteResult, Writes
 
 __all__ = ["Driver", "Outbound"]
@@ -104,6 +105,7 @@ class Driver:
         self._outbound = outbound
         self._settings = settings
         self._writes = writes
+        self.watches = Watches(settings.max_watches)
         self._doorbell = Doorbell()
         self._ticked = Doorbell()
         self._alarm: trio.CancelScope | None = None
@@ -201,6 +203,7 @@ class Driver:
         for _, slot in self._proposals:
             slot.fail(error)
         self._writes.fail_all(error)
+        self.watches.fail_all(error)
         for read in self._reads:
             read.answer.fail(error)
         for _, _, refuse in self._messages:
@@ -273,6 +276,8 @@ class Driver:
             core = self.core
             while core.has_ready():
                 self._carry_out(core.ready())
+            if self.watches:
+                self.watches.check(core)
             self._set_alarm()
         except Exception as error:
             self._fail(error)
@@ -312,7 +317,7 @@ class Driver:
         reads, self._reads = self._reads, []
         for read in reads:
             try:
-                self.core.read_index(read, now)
+                self.core.read_index(read, now, lease=True)  # if the group has leases
             except TrioraftError as error:
                 read.answer.fail(error)
 
@@ -359,6 +364,7 @@ class Driver:
             self._soft = soft
             if lost:
                 self._drop_waiters(soft.leader_id)
+                self.watches.fail_all(NotLeaderError(soft.leader_id))
             outbound.role_changed(*soft)
         for to, message in ready.messages:
             outbound.send(to, message)
@@ -406,7 +412,7 @@ class Driver:
         except Exception as failure:
             self._fail(failure)
             return
-        if self.core.has_ready():
+        if self.core.has_ready() or self.watches:
             self._take_turn()
 
     def _durable(self, ready: Ready) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from trioraft.raft.types import Member, Session
+from trioraft.raft.types import Member, ReplicationLevel, Session
+
+from .writes import WriteResult
 
 __all__ = ["Forwarder"]
 
@@ -18,6 +20,9 @@ class Forwarder(Protocol):
     does. Never forwards twice.
     """
 
-    async def propose(self, leader: Member, data: bytes, session: Session | None) -> bytes: ...
+    async def write(self, leader: Member, data: bytes, session: Session | None) -> WriteResult: ...
 
     async def read_index(self, leader: Member) -> int: ...
+
+    async def watch(self, leader: Member, index: int, level: ReplicationLevel) -> int | None:
+        """What the level has reached; None if it has not reached `index` after a while."""

@@ -19,7 +19,7 @@ import trio
 
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.core import RaftCore
-from trioraft.raft.errors import GroupStoppedError, NoQuorumError
+from trioraft.raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
 from trioraft.raft.log import RaftLog
 from trioraft.raft.types import (
     NO_INDEX,
@@ -27,6 +27,7 @@ from trioraft.raft.types import (
     Member,
     NodeId,
     Proposal,
+    ReplicationLevel,
     Role,
     Session,
     SnapshotMeta,
@@ -93,6 +94,7 @@ class Group:
         applier_bell = Doorbell()
         self._snapshots = Snapshots(
             machine=machine,
+            sessions=sessions,
             storage=storage,
             settings=settings,
             configuration_at=core.configuration_at,
@@ -148,6 +150,7 @@ class Group:
                 self._peers.follow(self._core.peers)
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
+                nursery.start_soon(self._snapshots.run)
                 nursery.start_soon(self._driver.run)
         except* Exception as error:
             logger.error(
@@ -275,6 +278,28 @@ class Group:
         self._applier.read_at(index, [read])
         answer: bytes = await read.answer.wait()
         return answer
+
+    async def watch(self, index: int, level: ReplicationLevel) -> int:
+        """Wait until the entry at `index`, existing or not, is replicated as far as `level` says.
+
+        Returns the index that has come so far, `index` or a later one. Only the leader can tell,
+        but for MAJORITY of what this node knows to be committed. Raises NotLeaderError (also
+        when leadership is lost meanwhile), OverloadedError, GroupStoppedError. Bound it with a
+        cancel scope: a voter that is down may hold it up for ever. Cancelling is safe.
+        """
+        self._driver.check_running()
+        core = self._core
+        leads = core.role is Role.LEADER
+        if leads:
+            reached = core.replicated(level)
+        else:
+            reached = core.commit if level is ReplicationLevel.MAJORITY else NO_INDEX
+        if reached >= index:
+            await trio.lowlevel.checkpoint()
+            return reached
+        if not leads:
+            raise NotLeaderError(core.leader_id)
+        return await self._driver.watches.wait(index, level)
 
     async def take_snapshot(self) -> SnapshotMeta:
         """Snapshot the state machine now and compact the log behind it."""

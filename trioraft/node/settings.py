@@ -16,6 +16,10 @@ class RuntimeSettings:
     snapshot_after_entries, snapshot_after_bytes: a snapshot is taken when either has been
         applied since the last one, and about as many bytes as the last one has.
     keep_entries: how many entries before a snapshot stay in the log for slow followers.
+    keep_entries_max: as many stay while a follower that answers still needs them.
+    snapshot_retry_min, snapshot_retry_max: how long after a snapshot could not be written, for
+        want of space for instance, the next is tried; doubled each time.
+    partial_snapshot_timeout: how long a half-received snapshot waits to be gone on with.
     sessions: what is remembered of clients; the same on every node, see `SessionLimits`.
     reply_timeout: a follower's stream with an unanswered request is reopened after it.
     """
@@ -23,10 +27,15 @@ class RuntimeSettings:
     max_inbox: int = 4096  # messages from peers that the driver has not taken yet
     max_proposals: int = 16384  # proposals that wait for their outcome
     max_reads: int = 16384  # queries that wait for their index or their turn
+    max_watches: int = 16384  # calls that wait for a level of replication
     apply_batch_bytes: int = 4 << 20
     snapshot_after_entries: int = 100_000
     snapshot_after_bytes: int = 256 << 20
     keep_entries: int = 10_000
+    keep_entries_max: int = 200_000
+    snapshot_retry_min: float = 1.0
+    snapshot_retry_max: float = 60.0
+    partial_snapshot_timeout: float = 60.0
     snapshot_chunk_bytes: int = 1 << 20
     reply_timeout: float = 5.0
     reconnect_min: float = 0.05

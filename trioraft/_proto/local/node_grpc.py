@@ -23,6 +23,14 @@ class NodeServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def OpenSession(self, stream: 'grpclib.server.Stream[trioraft._proto.local.node_pb2.OpenSessionRequest, trioraft._proto.local.node_pb2.OpenSessionReply]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def Watch(self, stream: 'grpclib.server.Stream[trioraft._proto.local.node_pb2.WatchRequest, trioraft._proto.local.node_pb2.WatchReply]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def ReadIndex(self, stream: 'grpclib.server.Stream[trioraft._proto.local.node_pb2.ReadIndexRequest, trioraft._proto.local.node_pb2.ReadIndexReply]') -> None:
         pass
 
@@ -43,6 +51,18 @@ class NodeServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 trioraft._proto.local.node_pb2.QueryRequest,
                 trioraft._proto.local.node_pb2.QueryReply,
+            ),
+            '/trioraft.local.NodeService/OpenSession': grpclib.const.Handler(
+                self.OpenSession,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                trioraft._proto.local.node_pb2.OpenSessionRequest,
+                trioraft._proto.local.node_pb2.OpenSessionReply,
+            ),
+            '/trioraft.local.NodeService/Watch': grpclib.const.Handler(
+                self.Watch,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                trioraft._proto.local.node_pb2.WatchRequest,
+                trioraft._proto.local.node_pb2.WatchReply,
             ),
             '/trioraft.local.NodeService/ReadIndex': grpclib.const.Handler(
                 self.ReadIndex,
@@ -73,6 +93,18 @@ class NodeServiceStub:
             '/trioraft.local.NodeService/Query',
             trioraft._proto.local.node_pb2.QueryRequest,
             trioraft._proto.local.node_pb2.QueryReply,
+        )
+        self.OpenSession = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/trioraft.local.NodeService/OpenSession',
+            trioraft._proto.local.node_pb2.OpenSessionRequest,
+            trioraft._proto.local.node_pb2.OpenSessionReply,
+        )
+        self.Watch = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/trioraft.local.NodeService/Watch',
+            trioraft._proto.local.node_pb2.WatchRequest,
+            trioraft._proto.local.node_pb2.WatchReply,
         )
         self.ReadIndex = grpclib.client.UnaryUnaryMethod(
             channel,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trioraft/_proto/local/node.proto\x12\x0etrioraft.local\"g\n\x0eProposeRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tclient_id\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63\x61ll_id\x18\x04 \x01(\x04\x12\x11\n\tforwarded\x18\x05 \x01(\x08\"\x1c\n\x0cProposeReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"=\n\x0cQueryRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05stale\x18\x03 \x01(\x08\"\x1a\n\nQueryReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"$\n\x10ReadIndexRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\"\x1f\n\x0eReadIndexReply\x12\r\n\x05index\x18\x01 \x01(\x12\"\x0f\n\rStatusRequest\"\x8c\x01\n\x0bStatusReply\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04wire\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12+\n\x06groups\x18\x06 \x03(\x0b\x32\x1b.trioraft.local.GroupStatus\"\xe9\x02\n\x0bGroupStatus\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\t\x12\x11\n\tleader_id\x18\x04 \x01(\t\x12\x12\n\nlast_index\x18\x05 \x01(\x12\x12\x14\n\x0c\x63ommit_index\x18\x06 \x01(\x12\x12\x15\n\rapplied_index\x18\x07 \x01(\x12\x12\x15\n\rbytes_on_disk\x18\x08 \x01(\x04\x12-\n\x07members\x18\t \x03(\x0b\x32\x1c.trioraft.local.MemberStatus\x12\x39\n\x07machine\x18\n \x03(\x0b\x32(.trioraft.local.GroupStatus.MachineEntry\x12\x0f\n\x07\x66\x61ilure\x18\x0b \x01(\t\x12\x16\n\x0esnapshot_index\x18\x0c \x01(\x12\x1a.\n\x0cMachineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x0cMemberStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05voter\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x12\x12\x0c\n\x04part\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\r2\xae\x02\n\x0bNodeService\x12G\n\x07Propose\x12\x1e.trioraft.local.ProposeRequest\x1a\x1c.trioraft.local.ProposeReply\x12\x41\n\x05Query\x12\x1c.trioraft.local.QueryRequest\x1a\x1a.trioraft.local.QueryReply\x12M\n\tReadIndex\x12 .trioraft.local.ReadIndexRequest\x1a\x1e.trioraft.local.ReadIndexReply\x12\x44\n\x06Status\x12\x1d.trioraft.local.StatusRequest\x1a\x1b.trioraft.local.StatusReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trioraft/_proto/local/node.proto\x12\x0etrioraft.local\"g\n\x0eProposeRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tclient_id\x18\x03 \x01(\x0c\x12\x0f\n\x07\x63\x61ll_id\x18\x04 \x01(\x04\x12\x11\n\tforwarded\x18\x05 \x01(\x08\"+\n\x0cProposeReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x12\"R\n\x0cQueryRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05stale\x18\x03 \x01(\x08\x12\x13\n\x0bmin_entries\x18\x04 \x01(\x12\"\x1a\n\nQueryReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"&\n\x12OpenSessionRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\"!\n\x10OpenSessionReply\x12\r\n\x05\x62irth\x18\x01 \x01(\x12\"s\n\x0cWatchRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x12\x12/\n\x05level\x18\x03 \x01(\x0e\x32 .trioraft.local.ReplicationLevel\x12\x11\n\tforwarded\x18\x04 \x01(\x08\"\x1b\n\nWatchReply\x12\r\n\x05index\x18\x01 \x01(\x12\"$\n\x10ReadIndexRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\"\x1f\n\x0eReadIndexReply\x12\r\n\x05index\x18\x01 \x01(\x12\"\x0f\n\rStatusRequest\"\x8c\x01\n\x0bStatusReply\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04wire\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12+\n\x06groups\x18\x06 \x03(\x0b\x32\x1b.trioraft.local.GroupStatus\"\xe9\x02\n\x0bGroupStatus\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\t\x12\x11\n\tleader_id\x18\x04 \x01(\t\x12\x12\n\nlast_index\x18\x05 \x01(\x12\x12\x14\n\x0c\x63ommit_index\x18\x06 \x01(\x12\x12\x15\n\rapplied_index\x18\x07 \x01(\x12\x12\x15\n\rbytes_on_disk\x18\x08 \x01(\x04\x12-\n\x07members\x18\t \x03(\x0b\x32\x1c.trioraft.local.MemberStatus\x12\x39\n\x07machine\x18\n \x03(\x0b\x32(.trioraft.local.GroupStatus.MachineEntry\x12\x0f\n\x07\x66\x61ilure\x18\x0b \x01(\t\x12\x16\n\x0esnapshot_index\x18\x0c \x01(\x12\x1a.\n\x0cMachineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x0cMemberStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05voter\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x12\x12\x0c\n\x04part\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\r*T\n\x10ReplicationLevel\x12\x0c\n\x08MAJORITY\x10\x00\x12\x07\n\x03\x41LL\x10\x01\x12\x16\n\x12MAJORITY_COMMITTED\x10\x02\x12\x11\n\rALL_COMMITTED\x10\x03\x32\xc6\x03\n\x0bNodeService\x12G\n\x07Propose\x12\x1e.trioraft.local.ProposeRequest\x1a\x1c.trioraft.local.ProposeReply\x12\x41\n\x05Query\x12\x1c.trioraft.local.QueryRequest\x1a\x1a.trioraft.local.QueryReply\x12S\n\x0bOpenSession\x12\".trioraft.local.OpenSessionRequest\x1a .trioraft.local.OpenSessionReply\x12\x41\n\x05Watch\x12\x1c.trioraft.local.WatchRequest\x1a\x1a.trioraft.local.WatchReply\x12M\n\tReadIndex\x12 .trioraft.local.ReadIndexRequest\x1a\x1e.trioraft.local.ReadIndexReply\x12\x44\n\x06Status\x12\x1d.trioraft.local.StatusRequest\x1a\x1b.trioraft.local.StatusReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +33,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GROUPSTATUS_MACHINEENTRY']._loaded_options = None
   _globals['_GROUPSTATUS_MACHINEENTRY']._serialized_options = b'8\001'
+  _globals['_REPLICATIONLEVEL']._serialized_start=1248
+  _globals['_REPLICATIONLEVEL']._serialized_end=1332
   _globals['_PROPOSEREQUEST']._serialized_start=52
   _globals['_PROPOSEREQUEST']._serialized_end=155
   _globals['_PROPOSEREPLY']._serialized_start=157
-  _globals['_PROPOSEREPLY']._serialized_end=185
-  _globals['_QUERYREQUEST']._serialized_start=187
-  _globals['_QUERYREQUEST']._serialized_end=248
-  _globals['_QUERYREPLY']._serialized_start=250
-  _globals['_QUERYREPLY']._serialized_end=276
-  _globals['_READINDEXREQUEST']._serialized_start=278
-  _globals['_READINDEXREQUEST']._serialized_end=314
-  _globals['_READINDEXREPLY']._serialized_start=316
-  _globals['_READINDEXREPLY']._serialized_end=347
-  _globals['_STATUSREQUEST']._serialized_start=349
-  _globals['_STATUSREQUEST']._serialized_end=364
-  _globals['_STATUSREPLY']._serialized_start=367
-  _globals['_STATUSREPLY']._serialized_end=507
-  _globals['_GROUPSTATUS']._serialized_start=510
-  _globals['_GROUPSTATUS']._serialized_end=871
-  _globals['_GROUPSTATUS_MACHINEENTRY']._serialized_start=825
-  _globals['_GROUPSTATUS_MACHINEENTRY']._serialized_end=871
-  _globals['_MEMBERSTATUS']._serialized_start=873
-  _globals['_MEMBERSTATUS']._serialized_end=989
-  _globals['_NODESERVICE']._serialized_start=992
-  _globals['_NODESERVICE']._serialized_end=1294
+  _globals['_PROPOSEREPLY']._serialized_end=200
+  _globals['_QUERYREQUEST']._serialized_start=202
+  _globals['_QUERYREQUEST']._serialized_end=284
+  _globals['_QUERYREPLY']._serialized_start=286
+  _globals['_QUERYREPLY']._serialized_end=312
+  _globals['_OPENSESSIONREQUEST']._serialized_start=314
+  _globals['_OPENSESSIONREQUEST']._serialized_end=352
+  _globals['_OPENSESSIONREPLY']._serialized_start=354
+  _globals['_OPENSESSIONREPLY']._serialized_end=387
+  _globals['_WATCHREQUEST']._serialized_start=389
+  _globals['_WATCHREQUEST']._serialized_end=504
+  _globals['_WATCHREPLY']._serialized_start=506
+  _globals['_WATCHREPLY']._serialized_end=533
+  _globals['_READINDEXREQUEST']._serialized_start=535
+  _globals['_READINDEXREQUEST']._serialized_end=571
+  _globals['_READINDEXREPLY']._serialized_start=573
+  _globals['_READINDEXREPLY']._serialized_end=604
+  _globals['_STATUSREQUEST']._serialized_start=606
+  _globals['_STATUSREQUEST']._serialized_end=621
+  _globals['_STATUSREPLY']._serialized_start=624
+  _globals['_STATUSREPLY']._serialized_end=764
+  _globals['_GROUPSTATUS']._serialized_start=767
+  _globals['_GROUPSTATUS']._serialized_end=1128
+  _globals['_GROUPSTATUS_MACHINEENTRY']._serialized_start=1082
+  _globals['_GROUPSTATUS_MACHINEENTRY']._serialized_end=1128
+  _globals['_MEMBERSTATUS']._serialized_start=1130
+  _globals['_MEMBERSTATUS']._serialized_end=1246
+  _globals['_NODESERVICE']._serialized_start=1335
+  _globals['_NODESERVICE']._serialized_end=1789
 # @@protoc_insertion_point(module_scope)

@@ -1,10 +1,22 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ReplicationLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MAJORITY: _ClassVar[ReplicationLevel]
+    ALL: _ClassVar[ReplicationLevel]
+    MAJORITY_COMMITTED: _ClassVar[ReplicationLevel]
+    ALL_COMMITTED: _ClassVar[ReplicationLevel]
+MAJORITY: ReplicationLevel
+ALL: ReplicationLevel
+MAJORITY_COMMITTED: ReplicationLevel
+ALL_COMMITTED: ReplicationLevel
 
 class ProposeRequest(_message.Message):
     __slots__ = ("group_id", "data", "client_id", "call_id", "forwarded")
@@ -21,26 +33,60 @@ class ProposeRequest(_message.Message):
     def __init__(self, group_id: _Optional[bytes] = ..., data: _Optional[bytes] = ..., client_id: _Optional[bytes] = ..., call_id: _Optional[int] = ..., forwarded: _Optional[bool] = ...) -> None: ...
 
 class ProposeReply(_message.Message):
-    __slots__ = ("data",)
+    __slots__ = ("data", "index")
     DATA_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    index: int
+    def __init__(self, data: _Optional[bytes] = ..., index: _Optional[int] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("group_id", "data", "stale")
+    __slots__ = ("group_id", "data", "stale", "min_entries")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    MIN_ENTRIES_FIELD_NUMBER: _ClassVar[int]
     group_id: bytes
     data: bytes
     stale: bool
-    def __init__(self, group_id: _Optional[bytes] = ..., data: _Optional[bytes] = ..., stale: _Optional[bool] = ...) -> None: ...
+    min_entries: int
+    def __init__(self, group_id: _Optional[bytes] = ..., data: _Optional[bytes] = ..., stale: _Optional[bool] = ..., min_entries: _Optional[int] = ...) -> None: ...
 
 class QueryReply(_message.Message):
     __slots__ = ("data",)
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class OpenSessionRequest(_message.Message):
+    __slots__ = ("group_id",)
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    group_id: bytes
+    def __init__(self, group_id: _Optional[bytes] = ...) -> None: ...
+
+class OpenSessionReply(_message.Message):
+    __slots__ = ("birth",)
+    BIRTH_FIELD_NUMBER: _ClassVar[int]
+    birth: int
+    def __init__(self, birth: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("group_id", "index", "level", "forwarded")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    group_id: bytes
+    index: int
+    level: ReplicationLevel
+    forwarded: bool
+    def __init__(self, group_id: _Optional[bytes] = ..., index: _Optional[int] = ..., level: _Optional[_Union[ReplicationLevel, str]] = ..., forwarded: _Optional[bool] = ...) -> None: ...
+
+class WatchReply(_message.Message):
+    __slots__ = ("index",)
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    def __init__(self, index: _Optional[int] = ...) -> None: ...
 
 class ReadIndexRequest(_message.Message):
     __slots__ = ("group_id",)

@@ -12,6 +12,7 @@
 | NotLeaderError             | FAILED_PRECONDITION | no                    |
 | OverloadedError            | RESOURCE_EXHAUSTED  | no                    |
 | ProposalDroppedError       | ABORTED             | yes                   |
+| SessionExpiredError        | ABORTED             | by an earlier attempt |
 | StagingTimeoutError        | FAILED_PRECONDITION | no                    |
 | UnknownGroupError          | NOT_FOUND           | no                    |
 
@@ -34,6 +35,7 @@ from trioraft.raft.errors import (
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
+    SessionExpiredError,
     StagingTimeoutError,
     TrioraftError,
 )
@@ -55,6 +57,7 @@ _STATUS: dict[type[TrioraftError], Status] = {
     NotLeaderError: Status.FAILED_PRECONDITION,
     OverloadedError: Status.RESOURCE_EXHAUSTED,
     ProposalDroppedError: Status.ABORTED,
+    SessionExpiredError: Status.ABORTED,
     StagingTimeoutError: Status.FAILED_PRECONDITION,
     UnknownGroupError: Status.NOT_FOUND,
 }

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from trioraft._proto.local.node_grpc import NodeServiceStub
-from trioraft._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest
+from trioraft._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest, WatchRequest
+from trioraft.node import WriteResult
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.raft.errors import ProposalDroppedError
-from trioraft.raft.types import Member, Session
-from trioraft.rpc import Channel, GRPCError
+from trioraft.raft.types import Member, ReplicationLevel, Session
+from trioraft.rpc import Channel, GRPCError, Status
 
 from .errors import error_of
 
@@ -32,7 +33,7 @@ class GrpcForwarder:
         self._channel_to = channel_to
         self._timeout = timeout
 
-    async def propose(self, leader: Member, data: bytes, session: Session | None) -> bytes:
+    async def write(self, leader: Member, data: bytes, session: Session | None) -> WriteResult:
         request = ProposeRequest(group_id=self._group_id, data=data, forwarded=True)
         if session is not None:
             request.client_id = session.client_id
@@ -45,14 +46,28 @@ class GrpcForwarder:
                 f"forwarding to the leader {leader.id} broke off ({error}); "
                 "the write may or may not take effect"
             ) from error
-        answer: bytes = reply.data
-        return answer
+        return WriteResult(reply.data, reply.index)
 
     async def read_index(self, leader: Member) -> int:
         stub = NodeServiceStub(self._channel_to(leader))
         reply = await self._call(stub.ReadIndex, ReadIndexRequest(group_id=self._group_id))
         index: int = reply.index
         return index
+
+    async def watch(self, leader: Member, index: int, level: ReplicationLevel) -> int | None:
+        request = WatchRequest(
+            group_id=self._group_id, index=index, level=level.name, forwarded=True
+        )
+        stub = NodeServiceStub(self._channel_to(leader))
+        try:
+            reply = await self._call(stub.Watch, request)
+        except PeerUnreachableError as error:
+            cause = error.__cause__
+            if isinstance(cause, GRPCError) and cause.status is Status.DEADLINE_EXCEEDED:
+                return None
+            raise
+        reached: int = reply.index
+        return reached
 
     async def _call(self, method: Any, request: Any) -> Any:
         stream = method.open(timeout=self._timeout)

@@ -8,6 +8,8 @@ from trioraft._proto.local.node_grpc import NodeServiceBase
 from trioraft._proto.local.node_pb2 import GroupStatus as GroupStatusMessage
 from trioraft._proto.local.node_pb2 import MemberStatus as MemberStatusMessage
 from trioraft._proto.local.node_pb2 import (
+    OpenSessionReply,
+    OpenSessionRequest,
     ProposeReply,
     ProposeRequest,
     QueryReply,
@@ -16,10 +18,13 @@ from trioraft._proto.local.node_pb2 import (
     ReadIndexRequest,
     StatusReply,
     StatusRequest,
+    WatchReply,
+    WatchRequest,
 )
+from trioraft.node import WriteResult
 from trioraft.node.status import GroupStatus
-from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import Session
+from trioraft.raft.errors import ConfigurationError, TrioraftError
+from trioraft.raft.types import NO_INDEX, ReplicationLevel, Session
 from trioraft.rpc import GRPCError, Status
 
 from .errors import status_of
@@ -36,13 +41,20 @@ __all__ = ["GroupAccess", "NodeAccess", "NodeService", "status_message"]
 class GroupAccess(Protocol):
     """What the service needs of one group."""
 
-    async def propose(
+    @property
+    def applied_index(self) -> int: ...
+
+    async def write(
         self, data: bytes, *, session: Session | None = None, forward: bool = True
+    ) -> WriteResult: ...
+
+    async def query(
+        self, request: bytes, *, linearizable: bool = True, min_index: int = NO_INDEX
     ) -> bytes: ...
 
-    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes: ...
-
     async def read_index(self) -> int: ...
+
+    async def watch(self, index: int, level: ReplicationLevel, *, forward: bool = True) -> int: ...
 
 
 class NodeAccess(Protocol):
@@ -67,19 +79,21 @@ class NodeService(NodeServiceBase):
             session = Session(request.client_id, request.call_id)
         try:
             group = self._node.access(request.group_id)
-            reply = await group.propose(
-                request.data, session=session, forward=not request.forwarded
-            )
+            result = await group.write(request.data, session=session, forward=not request.forwarded)
         except TrioraftError as error:
             await _refuse(stream, error)
         else:
-            await stream.send_message(ProposeReply(data=reply))
+            await stream.send_message(ProposeReply(data=result.reply, index=result.index))
 
     async def Query(self, stream: Stream[QueryRequest, QueryReply]) -> None:
         request = await _request(stream)
         try:
             group = self._node.access(request.group_id)
-            reply = await group.query(request.data, linearizable=not request.stale)
+            reply = await group.query(
+                request.data,
+                linearizable=not request.stale,
+                min_index=request.min_entries - 1,
+            )
         except TrioraftError as error:
             await _refuse(stream, error)
         else:
@@ -94,9 +108,36 @@ class NodeService(NodeServiceBase):
         else:
             await stream.send_message(ReadIndexReply(index=index))
 
+    async def OpenSession(self, stream: Stream[OpenSessionRequest, OpenSessionReply]) -> None:
+        request = await _request(stream)
+        try:
+            group = self._node.access(request.group_id)
+        except TrioraftError as error:
+            await _refuse(stream, error)
+        else:
+            await stream.send_message(OpenSessionReply(birth=group.applied_index + 1))
+
+    async def Watch(self, stream: Stream[WatchRequest, WatchReply]) -> None:
+        request = await _request(stream)
+        try:
+            level = _level(request.level)
+            group = self._node.access(request.group_id)
+            index = await group.watch(request.index, level, forward=not request.forwarded)
+        except TrioraftError as error:
+            await _refuse(stream, error)
+        else:
+            await stream.send_message(WatchReply(index=index))
+
     async def Status(self, stream: Stream[StatusRequest, StatusReply]) -> None:
         await _request(stream)
         await stream.send_message(self._node.status_reply())
+
+
+def _level(number: int) -> ReplicationLevel:
+    try:
+        return ReplicationLevel(number)
+    except ValueError:
+        raise ConfigurationError(f"level {number}: there is no such replication level") from None
 
 
 async def _request(stream: Stream[T, S]) -> T:

@@ -1,0 +1,80 @@
+"""Callers that share rounds: each gets the answer of one that began after it asked."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trioraft.node import SharedRound
+
+
+class Clock:
+    """Counts rounds; each takes a second and answers when it began."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.error: Exception | None = None
+
+    async def ask(self) -> float:
+        self.rounds += 1
+        began = trio.current_time()
+        await trio.sleep(1)
+        if self.error is not None:
+            raise self.error
+        return began
+
+
+async def test_those_who_wait_share_the_next_round(autojump_clock: trio.testing.MockClock) -> None:
+    clock = Clock()
+    shared = SharedRound(clock.ask)
+
+    async def ask(delay: float) -> None:
+        await trio.sleep(delay)
+        asked = trio.current_time()
+        assert await shared.get() >= asked
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(ask, number / 50)
+    assert clock.rounds == 2
+    await ask(5)
+    assert clock.rounds == 3
+
+
+async def test_a_cancelled_caller_is_replaced(autojump_clock: trio.testing.MockClock) -> None:
+    clock = Clock()
+    shared = SharedRound(clock.ask)
+    answers: list[float] = []
+
+    async def ask(patience: float) -> None:
+        with trio.move_on_after(patience):
+            answers.append(await shared.get())
+
+    async with trio.open_nursery() as nursery:
+        for patience in (0.5, 0.7, 9, 9, 1.2, 9):
+            nursery.start_soon(ask, patience)
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(answers) == 3
+    assert min(answers) >= 0.5
+    assert await shared.get() > max(answers), "and it is free afterwards"
+
+
+async def test_an_error_is_that_of_its_round(autojump_clock: trio.testing.MockClock) -> None:
+    clock = Clock()
+    clock.error = ValueError("no")
+    shared = SharedRound(clock.ask)
+    refused = 0
+
+    async def ask() -> None:
+        nonlocal refused
+        with pytest.raises(ValueError, match="no"):
+            await shared.get()
+        refused += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+    assert refused == 3
+    assert clock.rounds == 2
+    clock.error = None
+    await shared.get()

@@ -1,0 +1,79 @@
+"""One question for all who ask at the same time.
+
+A follower's linearizable reads each need a read index from the leader. Those that come while a
+question is on its way share the next one: it begins after all of them, so its answer is good for
+all of them, and the leader is asked once per round trip however many reads there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import trio
+
+from .wakeups import Slot
+
+__all__ = ["SharedRound"]
+
+T = TypeVar("T")
+
+
+class _Turn:
+    """Told to the waiter that carries out the next round."""
+
+
+_YOUR_TURN = _Turn()
+
+
+class SharedRound(Generic[T]):
+    """Runs `ask` for groups of callers, in the task of one of them, one round at a time."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._busy = False
+        self._waiting: list[Slot[T | _Turn]] = []
+
+    async def get(self) -> T:
+        """The answer of a round that began after this call.
+
+        Raises what `ask` raises. Cancelling is safe: another caller carries on the round.
+        """
+        if self._busy:
+            answer = await self._wait()
+            if not isinstance(answer, _Turn):
+                return answer
+        self._busy = True
+        members, self._waiting = self._waiting, []
+        try:
+            result = await self._ask()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                for member in members:
+                    member.fail(error)
+            else:  # cancelled: another caller begins this round again
+                self._waiting = members + self._waiting
+            raise
+        else:
+            for member in members:
+                member.resolve(result)
+            return result
+        finally:
+            self._hand_over()
+
+    async def _wait(self) -> T | _Turn:
+        slot: Slot[T | _Turn] = Slot()
+        self._waiting.append(slot)
+        try:
+            return await slot.wait()
+        except trio.Cancelled:
+            if slot in self._waiting:
+                self._waiting.remove(slot)
+            raise
+
+    def _hand_over(self) -> None:
+        """Whoever waits longest begins the next round."""
+        if self._waiting:
+            self._waiting.pop(0).resolve(_YOUR_TURN)
+        else:
+            self._busy = False
