@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import trio
 
 import trioraft
 from trioraft import Command, Node, Role, SnapshotSink, SnapshotSource, StateMachine
+from trioraft.cli.demo.ports import free_addresses
 from trioraft.node import RuntimeSettings
 from trioraft.raft.errors import (
     ChangeInProgressError,
@@ -54,10 +54,8 @@ class Journal(StateMachine):
         self.words = state.split()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+def free_address() -> str:
+    return free_addresses(1)[0]
 
 
 class Cluster:
@@ -76,7 +74,7 @@ class Cluster:
         self.settings = settings
 
     def address(self, name: str) -> str:
-        return self.addresses.setdefault(name, f"127.0.0.1:{free_port()}")
+        return self.addresses.setdefault(name, free_address())
 
     async def found(self, *names: str) -> None:
         peers = {name: self.address(name) for name in names}
@@ -290,7 +288,7 @@ async def test_a_member_moves_to_another_address(tmp_path: Path) -> None:
         name = next(name for name in "abc" if name != leader.id)
         await write(leader, b"x")
         await group.stop(name)
-        group.addresses[name] = f"127.0.0.1:{free_port()}"
+        group.addresses[name] = free_address()
         now = await leader.add_member(name, group.addresses[name])
         moved = now.member(name)
         assert moved is not None
@@ -329,12 +327,12 @@ async def test_changes_that_are_refused_say_why(tmp_path: Path) -> None:
             with pytest.raises(ConfigurationError, match="not an address"):
                 await node.add_member("d", "nowhere")
             with pytest.raises(ConfigurationError, match="new voters"):
-                await node.set_members(Member(x, f"127.0.0.1:{free_port()}") for x in "adefg")
+                await node.set_members(Member(x, free_address()) for x in "adefg")
             with pytest.raises(ConfigurationMismatchError):
                 await node.set_members(before.voters, expected=Configuration(before.voters[:2]))
             # Nobody listens there, so it never catches up.
             with pytest.raises(StagingTimeoutError, match="d at 127"):
-                await node.add_member("d", f"127.0.0.1:{free_port()}")
+                await node.add_member("d", free_address())
         assert leader.configuration == before
         assert await leader.set_members(before.voters, expected=before) == before
 
@@ -343,7 +341,7 @@ async def test_one_change_at_a_time_and_a_caller_that_goes_away(tmp_path: Path) 
     async with cluster(tmp_path, "a", "b", "c") as group, trio.open_nursery() as nursery:
         leader = await group.leader()
         follower = next(node for node in group.nodes.values() if node is not leader)
-        hopeless = f"127.0.0.1:{free_port()}"
+        hopeless = free_address()
         scope = trio.CancelScope()
         nursery.start_soon(_add_within, scope, follower, hopeless)
         await until(lambda: any(m.part == "joining" for m in leader.status().members))
@@ -400,3 +398,15 @@ async def test_channels_follow_the_members(tmp_path: Path) -> None:
         await group.nodes["a"].remove_member("c")
         for name in "ab":
             await until(lambda name=name: len(group.nodes[name]._host._channels) == 1)
+
+
+async def test_a_removed_node_that_still_runs_can_be_added_again(tmp_path: Path) -> None:
+    async with cluster(tmp_path, "a", "b", "c") as group:
+        leader = await group.leader()
+        name = next(name for name in "abc" if name != leader.id)
+        await leader.remove_member(name)
+        await until(lambda: group.nodes[name].removed)
+        await write(leader, b"x")
+        await leader.add_member(name, group.address(name))
+        await until(lambda: not group.nodes[name].removed)
+        assert await group.nodes[name].query(b"") == b"x"

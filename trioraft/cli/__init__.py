@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .admin import admin
 from .demo import demo
 from .kv import kv
 from .node import node
@@ -19,5 +20,5 @@ def main() -> None:
     """gRPC and Raft for Trio: run a node, look at a cluster, read and write its keys."""
 
 
-for command in (node, status, kv, demo, sim):
+for command in (node, status, admin, kv, demo, sim):
     main.add_command(command)

@@ -10,10 +10,28 @@ from contextlib import contextmanager
 import click
 
 from trioraft.drpc import DrpcError
-from trioraft.raft.errors import TrioraftError
+from trioraft.raft.errors import (
+    ChangeInProgressError,
+    ConfigurationMismatchError,
+    ProposalDroppedError,
+    StagingTimeoutError,
+    TrioraftError,
+)
 from trioraft.rpc import GRPCError
 
 __all__ = ["explain", "explained"]
+
+# What to do after a refusal, where the error itself can't know the command line.
+_ADVICE: tuple[tuple[type[TrioraftError], str], ...] = (
+    (
+        StagingTimeoutError,
+        "Nothing was changed. Start the node first, with --join and the same --cluster and "
+        "--wire, and check the address; then try again.",
+    ),
+    (ChangeInProgressError, "Wait until `trioraft admin members` shows that it is done."),
+    (ConfigurationMismatchError, "Nothing was changed; see `trioraft admin members`."),
+    (ProposalDroppedError, "Look at `trioraft admin members` before you try again."),
+)
 
 
 def explain(error: BaseException, address: str | None = None) -> str | None:
@@ -21,7 +39,10 @@ def explain(error: BaseException, address: str | None = None) -> str | None:
 
     `address` is what the command was to listen on: the system's errors do not name it.
     """
-    if isinstance(error, TrioraftError | DrpcError):
+    if isinstance(error, TrioraftError):
+        advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+        return f"{error}. {advice}" if advice else str(error)
+    if isinstance(error, DrpcError):
         return str(error)
     if isinstance(error, GRPCError):
         return f"{error.message or 'no message'} ({error.status.name})"

@@ -40,7 +40,7 @@ class Options:
 
     node_id: str
     listen: str
-    peers: dict[str, str]
+    peers: dict[str, str] | None  # None: join
     data: Path
     wire: str
     cluster: str
@@ -48,6 +48,8 @@ class Options:
     drpc_socket: str | None
     election_timeout: int
     heartbeat: int
+    staging_timeout: float
+    lease_reads: bool
     stop_at_eof: bool
 
 
@@ -56,9 +58,15 @@ class Options:
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Address to serve on.")
 @click.option(
     "--peers",
-    required=True,
     metavar="ID=HOST:PORT,...",
-    help="All nodes of the cluster, this one included; the same list on every node.",
+    help="All nodes of a new cluster, this one included; the same list on every node. Read once: "
+    "afterwards the log knows the members.",
+)
+@click.option(
+    "--join",
+    is_flag=True,
+    help="Instead of --peers: wait until the cluster is told to add this node "
+    "(trioraft admin add ID=HOST:PORT).",
 )
 @click.option(
     "--data",
@@ -100,6 +108,20 @@ class Options:
     help="Pause between a leader's heartbeats.",
 )
 @click.option(
+    "--staging-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a new voter may get no further before its addition is given up.",
+)
+@click.option(
+    "--lease-reads",
+    is_flag=True,
+    help="Answer linearizable reads without asking the others while a lease holds: faster, and "
+    "right as long as clocks run at nearly the same rate. The same on every node.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -107,7 +129,9 @@ class Options:
     help="What goes to standard error.",
 )
 @click.option("--stop-at-eof", is_flag=True, help="Also stop when standard input closes.")
-def node(listen: str, peers: str, node_id: str, log_level: str, **rest: Any) -> None:
+def node(
+    listen: str, peers: str | None, join: bool, node_id: str, log_level: str, **rest: Any
+) -> None:
     """Run one node of a cluster until SIGTERM or SIGINT.
 
     Three nodes on one machine:
@@ -117,6 +141,12 @@ def node(listen: str, peers: str, node_id: str, log_level: str, **rest: Any) -> 
         --peers n1=127.0.0.1:7101,n2=127.0.0.1:7102,n3=127.0.0.1:7103
       (n2 and n3 likewise, each with its own --id, --listen and --data)
 
+    A fourth one, later:
+
+    \b
+      trioraft node --id n4 --listen 127.0.0.1:7104 --data /tmp/n4 --join
+      trioraft admin add n4=127.0.0.1:7104
+
     The first signal stops gracefully: a leader hands over first. A second one stops at once,
     which is safe too: nothing is acknowledged before it is on disk.
     """
@@ -124,11 +154,22 @@ def node(listen: str, peers: str, node_id: str, log_level: str, **rest: Any) -> 
     options = Options(
         node_id=node_id,
         listen=parse_address(listen, "--listen"),
-        peers=parse_peers(peers, node_id),
+        peers=_founders(peers, join, node_id),
         **rest,
     )
     with explained(listen):
         trio.run(_run, options)
+
+
+def _founders(peers: str | None, join: bool, node_id: str) -> dict[str, str] | None:
+    """The members that --peers names, None for --join. Raises UsageError for both or neither."""
+    if join and peers is not None:
+        raise click.UsageError("--join: a node that joins learns its peers; leave --peers out.")
+    if peers is not None:
+        return parse_peers(peers, node_id)
+    if join:
+        return None
+    raise click.UsageError("say --peers for a node of a new cluster, --join for one more node.")
 
 
 async def _run(options: Options) -> None:
@@ -139,6 +180,7 @@ async def _run(options: Options) -> None:
                 id=options.node_id,
                 listen=options.listen,
                 peers=options.peers,
+                join=options.peers is None,
                 data=options.data,
                 machine=KvMachine(),
                 wire=options.wire,
@@ -173,6 +215,8 @@ def _config(options: Options) -> RaftConfig:
         election_timeout_min=options.election_timeout / 1000,
         election_timeout_max=2 * options.election_timeout / 1000,
         heartbeat_interval=options.heartbeat / 1000,
+        staging_timeout=options.staging_timeout,
+        lease_reads=options.lease_reads,
     )
 
 

@@ -1,10 +1,14 @@
-"""Reading the lists that users type: `--listen` and `--peers`."""
+"""Reading the lists that users type: `--listen`, `--peers`, and members to add or set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
-__all__ = ["parse_address", "parse_peers"]
+from trioraft.raft.types import Member
+
+__all__ = ["parse_address", "parse_member", "parse_members", "parse_peers"]
 
 
 def parse_address(text: str, option: str) -> str:
@@ -45,3 +49,32 @@ def parse_peers(text: str, node_id: str) -> dict[str, str]:
             "The list must contain this node too, and be the same on every node."
         )
     return peers
+
+
+def parse_member(text: str) -> tuple[str, str]:
+    """`id=host:port` as (id, address). Raises UsageError that shows what it should look like."""
+    node_id, equals, address = text.partition("=")
+    if not (node_id and equals):
+        raise click.UsageError(f"{text!r} is not ID=HOST:PORT (as in n4=127.0.0.1:7104).")
+    return node_id, parse_address(address, node_id)
+
+
+def parse_members(text: str, known: Mapping[str, Member]) -> tuple[Member, ...]:
+    """`id,id=host:port,...`; who is known keeps priority, and the address if none is given.
+
+    Raises UsageError for an unknown id without address.
+    """
+    members = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        node_id, equals, _ = entry.partition("=")
+        present = known.get(node_id)
+        if equals:
+            priority = 0 if present is None else present.priority
+            members.append(Member(*parse_member(entry), priority))
+        elif present is not None:
+            members.append(present)
+        else:
+            raise click.UsageError(
+                f"{entry!r} is not a member (members are {', '.join(known)}): write ID=HOST:PORT."
+            )
+    return tuple(members)

@@ -46,6 +46,7 @@ class NodeProcess:
     process: trio.Process | None = None
     ready_count: int = 0  # lines `ready:` in the log before this start: it is appended to
     told_to_end: bool = False
+    joins: bool = False  # it waits to be added, and is none of the founders
 
     @property
     def running(self) -> bool:
@@ -83,6 +84,14 @@ class LocalCluster:
                 log=root / f"{node_id}.log",
             )
 
+    def plan_joiner(self, node_id: str) -> NodeProcess:
+        """One more node, to be started like the others; it waits to be added to the cluster."""
+        (address,) = free_addresses(1)
+        log = self.root / f"{node_id}.log"
+        node = NodeProcess(node_id, address, self.root / node_id, log, joins=True)
+        self.nodes[node_id] = node
+        return node
+
     @property
     def endpoints(self) -> str:
         """`host:port,...` of all nodes, running or not."""
@@ -91,8 +100,10 @@ class LocalCluster:
     def command(self, node_id: str) -> list[str]:
         """The command line of a node."""
         node = self.nodes[node_id]
-        peers = ",".join(f"{peer.id}={peer.address}" for peer in self.nodes.values())
-        arguments = ["node", "--id", node.id, "--listen", node.address, "--peers", peers]
+        founders = [peer for peer in self.nodes.values() if not peer.joins]
+        peers = ",".join(f"{peer.id}={peer.address}" for peer in founders)
+        arguments = ["node", "--id", node.id, "--listen", node.address]
+        arguments += ["--join"] if node.joins else ["--peers", peers]
         arguments += ["--data", str(node.data), "--wire", self.wire, "--cluster", self.name]
         arguments += ["--stop-at-eof", *self._options]
         # -P: what lies in the current directory must not stand in for our modules.

@@ -32,7 +32,8 @@ class OpenraftDialect:
     max_message_bytes = MAX_MESSAGE_BYTES
 
     def config(self, base: RaftConfig) -> RaftConfig:
-        """Terms pack (term, node id); leaders begin by a blank entry; there are no pre-votes.
+        """Terms pack (term, node id); leaders begin by a blank entry; there are no pre-votes
+        and no priorities.
 
         A voter whose log is ahead keeps its vote, instead of taking over the higher term, and
         a candidate that it refused lets two election timeouts pass.
@@ -42,6 +43,7 @@ class OpenraftDialect:
             next_term=next_term,
             first_entry=EntryKind.BLANK,
             pre_vote=False,
+            priorities=False,
             adopt_term_on_reject=False,
             behind_delay=2 * base.election_timeout_max,
             max_entry_bytes=min(base.max_entry_bytes, _MAX_ENTRY_BYTES),

@@ -29,12 +29,16 @@ class RatisDialect:
     max_message_bytes = 64 << 20  # raft.grpc.message.size.max
 
     def config(self, base: RaftConfig) -> RaftConfig:
-        """Terms count by one, elections begin by pre-vote, leaders by a configuration entry."""
+        """Terms count by one, elections begin by pre-vote, leaders by a configuration entry.
+
+        Priorities count: peers judge candidates by them, so all of a group must.
+        """
         return replace(
             base,
             next_term=count_terms,
             first_entry=EntryKind.CONFIGURATION,
             pre_vote=True,
+            priorities=True,
             adopt_term_on_reject=True,
             max_entry_bytes=min(base.max_entry_bytes, 4 << 20),
         )
