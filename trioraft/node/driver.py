@@ -259,8 +259,9 @@ class Driver:
             self._alarm.deadline = due
 
     def _due(self) -> float:
-        """The core's deadline, on the event loop's clock."""
-        return self.core.next_deadline / self._clock_rate
+        """The core's deadline, on the event loop's clock: rounded up, or it would come too soon."""
+        due = self.core.next_deadline / self._clock_rate
+        return due if self._clock_rate == 1.0 else due + 1e-9
 
     def _take_turn(self, *, gathered: bool = False) -> None:
         """One turn, with what callers have `gathered` or without. Never entered twice at once."""

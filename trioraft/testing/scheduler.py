@@ -59,7 +59,7 @@ def run_seeded(
     seed: int,
     *,
     time_limit: float = 3600.0,
-    pass_limit: int = 1_000_000,
+    pass_limit: int = 100_000,
     trace: Trace | None = None,
 ) -> T:
     """Run `main(run)` to its end under a virtual clock, and return its result.
