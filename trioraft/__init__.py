@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .client import open_client
     from .host import Node, Server, open_node, open_server
-    from .node import Command, RuntimeSettings, SnapshotSink, SnapshotSource, StateMachine
+    from .node import (
+        Command,
+        RuntimeSettings,
+        SnapshotSink,
+        SnapshotSource,
+        StateMachine,
+        WriteResult,
+    )
     from .raft.config import RaftConfig
     from .raft.errors import (
         ConfigurationError,
@@ -24,12 +31,14 @@ if TYPE_CHECKING:
         GroupStoppedError,
         NoQuorumError,
         NotLeaderError,
+        NotReplicatedError,
         OverloadedError,
         ProposalDroppedError,
+        SessionExpiredError,
         StorageError,
         TrioraftError,
     )
-    from .raft.types import Role, Session
+    from .raft.types import ReplicationLevel, Role, Session
 
 __all__ = [
     "Command",
@@ -41,18 +50,22 @@ __all__ = [
     "NoQuorumError",
     "Node",
     "NotLeaderError",
+    "NotReplicatedError",
     "OverloadedError",
     "ProposalDroppedError",
     "RaftConfig",
+    "ReplicationLevel",
     "Role",
     "RuntimeSettings",
     "Server",
     "Session",
+    "SessionExpiredError",
     "SnapshotSink",
     "SnapshotSource",
     "StateMachine",
     "StorageError",
     "TrioraftError",
+    "WriteResult",
     "open_client",
     "open_node",
     "open_server",
@@ -63,10 +76,18 @@ _HOMES = {
     "open_client": ".client",
     **dict.fromkeys(("Node", "Server", "open_node", "open_server"), ".host"),
     **dict.fromkeys(
-        ("Command", "RuntimeSettings", "SnapshotSink", "SnapshotSource", "StateMachine"), ".node"
+        (
+            "Command",
+            "RuntimeSettings",
+            "SnapshotSink",
+            "SnapshotSource",
+            "StateMachine",
+            "WriteResult",
+        ),
+        ".node",
     ),
     "RaftConfig": ".raft.config",
-    **dict.fromkeys(("Role", "Session"), ".raft.types"),
+    **dict.fromkeys(("ReplicationLevel", "Role", "Session"), ".raft.types"),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 
 import pytest
 import trio
@@ -12,23 +11,29 @@ import trio
 from trioraft._proto.local.node_grpc import NodeServiceBase
 from trioraft._proto.local.node_pb2 import (
     GroupStatus,
+    OpenSessionReply,
     ProposeReply,
     ProposeRequest,
     QueryReply,
     StatusReply,
+    WatchReply,
+    WatchRequest,
 )
 from trioraft.client import Client, RetryPolicy, open_client
-from trioraft.protocols.local import status_of
+from trioraft.protocols.local import WriteResult, status_of
 from trioraft.raft.errors import (
     ConfigurationError,
     EntryTooLargeError,
     NoQuorumError,
     NotLeaderError,
+    NotReplicatedError,
     OverloadedError,
     ProposalDroppedError,
+    SessionExpiredError,
     TrioraftError,
 )
-from trioraft.raft.types import Session
+from trioraft.raft.session_ids import birth_of, call_id_of
+from trioraft.raft.types import ReplicationLevel, Session
 from trioraft.rpc import GRPCError, Status, serve
 
 Answer = Callable[[ProposeRequest], Awaitable[bytes]]
@@ -47,6 +52,8 @@ class FakeNode(NodeServiceBase):
         self.queries: list[bytes] = []
         self.errors: list[Exception] = []  # for the next proposals, in order
         self.silent = False
+        self.sessions = 0
+        self.watches: list[WatchRequest] = []
         self.leads_other_group = False
 
     async def Propose(self, stream) -> None:  # type: ignore[no-untyped-def, override]
@@ -63,13 +70,29 @@ class FakeNode(NodeServiceBase):
                 )
                 return
             raise error
-        await stream.send_message(ProposeReply(data=f"{self.name}:".encode() + request.data))
+        await stream.send_message(
+            ProposeReply(
+                data=f"{self.name}:".encode() + request.data, index=len(self.proposals) + 40
+            )
+        )
 
     async def Query(self, stream) -> None:  # type: ignore[no-untyped-def, override]
         request = await stream.recv_message()
         self.queries.append(request.data)
-        stale = b"stale:" if request.stale else b""
+        stale = b"stale %d:" % (request.min_entries - 1) if request.stale else b""
         await stream.send_message(QueryReply(data=stale + request.data))
+
+    async def OpenSession(self, stream) -> None:  # type: ignore[no-untyped-def, override]
+        await stream.recv_message()
+        self.sessions += 1
+        await stream.send_message(OpenSessionReply(birth=7 + self.sessions))
+
+    async def Watch(self, stream) -> None:  # type: ignore[no-untyped-def, override]
+        request = await stream.recv_message()
+        self.watches.append(request)
+        if request.index > 10:
+            await trio.sleep_forever()
+        await stream.send_message(WatchReply(index=10))
 
     async def ReadIndex(self, stream) -> None:  # type: ignore[no-untyped-def, override]
         raise GRPCError(Status.UNIMPLEMENTED)
@@ -126,7 +149,10 @@ async def client(cluster: Cluster) -> AsyncIterator[Client]:
 async def test_propose_and_query(cluster: Cluster, client: Client) -> None:
     assert await client.propose(b"x") == b"a:x"
     assert await client.query(b"q") == b"q"
-    assert await client.query(b"q", linearizable=False) == b"stale:q"
+    assert await client.query(b"q", linearizable=False) == b"stale 41:q", "after its own write"
+    assert await client.query(b"q", linearizable=False, min_index=-1) == b"stale -1:q"
+    assert await client.query(b"q", linearizable=False, min_index=99) == b"stale 99:q"
+    assert await client.write(b"y") == WriteResult(b"a:y", 42)
 
 
 async def test_it_goes_to_the_leader(cluster: Cluster, client: Client) -> None:
@@ -171,16 +197,88 @@ async def test_a_retry_is_the_same_call(cluster: Cluster, client: Client, error:
     cluster.nodes[0].errors = [error]
     assert await client.propose(b"x") == b"b:x"
     first, second = cluster.nodes[0].proposals[0], cluster.nodes[1].proposals[0]
-    assert (first.client_id, first.call_id) == (client.client_id, 1)
-    assert (second.client_id, second.call_id) == (client.client_id, 1)
+    assert (first.client_id, first.call_id) == (client.client_id, call_id_of(1, 1))
+    assert (second.client_id, second.call_id) == (client.client_id, call_id_of(1, 1))
+    assert birth_of(first.client_id) == 8
     await client.propose(b"y")
-    assert cluster.nodes[1].proposals[1].call_id == 2
+    assert cluster.nodes[1].proposals[1].call_id == call_id_of(2, 2)
 
 
 async def test_a_session_of_ones_own(cluster: Cluster, client: Client) -> None:
     await client.propose(b"x", session=Session(b"me", 77))
     request = cluster.nodes[0].proposals[0]
     assert (request.client_id, request.call_id) == (b"me", 77)
+
+
+async def test_an_expired_session_is_replaced_if_nothing_was_sent_before(
+    cluster: Cluster, client: Client
+) -> None:
+    await client.propose(b"x")
+    old = client.client_id
+    cluster.nodes[0].errors = [SessionExpiredError("idle for long")]
+    assert await client.propose(b"y") == b"a:y"
+    assert client.client_id != old
+    assert cluster.nodes[0].proposals[-1].call_id == call_id_of(1, 1)
+
+
+async def test_an_expired_session_is_an_error_if_an_answer_was_lost(
+    cluster: Cluster, client: Client
+) -> None:
+    cluster.nodes[0].errors = [ProposalDroppedError("lost")]
+    cluster.nodes[1].errors = [SessionExpiredError("evicted")]
+    with pytest.raises(SessionExpiredError, match="evicted"):
+        await client.propose(b"x")
+    assert [len(node.proposals) for node in cluster.nodes] == [1, 1, 0]
+    old = cluster.nodes[1].proposals[0].client_id
+    assert await client.propose(b"y") == b"b:y"
+    assert cluster.nodes[1].proposals[1].client_id != old
+
+
+async def test_a_group_that_refuses_every_session_is_given_up(
+    cluster: Cluster, client: Client
+) -> None:
+    cluster.nodes[0].errors = [SessionExpiredError("no") for _ in range(9)]
+    with pytest.raises(SessionExpiredError):
+        await client.propose(b"x")
+    assert len(cluster.nodes[0].proposals) == 4
+
+
+async def test_the_window_bounds_what_is_under_way(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        node.silent = True
+    policy = RetryPolicy(timeout=0.3, attempt_timeout=0.3, follow_interval=0)
+    async with open_client(cluster.targets, policy=policy, window=2) as client:
+        node = cluster.nodes[0]
+        node.silent = False
+        await client.propose(b"first")
+        node.silent = True
+
+        async def lose(data: bytes) -> None:
+            with pytest.raises(NoQuorumError):
+                await client.propose(data, timeout=0.6)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lose, b"x")
+            nursery.start_soon(lose, b"y")
+            while len(node.proposals) < 3:
+                await trio.sleep(0.01)
+            with pytest.raises(OverloadedError, match="2 calls under way"):
+                await client.propose(b"z", timeout=0.1)
+        sent = {
+            request.data: request.call_id for node in cluster.nodes for request in node.proposals
+        }
+        assert sent == {b"first": call_id_of(1, 1), b"x": call_id_of(2, 2), b"y": call_id_of(3, 2)}
+    with pytest.raises(ConfigurationError, match="window=0"):
+        async with open_client(cluster.targets, window=0):
+            pass
+
+
+async def test_a_watch_asks_on_until_its_time_is_over(cluster: Cluster, client: Client) -> None:
+    assert await client.watch(10, ReplicationLevel.ALL) == 10
+    with pytest.raises(NotReplicatedError, match="entry 11 has not reached ALL_COMMITTED"):
+        await client.watch(11, timeout=0.7)
+    assert len(cluster.nodes[0].watches) > 2, "a node that waits with us is not given up"
+    assert not cluster.nodes[1].watches
 
 
 async def test_what_no_retry_changes_is_raised_at_once(cluster: Cluster, client: Client) -> None:
@@ -266,10 +364,13 @@ async def test_a_dialer_can_be_handed_in(cluster: Cluster) -> None:
     assert set(asked) <= set(cluster.targets)
 
 
-def test_the_same_seed_makes_the_same_client_id() -> None:
-    async def client_id(seed: int) -> bytes:
-        async with open_client("a:1", rng=random.Random(seed)) as client:
+async def test_the_same_seed_makes_the_same_client_id(cluster: Cluster) -> None:
+    async def client_id(seed: int) -> bytes | None:
+        for node in cluster.nodes:
+            node.sessions = 0
+        async with open_client(cluster.targets, rng=random.Random(seed)) as client:
+            await client.propose(b"x")
             return client.client_id
 
-    assert trio.run(partial(client_id, 1)) == trio.run(partial(client_id, 1))
-    assert trio.run(partial(client_id, 1)) != trio.run(partial(client_id, 2))
+    assert await client_id(1) == await client_id(1)
+    assert await client_id(1) != await client_id(2)

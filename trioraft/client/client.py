@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import Any
 
+import trio
+
 from trioraft._proto.local.node_grpc import NodeServiceStub
-from trioraft._proto.local.node_pb2 import ProposeRequest, QueryRequest
-from trioraft.protocols.local import ERROR_TRAILER, error_of
-from trioraft.raft.errors import ConfigurationError, TrioraftError
-from trioraft.raft.types import Session
-from trioraft.rpc import GRPCError
+from trioraft._proto.local.node_pb2 import (
+    OpenSessionRequest,
+    ProposeRequest,
+    QueryRequest,
+    WatchRequest,
+)
+from trioraft.protocols.local import ERROR_TRAILER, WriteResult, error_of
+from trioraft.raft.errors import (
+    ConfigurationError,
+    NotReplicatedError,
+    OverloadedError,
+    SessionExpiredError,
+    TrioraftError,
+)
+from trioraft.raft.session_ids import MAX_OUTSTANDING, client_id_of
+from trioraft.raft.types import NO_INDEX, ReplicationLevel, Session
+from trioraft.rpc import GRPCError, Status
 
 from .channels import Dial, open_ring
 from .failover import Failover, RetryPolicy
+from .session import DEFAULT_WINDOW, CallNumbers
 
 __all__ = ["Client", "open_client"]
+
+#: Sessions in a row that a group may refuse to open for one call, e.g. while a node is behind.
+_SESSIONS_TRIED = 4
 
 _GROUP_ID_BYTES = 16
 
@@ -26,15 +43,27 @@ _GROUP_ID_BYTES = 16
 class Client:
     """Calls on one consensus group. Get one from `open_client`; any number of tasks may share it.
 
-    A client is a session: each proposal carries the client's id and a number of its own, the same
-    in every attempt, so that a repeated write can be told from a new one (`Command.session`).
+    A client is a session of the group: every write has a number, the same in all its attempts,
+    and is applied at most once however often it is sent, whichever node leads by then. Calls that
+    are under way at the same time may be applied in any order; one that begins after another has
+    ended is applied after it.
     """
 
-    def __init__(self, failover: Failover, client_id: bytes, group_id: bytes) -> None:
+    def __init__(
+        self, failover: Failover, rng: random.Random, group_id: bytes, window: int
+    ) -> None:
         self._failover = failover
-        self._calls = count(1)
+        self._rng = rng
         self._group_id = group_id
-        self.client_id = client_id
+        self._window = window
+        self._numbers: CallNumbers | None = None
+        self._opening = trio.Lock()
+        self.last_index = NO_INDEX
+
+    @property
+    def client_id(self) -> bytes | None:
+        """The session's id, 16 bytes; None before the first write."""
+        return None if self._numbers is None else self._numbers.client_id
 
     async def propose(
         self,
@@ -44,52 +73,172 @@ class Client:
         timeout: float | None = None,
         repeat: bool = True,
     ) -> bytes:
-        """Replicate a write and return the state machine's reply to it.
+        """As `write`; returns the state machine's reply alone."""
+        return (await self.write(data, session=session, timeout=timeout, repeat=repeat)).reply
 
-        Tried until acknowledged: when an answer is lost, the write is sent again, and replicated
-        again if the first attempt had succeeded.
+    async def write(
+        self,
+        data: bytes,
+        *,
+        session: Session | None = None,
+        timeout: float | None = None,
+        repeat: bool = True,
+    ) -> WriteResult:
+        """Replicate a write; returns the state machine's reply, and its index in the log.
+
+        Tried until acknowledged. When an answer is lost the write is sent again, and the group
+        answers with the reply of the first time.
 
         Args:
-            session: Identifies the write instead of this client's own id and number.
+            session: Identifies the write instead of this client's own session and number.
             timeout: Seconds for all attempts together; the policy's if None.
             repeat: False for at most one attempt; its errors leave open what became of it.
 
-        Cancelling it leaves open whether the write was applied.
+        Cancelling it leaves open whether the write was applied. It will not be any more once
+        another one, begun later, is.
 
         Raises:
             NoQuorumError: no node could answer in time; the write may still be applied.
+            SessionExpiredError: an answer was lost, and by the time of the next attempt the
+                group had forgotten this session; the write may have been applied. The client
+                goes on with a new session.
             EntryTooLargeError, UnknownGroupError: it will never be.
             TrioraftError: any other refusal, with the status and message of the node.
         """
-        session = session or Session(self.client_id, next(self._calls))
+        if session is not None:
+            return await self._write(data, session, timeout, repeat, [])
+        for left in reversed(range(_SESSIONS_TRIED)):
+            numbers = await self._session(timeout)
+            number = await self._begin(numbers, timeout)
+            tries: list[float] = []
+            try:
+                return await self._write(data, numbers.session(number), timeout, repeat, tries)
+            except SessionExpiredError:
+                if self._numbers is numbers:
+                    self._numbers = None
+                # Refused at the first attempt: it has never been applied, so it may have
+                # another number in another session.
+                if len(tries) > 1 or not left:
+                    raise
+            finally:
+                numbers.end(number)
+        raise AssertionError("the last session raises or returns")
+
+    async def query(
+        self,
+        data: bytes,
+        *,
+        linearizable: bool = True,
+        min_index: int | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Ask the state machine.
+
+        With `linearizable=False` one node answers from what it has, as soon as it has applied
+        `min_index`: by default this client's last acknowledged write, so that a client sees its
+        own writes. -1 takes the node's state as it is.
+
+        Raises what `propose` raises. Cancelling it is harmless.
+        """
+        request = QueryRequest(group_id=self._group_id, data=data, stale=not linearizable)
+        if not linearizable:
+            request.min_entries = (self.last_index if min_index is None else min_index) + 1
+        reply = await self._call(lambda stub: stub.Query, request, timeout)
+        answer: bytes = reply.data
+        return answer
+
+    async def watch(
+        self,
+        index: int,
+        level: ReplicationLevel = ReplicationLevel.ALL_COMMITTED,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """Wait until the entry at `index` (`WriteResult.index`) is replicated as `level` says.
+
+        Returns how far that level is, `index` or more. Raises NotReplicatedError if it has not
+        come so far within `timeout` (seconds; the policy's if None), and what `propose` raises.
+        Cancelling it is harmless.
+        """
+        request = WatchRequest(group_id=self._group_id, index=index, level=level.name)
+        seconds = self._failover.policy.timeout if timeout is None else timeout
+        deadline = trio.current_time() + seconds
+
+        async def attempt(channel: Any, left: float) -> Any:
+            try:
+                return await _exchange(NodeServiceStub(channel).Watch, request, left)
+            except GRPCError as error:
+                if error.status is Status.DEADLINE_EXCEEDED:
+                    return None  # the node is there, and the index is not: ask again
+                raise
+
+        while (left := deadline - trio.current_time()) > 0:
+            reply = await self._run(attempt, left)
+            if reply is not None:
+                reached: int = reply.index
+                return reached
+        raise NotReplicatedError(
+            f"entry {index} has not reached {level.name} within {seconds:g} s; it still may"
+        )
+
+    # -- inside
+
+    async def _session(self, timeout: float | None) -> CallNumbers:
+        async with self._opening:
+            if self._numbers is None:
+                request = OpenSessionRequest(group_id=self._group_id)
+                reply = await self._call(lambda stub: stub.OpenSession, request, timeout)
+                client_id = client_id_of(reply.birth, self._rng.getrandbits(62))
+                self._numbers = CallNumbers(client_id, self._window)
+            return self._numbers
+
+    async def _begin(self, numbers: CallNumbers, timeout: float | None) -> int:
+        seconds = self._failover.policy.timeout if timeout is None else timeout
+        with trio.move_on_after(seconds):
+            return await numbers.begin()
+        raise OverloadedError(
+            f"this client has {self._window} calls under way, and none was answered within "
+            f"{seconds:g} s"
+        )
+
+    async def _write(
+        self,
+        data: bytes,
+        session: Session,
+        timeout: float | None,
+        repeat: bool,
+        tries: list[float],
+    ) -> WriteResult:
+        """All attempts of one call; `tries` gets the time of each."""
         request = ProposeRequest(
             group_id=self._group_id,
             data=data,
             client_id=session.client_id,
             call_id=session.call_id,
         )
-        return await self._call(lambda stub: stub.Propose, request, timeout, repeat)
 
-    async def query(
-        self, data: bytes, *, linearizable: bool = True, timeout: float | None = None
-    ) -> bytes:
-        """Ask the state machine. With `linearizable=False` one node answers from what it has.
+        async def attempt(channel: Any, left: float) -> Any:
+            tries.append(trio.current_time())
+            return await _exchange(NodeServiceStub(channel).Propose, request, left)
 
-        Raises what `propose` raises. Cancelling it is harmless.
-        """
-        request = QueryRequest(group_id=self._group_id, data=data, stale=not linearizable)
-        return await self._call(lambda stub: stub.Query, request, timeout)
+        reply = await self._run(attempt, timeout, repeat)
+        self.last_index = max(self.last_index, reply.index)
+        return WriteResult(reply.data, reply.index)
 
     async def _call(
-        self,
-        method: Callable[[NodeServiceStub], Any],
-        request: ProposeRequest | QueryRequest,
-        timeout: float | None,
-        repeat: bool = True,
-    ) -> bytes:
-        async def attempt(channel: Any, left: float) -> bytes:
+        self, method: Callable[[NodeServiceStub], Any], request: Any, timeout: float | None
+    ) -> Any:
+        async def attempt(channel: Any, left: float) -> Any:
             return await _exchange(method(NodeServiceStub(channel)), request, left)
 
+        return await self._run(attempt, timeout)
+
+    async def _run(
+        self,
+        attempt: Callable[[Any, float], Awaitable[Any]],
+        timeout: float | None,
+        repeat: bool = True,
+    ) -> Any:
         try:
             return await self._failover.call(attempt, timeout=timeout, repeat=repeat)
         except GRPCError as error:
@@ -98,20 +247,18 @@ class Client:
             ) from error
 
 
-async def _exchange(method: Any, request: ProposeRequest | QueryRequest, timeout: float) -> bytes:
+async def _exchange(method: Any, request: Any, timeout: float) -> Any:
     """One unary call; an error of the node comes out as the class that it names in a trailer."""
     stream = method.open(timeout=timeout)
     try:
         async with stream:
             await stream.send_message(request, end=True)
-            reply = await stream.recv_message()
+            return await stream.recv_message()
     except GRPCError as error:
         trailers = stream.trailing_metadata or {}
         if ERROR_TRAILER not in trailers:
             raise  # the transport's own failure
         raise error_of(error, trailers) from error
-    data: bytes = reply.data
-    return data
 
 
 @asynccontextmanager
@@ -120,6 +267,7 @@ async def open_client(
     *,
     group_id: bytes = b"",
     policy: RetryPolicy | None = None,
+    window: int = DEFAULT_WINDOW,
     rng: random.Random | None = None,
     dial: Dial | None = None,
 ) -> AsyncIterator[Client]:
@@ -129,15 +277,18 @@ async def open_client(
 
     Args:
         group_id: 16 bytes; empty for the only group of the nodes.
+        window: Writes that may be under way at once, at most 1,024; more of them wait.
         rng: Makes the client's id and the jitter of its pauses. Seeded by the system if None.
         dial: Opens connections instead of the system's network.
 
     Raises:
-        ConfigurationError: malformed endpoints or group id.
+        ConfigurationError: malformed endpoints or group id, or a window out of bounds.
     """
     if len(group_id) not in {0, _GROUP_ID_BYTES}:
         raise ConfigurationError(f"group_id: {len(group_id)} bytes; it must have {_GROUP_ID_BYTES}")
+    if not 0 < window <= MAX_OUTSTANDING:
+        raise ConfigurationError(f"window={window}: must be from 1 to {MAX_OUTSTANDING}")
     rng = rng or random.Random()
     async with open_ring(endpoints, rng=rng, dial=dial) as ring:
         failover = Failover(ring, policy or RetryPolicy(), rng, group_id=group_id)
-        yield Client(failover, rng.randbytes(16), group_id)
+        yield Client(failover, rng, group_id, window)

@@ -86,7 +86,7 @@ class Failover:
         """`group_id` is the group whose leader to follow; empty: the only one of the nodes."""
         self.ring = ring
         self._group_id = group_id
-        self._policy = policy
+        self.policy = policy
         self._rng = rng
         self._look_again = 0.0
 
@@ -109,7 +109,7 @@ class Failover:
             GRPCError, TrioraftError: what no retry would change, or with `repeat=False`
                 whatever the one attempt raised.
         """
-        policy = self._policy
+        policy = self.policy
         deadline = trio.current_time() + (policy.timeout if timeout is None else timeout)
         pause = policy.pause_min
         while True:
@@ -137,23 +137,23 @@ class Failover:
         logger.debug("%s: %s", endpoint.target, reason)
         self.ring.failed(endpoint, reason)
         # The leader may have changed: look soon, yet not once per failed call.
-        soon = trio.current_time() + self._policy.pause_max / 2
+        soon = trio.current_time() + self.policy.pause_max / 2
         self._look_again = min(self._look_again, soon)
 
     async def _follow_leader(self) -> None:
         """Prefer the endpoint that leads, if one says so. One task looks, the others go on."""
         now = trio.current_time()
-        if not self._policy.follow_interval or now < self._look_again or len(self.ring.all) == 1:
+        if not self.policy.follow_interval or now < self._look_again or len(self.ring.all) == 1:
             return
-        self._look_again = now + self._policy.follow_interval
-        leader = await leader_among(self.ring.all, self._group_id, timeout=self._policy.pause_max)
+        self._look_again = now + self.policy.follow_interval
+        leader = await leader_among(self.ring.all, self._group_id, timeout=self.policy.pause_max)
         if leader is not None:
             self.ring.prefer(leader)
         else:
-            self._look_again = min(self._look_again, trio.current_time() + self._policy.pause_max)
+            self._look_again = min(self._look_again, trio.current_time() + self.policy.pause_max)
 
     def _no_answer(self, timeout: float | None) -> NoQuorumError:
-        seconds = self._policy.timeout if timeout is None else timeout
+        seconds = self.policy.timeout if timeout is None else timeout
         return NoQuorumError(
             f"no endpoint could answer within {seconds:g} s ({self.ring.describe_failures()}). "
             "Check that a majority of the nodes runs and that they reach each other."

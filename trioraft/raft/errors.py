@@ -18,6 +18,7 @@ __all__ = [
     "LeaderNotReadyError",
     "NoQuorumError",
     "NotLeaderError",
+    "NotReplicatedError",
     "OverloadedError",
     "ProposalDroppedError",
     "SessionExpiredError",
@@ -73,6 +74,10 @@ class SessionExpiredError(TrioraftError):
     This attempt was not applied; an earlier attempt of the same call may have been. Read back
     to find out, then go on with a new session.
     """
+
+
+class NotReplicatedError(TrioraftError):
+    """A watched entry had not come as far as wanted in time. It still may; watch it again."""
 
 
 class NoQuorumError(TrioraftError):

@@ -1,5 +1,7 @@
 """trioraft's own protocol: forwarding between its nodes, and status for its tools."""
 
+from trioraft.node import WriteResult
+
 from .admin import AdminAccess, AdminGroup, AdminService
 from .errors import ERROR_TRAILER, error_of, status_of
 from .forwarder import GrpcForwarder
@@ -14,6 +16,7 @@ __all__ = [
     "GrpcForwarder",
     "NodeAccess",
     "NodeService",
+    "WriteResult",
     "error_of",
     "status_message",
     "status_of",
