@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from storage_kit import GROUP, Twin
 
-from trioraft.storage import DataDirectory, GroupStorage, MemoryStorage, open_disk_writer
+from trioraft.storage import (
+    DataDirectory,
+    GroupStorage,
+    MemoryStorage,
+    StorageSettings,
+    open_disk_writer,
+)
 from trioraft.storage.writer import DiskWriter
 from trioraft.testing.disk import SimDisk, open_sim_writer
 
@@ -30,7 +36,8 @@ class FileTwin(Twin):
         self._writer = writer
 
     async def open(self) -> None:
-        self.storage = await self._directory.open_group(GROUP, self._writer, segment_bytes=2000)
+        settings = StorageSettings(segment_bytes=2000)
+        self.storage = await self._directory.open_group(GROUP, self._writer, settings)
 
     async def reopen(self) -> GroupStorage:
         await self.storage.aclose()

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from trioraft.raft.types import Configuration, Entry, EntryKind, HardState, Member, SnapshotMeta
-from trioraft.storage import FileStorage, GroupStorage, PersistBatch
+from trioraft.storage import FileStorage, GroupStorage, PersistBatch, StorageSettings
 from trioraft.storage.writer import Done, GroupCommit, Write
 from trioraft.testing.disk import SimDisk
 
@@ -89,9 +89,13 @@ class SteppedWriter:
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Write, Done]] = []
+        self.later: list[tuple[Write, Done]] = []  # what was submitted with a delay
 
-    def submit(self, write: Write, done: Done) -> None:
-        self.jobs.append((write, done))
+    def submit(self, write: Write, done: Done, *, delay: float = 0) -> None:
+        if delay > 0:
+            self.later.append((write, done))
+        else:
+            self.jobs.append((write, done))
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
@@ -125,7 +129,8 @@ class Answers(list[BaseException | None]):
 async def open_on(disk: SimDisk, writer: Any, **bounds: Any) -> FileStorage:
     disk.make_directory(FOLDER)
     bounds.setdefault("preallocate_bytes", 0)  # files as long as what is in them
-    return await FileStorage.open(FOLDER, GROUP, writer, filesystem=disk, **bounds)
+    settings = StorageSettings(**bounds)
+    return await FileStorage.open(FOLDER, GROUP, writer, filesystem=disk, settings=settings)
 
 
 def segment_path(number: int = 1) -> str:

@@ -12,7 +12,7 @@ import pytest
 from storage_kit import SteppedWriter, entries, persist, power_loss
 
 from trioraft.raft.errors import CorruptionError, DataDirectoryError, StorageError
-from trioraft.storage import DataDirectory, open_disk_writer
+from trioraft.storage import DataDirectory, StorageSettings, open_disk_writer
 from trioraft.testing.disk import SimDisk
 
 
@@ -23,7 +23,12 @@ def opened(path: Path, node_id: str = "n1", cluster: str = "c") -> DataDirectory
 def test_a_new_directory_is_made_with_its_parents(tmp_path: Path) -> None:
     directory = opened(tmp_path / "a" / "b")
     assert directory.groups() == []
-    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["groups", "lock", "node.json"]
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == [
+        "groups",
+        "lock",
+        "node.json",
+        "registered",
+    ]
     directory.close()
     opened(tmp_path / "a" / "b").close()
 
@@ -56,7 +61,7 @@ def test_another_node_or_cluster_is_named(tmp_path: Path, node_id: str, cluster:
     opened(tmp_path).close()
 
 
-@pytest.mark.parametrize("contents", ["", "{}", "[]", "\0\0\0", '{"format": 1}'])
+@pytest.mark.parametrize("contents", ["", "{}", "[]", "\0\0\0", '{"format": 2}'])
 def test_a_damaged_identity_is_corruption(tmp_path: Path, contents: str) -> None:
     opened(tmp_path).close()
     (tmp_path / "node.json").write_text(contents)
@@ -65,8 +70,8 @@ def test_a_damaged_identity_is_corruption(tmp_path: Path, contents: str) -> None
 
 
 def test_a_newer_format_is_named(tmp_path: Path) -> None:
-    (tmp_path / "node.json").write_text('{"format": 2, "node_id": "n1", "cluster": "c"}')
-    with pytest.raises(DataDirectoryError, match="format 2; this version of trioraft reads 1"):
+    (tmp_path / "node.json").write_text('{"format": 3, "node_id": "n1", "cluster": "c"}')
+    with pytest.raises(DataDirectoryError, match="format 3; this version of trioraft reads 2"):
         opened(tmp_path)
 
 
@@ -110,11 +115,11 @@ async def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="1 to 64 bytes"):
             await directory.open_group(group, writer)
     with pytest.raises(ValueError, match="at least 1"):
-        await directory.open_group(b"g", writer, segment_bytes=0)
+        StorageSettings(segment_bytes=0)
     with pytest.raises(ValueError, match="the limit is 1073741824"):
-        await directory.open_group(b"g", writer, segment_bytes=(1 << 30) + 1)
+        StorageSettings(segment_bytes=(1 << 30) + 1)
     with pytest.raises(ValueError, match="negative"):
-        await directory.open_group(b"g", writer, preallocate_bytes=-1)
+        StorageSettings(preallocate_bytes=-1)
     directory.close()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from trioraft.storage.index import LogIndex, Segment
 
 RECORD = 10  # bytes of every record here
+STRIDE = 3 * RECORD - 1  # a point at every third record
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_stride() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trioraft.storage.index.POINT_STRIDE", STRIDE)
+        yield
 
 
 class IndexMachine(RuleBasedStateMachine):
@@ -30,9 +39,14 @@ class IndexMachine(RuleBasedStateMachine):
     def append(self, count: int, newer: int) -> None:
         segment = self.index.segments[-1]
         term = (self.log[-1][0] if self.log else self.base[1]) + newer
-        offsets = array("Q", (segment.size + RECORD * i for i in range(count)))
-        first = self.last + 1
-        self.index.extend(first, offsets)
+        offsets = [segment.size + RECORD * i for i in range(count)]
+        first, due = self.last + 1, segment.due
+        points = []
+        for i, offset in enumerate(offsets):
+            if offset >= due:
+                points.append((first + i, offset))
+                due = offset + STRIDE
+        self.index.extend(count, points)
         for i in range(count):
             self.index.terms.append(first + i, term)
         segment.size += RECORD * count
@@ -84,15 +98,41 @@ class IndexMachine(RuleBasedStateMachine):
         low = data.draw(st.integers(self.base[0] + 1, self.last))
         high = data.draw(st.integers(low + 1, self.last + 3))
         spans = self.index.locate(low, high, budget)
-        places = [(s.number, offset) for s in spans for offset in s.offsets]
-        start = low - self.base[0] - 1
-        expected = [place[1:] for place in self.log[start : start + len(places)]]
-        assert places == expected
-        assert 1 <= len(places) <= high - low
-        assert spans[0].first == low
-        size = sum(s.end - s.offsets[0] for s in spans)
-        assert size <= budget or len(places) == 1
-        assert all(offset + RECORD <= s.end for s in spans for offset in s.offsets)
+        assert spans[0].low == low
+        reached = low
+        for span in spans:
+            assert span.low == reached
+            assert span.blocks[0][0] <= span.low
+            behind = [first for first, _ in span.blocks[1:]] + [span.high]
+            for (first, offset), stop in zip(span.blocks, behind, strict=True):
+                for index in range(first, stop):
+                    place = (span.number, offset + RECORD * (index - first))
+                    if place[1] >= span.end and index > low:
+                        break  # not read now
+                    assert self.log[index - self.base[0] - 1][1:] == place
+                    reached = max(reached, index + 1)
+            if reached < span.high:
+                break
+        assert low < reached <= high
+        full = sum(span.end - span.blocks[0][1] for span in spans) >= budget
+        assert reached == min(high, self.last + 1) or full
+
+    @precondition(lambda self: self.log)
+    @rule(budget=st.integers(1, 200), overhead=st.integers(0, 20))
+    def newest(self, budget: int, overhead: int) -> None:
+        first = self.index.newest(budget, overhead)
+        count = self.last + 1 - first
+        assert 1 <= count <= len(self.log)
+        live = len(self.log) * RECORD == sum(s.size for s in self.index.segments)
+        assert not live or count == len(self.log) or count * (RECORD + overhead) >= budget
+
+    @invariant()
+    def few_points(self) -> None:
+        for segment in self.index.segments:
+            assert len(segment.indices) == len(segment.offsets)
+            assert all(low < high for low, high in pairwise(segment.indices))
+            assert all(low < high for low, high in pairwise(segment.offsets))
+            assert segment.is_empty or segment.indices[0] == segment.first
 
 
 IndexMachine.TestCase.settings = settings(max_examples=60, deadline=None)

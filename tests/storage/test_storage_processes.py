@@ -18,12 +18,13 @@ from trioraft.storage import DataDirectory, OsFileSystem
 WRITER = """
 import resource, sys, trio
 from trioraft.raft.types import Entry, EntryKind, HardState
-from trioraft.storage import DataDirectory, PersistBatch, open_disk_writer
+from trioraft.storage import DataDirectory, PersistBatch, StorageSettings, open_disk_writer
 
 async def main(path, limit, group):
     async with open_disk_writer() as writer:
         directory = DataDirectory.open(path, node_id="n1", cluster="c")
-        storage = await directory.open_group(bytes.fromhex(group), writer, segment_bytes=200_000)
+        settings = StorageSettings(segment_bytes=200_000)
+        storage = await directory.open_group(bytes.fromhex(group), writer, settings)
         if limit:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         last = storage.recovered.last_index

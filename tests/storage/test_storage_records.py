@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from array import array
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft.raft.types import Entry, EntryKind, HardState, Session
+from trioraft.storage.entries import POINT_STRIDE, decode_entry, decode_run, encode_entries
 from trioraft.storage.record import (
     MARK_SIZE,
     MAX_TERM,
     BadRecordError,
     RecordType,
     SegmentHeader,
-    decode_entry,
     decode_hard_state,
     decode_mark,
     decode_position,
+    decode_seal,
     decode_segment_header,
-    encode_entries,
     encode_hard_state,
     encode_mark,
     encode_position,
+    encode_seal,
     encode_segment_header,
     record_at,
     salt_of,
-    valid_marks,
 )
 
 SALT = salt_of(b"group", 7)
@@ -44,11 +45,11 @@ hard_states = st.builds(HardState, terms, st.none() | st.text())
 
 def encoded(entries: list[Entry], offset: int = 0) -> tuple[bytes, list[int]]:
     parts: list[bytes] = []
-    starts = array("Q")
-    end = encode_entries(entries, SALT, offset, parts, starts)
-    data = b"".join(parts)
-    assert end == offset + len(data)
-    return data, list(starts)
+    starts = []
+    for entry in entries:
+        starts.append(offset)
+        offset = encode_entries([entry], SALT, offset, parts, [], 0)
+    return b"".join(parts), starts
 
 
 @relaxed
@@ -75,6 +76,8 @@ def test_the_other_records_there_and_back(
     record = encode_mark(synced, SALT, offset)
     assert len(record) == MARK_SIZE
     assert decode_mark(record, *record_at(record, 0, SALT, offset)[1:]) == synced
+    record = encode_seal(synced, SALT, offset)
+    assert decode_seal(record, *record_at(record, 0, SALT, offset)[1:]) == synced
     header = SegmentHeader(7, index, term, state)
     record = encode_segment_header(header, SALT)
     assert decode_segment_header(record, *record_at(record, 0, SALT, 0)[1:]) == header
@@ -125,13 +128,44 @@ def test_a_record_passes_only_in_its_place(
 
 
 @relaxed
-@given(st.binary(), st.binary(), st.integers(0, 1000))
-def test_marks_are_found_behind_rubbish(before: bytes, between: bytes, synced: int) -> None:
-    data = before + encode_mark(synced, SALT, len(before)) + between
-    second = len(data)
-    data += encode_mark(3, SALT, second) + encode_mark(4, SALT, 0)[:-1]
-    assert valid_marks(data, 0, SALT) == [(len(before), synced), (second, 3)]
-    assert valid_marks(data, len(before) + 1, SALT) == [(second, 3)]
+@given(st.lists(log_entries, max_size=30), offsets, st.integers(0, 40), st.booleans())
+def test_a_run_is_decoded_as_its_records_are_one_by_one(
+    some: list[Entry], offset: int, cut: int, marks: bool
+) -> None:
+    """Whole or cut short anywhere, with other records in between or without."""
+    run = [replace(entry, index=5 + i) for i, entry in enumerate(some)]
+    data, ends = b"", []
+    for entry in run:
+        if marks:
+            data += encode_mark(1, SALT, offset + len(data))
+            data += encode_hard_state(HardState(2, "n"), SALT, offset + len(data))
+        parts: list[bytes] = []
+        encode_entries([entry], SALT, offset + len(data), parts, [], 0)
+        data += b"".join(parts)
+        ends.append(len(data))
+    data = data[: max(0, len(data) - cut)]
+    found, at = decode_run(data, 0, offset, SALT, 5, 5 + len(run))
+    whole = sum(end <= len(data) for end in ends)
+    assert found == run[:whole]
+    assert at >= (ends[whole - 1] if whole else 0)
+    assert decode_run(data, 0, offset, SALT, 5, 5 + whole // 2)[0] == run[: whole // 2]
+
+
+def test_points_come_at_a_stride() -> None:
+    run = [Entry(1, i, EntryKind.WRITE, bytes(i % 700)) for i in range(500)]
+    parts: list[bytes] = []
+    points: list[tuple[int, int]] = []
+    end = encode_entries(run, SALT, 100, parts, points, 0)
+    assert points[0] == (0, 100)
+    assert end == 100 + sum(map(len, parts))
+    assert len(points) == (end - 100) // POINT_STRIDE + 1
+    data = bytes(100) + b"".join(parts)
+    for index, offset in points:
+        assert decode_run(data, offset, 0, SALT, index, index + 1)[0] == [run[index]]
+    assert min(b[1] - a[1] for a, b in pairwise(points)) >= POINT_STRIDE
+    more: list[tuple[int, int]] = []
+    encode_entries(run[:3], SALT, 0, [], more, 1)
+    assert [index for index, _ in more] == [1]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +186,8 @@ def test_what_does_not_fit_is_refused(entry: Entry) -> None:
 def test_a_file_of_another_format_is_named() -> None:
     header = encode_segment_header(SegmentHeader(1, -1, 0, HardState()), SALT)
     _, body, end = record_at(header, 0, SALT, 0)
-    newer = header[: body + 8] + b"\2\0" + header[body + 10 :]
-    with pytest.raises(BadRecordError, match="format 2; this version of trioraft reads 1"):
+    newer = header[: body + 8] + b"\3\0" + header[body + 10 :]
+    with pytest.raises(BadRecordError, match="format 3; this version of trioraft reads 2"):
         decode_segment_header(newer, body, end)
     with pytest.raises(BadRecordError, match="not a log of trioraft"):
         decode_segment_header(b"x" * len(header), body, end)
@@ -167,6 +201,7 @@ def test_bodies_that_pass_by_checksum_alone_raise_nothing_else(body: bytes) -> N
         decode_hard_state,
         decode_mark,
         decode_position,
+        decode_seal,
         decode_segment_header,
     ):
         try:

@@ -11,6 +11,7 @@ from .interface import (
 )
 from .log import FileStorage
 from .memory import MemoryStorage
+from .settings import FsyncPolicy, StorageSettings
 from .writer import DiskWriter, open_disk_writer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FileLock",
     "FileStorage",
     "FileSystem",
+    "FsyncPolicy",
     "GroupStorage",
     "MemoryStorage",
     "OsFileSystem",
@@ -27,5 +29,6 @@ __all__ = [
     "RecoveredState",
     "SnapshotReader",
     "SnapshotWriter",
+    "StorageSettings",
     "open_disk_writer",
 ]

@@ -1,17 +1,21 @@
 """Where every live entry of a log is: segment and offset, and which term it has.
 
-Pure bookkeeping on the event loop, 8 bytes per entry; it reads and writes no file. Recovery
-fills it from the records, and `FileStorage` keeps it ahead of the disk while it runs.
+Pure bookkeeping on the event loop; it reads and writes no file. Its size follows the bytes of
+the log, 16 bytes for every 16 KiB, not the number of entries. Recovery fills it from the
+records, and `FileStorage` keeps it ahead of the disk while it runs.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from trioraft.raft.types import NO_INDEX, NO_TERM
+
+from .entries import POINT_STRIDE
 
 __all__ = ["LogIndex", "Segment", "Span", "TermRuns"]
 
@@ -56,25 +60,51 @@ class TermRuns:
 
 @dataclass(slots=True)
 class Segment:
-    """One log file. `offsets[i]` is where entry `first + i` begins; only live entries count."""
+    """One log file, and its live entries `first` to `last`.
+
+    Where an entry begins is kept for one entry per 16 KiB (`POINT_STRIDE`): a reader starts at
+    the point before and walks. The first entry, and the first after a cut, always have a point;
+    so from a point on, up to the next, entries follow each other and nothing dead is between.
+    """
 
     number: int
     size: int  # bytes, with what is queued
-    first: int = NO_INDEX
+    first: int = NO_INDEX + 1
+    last: int = NO_INDEX
+    due: int = 0  # the next entry at this offset or behind becomes a point
+    indices: array[int] = field(default_factory=lambda: array("q"))
     offsets: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
-    def last(self) -> int:
-        """Index of its last live entry; meaningless if it has none."""
-        return self.first + len(self.offsets) - 1
+    def is_empty(self) -> bool:
+        """Whether it has no live entry. (It may have dead ones, votes and marks.)"""
+        return self.last < self.first
+
+    def clear(self) -> None:
+        self.first, self.last, self.due = NO_INDEX + 1, NO_INDEX, 0
+        del self.indices[:], self.offsets[:]
+
+    def cut(self, last: int) -> None:
+        """Forget the entries after `last`."""
+        self.last = min(self.last, last)
+        if self.is_empty:
+            self.clear()
+            return
+        keep = bisect_right(self.indices, last)
+        del self.indices[keep:], self.offsets[keep:]
 
 
 class Span(NamedTuple):
-    """Consecutive entries of one file: the first index, their offsets, and a bound behind them."""
+    """Entries [low, high) of one file.
+
+    blocks: (first index, offset) of the stretches they are in; low is in the first one.
+    end: offset before which all of them end, or a bound on what is wanted at once.
+    """
 
     number: int
-    first: int
-    offsets: array[int]
+    low: int
+    high: int
+    blocks: list[tuple[int, int]]
     end: int
 
 
@@ -102,24 +132,29 @@ class LogIndex:
             )
         return self.terms.at(index)
 
-    def extend(self, first: int, offsets: array[int]) -> None:
-        """The next entries, from `first` on, are at `offsets` of the last segment.
+    def extend(self, count: int, points: Sequence[tuple[int, int]]) -> None:
+        """The next `count` entries are in the last segment; `points` are what is known of where.
 
         Their terms are to be appended to `terms` beside this.
         """
         segment = self.segments[-1]
-        if not segment.offsets:
-            segment.first = first
-        segment.offsets.extend(offsets)
-        self.last_index += len(offsets)
+        if segment.is_empty:
+            segment.first = self.last_index + 1
+        for index, offset in points:
+            segment.indices.append(index)
+            segment.offsets.append(offset)
+            segment.due = offset + POINT_STRIDE
+        self.last_index += count
+        segment.last = self.last_index
 
     def cut(self, last: int, term: int) -> None:
         """The log now ends at (`last`, `term`); if that is before the base, it is the new base."""
         for segment in reversed(self.segments):
-            if segment.offsets:
+            if not segment.is_empty:
                 if segment.last <= last:
                     break
-                del segment.offsets[max(0, last + 1 - segment.first) :]
+                segment.cut(last)
+        self.segments[-1].due = 0
         self.terms.cut(last)
         self.last_index = last
         if last < self.base_index:
@@ -128,7 +163,7 @@ class LogIndex:
     def reset(self, index: int, term: int) -> None:
         """The log is empty and starts after (`index`, `term`)."""
         for segment in self.segments:
-            del segment.offsets[:]
+            segment.clear()
         self.terms.clear()
         self.base_index = self.last_index = index
         self.base_term = term
@@ -137,7 +172,7 @@ class LogIndex:
         """How many of the oldest files hold no live entry above `floor`. Never the last one."""
         count = 0
         for segment in self.segments[:-1]:
-            if segment.offsets and segment.last > floor:
+            if not segment.is_empty and segment.last > floor:
                 break
             count += 1
         return count
@@ -146,7 +181,7 @@ class LogIndex:
         """Forget the oldest `count` files and the entries in them; returns the files."""
         dropped = self.segments[:count]
         del self.segments[:count]
-        base = max((s.last for s in dropped if s.offsets), default=self.base_index)
+        base = max((s.last for s in dropped if not s.is_empty), default=self.base_index)
         if base > self.base_index:
             self.base_term = self.terms.at(base)
             self.base_index = base
@@ -157,28 +192,40 @@ class LogIndex:
         return dropped
 
     def locate(self, low: int, high: int, max_bytes: int) -> list[Span]:
-        """Where the live entries of [low, high) are; at least one, about `max_bytes` in all.
-
-        What counts is the stored size, which is above the size of the data.
-        """
+        """Where to read the live entries of [low, high), at least one; about `max_bytes` in all."""
         spans: list[Span] = []
         for segment in self.segments:
-            if not segment.offsets or segment.last < low or low >= high:
+            if segment.is_empty or segment.last < low:
                 continue
-            start = low - segment.first
-            stop = min(high - segment.first, len(segment.offsets))
-            limit = segment.offsets[start] + max_bytes
-            fitting = bisect_right(segment.offsets, limit, start + 1, stop)
-            end = segment.offsets[fitting] if fitting < len(segment.offsets) else segment.size
-            full = fitting < stop or end > limit
-            if end > limit and (fitting > start + 1 or spans):
-                fitting -= 1
-                end = segment.offsets[fitting]
-            if fitting > start:
-                offsets = segment.offsets[start:fitting]
-                spans.append(Span(segment.number, low, offsets, end))
-                max_bytes -= end - offsets[0]
-                low = segment.first + fitting
-            if full:
+            if low >= high or (spans and max_bytes <= 0):
                 break
+            stop = min(high, segment.last + 1)
+            begin = bisect_right(segment.indices, low) - 1
+            end = bisect_left(segment.indices, stop)
+            bound = segment.offsets[end] if end < len(segment.offsets) else segment.size
+            # An entry begins less than a stride behind its point.
+            bound = min(bound, segment.offsets[begin] + POINT_STRIDE + max_bytes)
+            end = min(end, bisect_left(segment.offsets, bound))
+            blocks = list(zip(segment.indices[begin:end], segment.offsets[begin:end], strict=True))
+            spans.append(Span(segment.number, low, stop, blocks, bound))
+            max_bytes -= bound - segment.offsets[begin]
+            low = stop
         return spans
+
+    def newest(self, max_bytes: int, overhead: int) -> int:
+        """An entry from which on the log takes at least `max_bytes`, if it is that long.
+
+        What counts is the stored size, with what is dead in between, and `overhead` per entry.
+        `last_index` + 1 if the log is empty.
+        """
+        first = self.last_index + 1
+        for segment in reversed(self.segments):
+            behind = segment.size
+            for index, offset in zip(
+                reversed(segment.indices), reversed(segment.offsets), strict=True
+            ):
+                max_bytes -= behind - offset + (first - index) * overhead
+                first, behind = index, offset
+                if max_bytes <= 0:
+                    return first
+        return first

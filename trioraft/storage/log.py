@@ -1,14 +1,14 @@
 """`FileStorage`: the durable log, hard state and snapshots of one group.
 
-The event loop's side of a write happens here, in `persist`: it lays out the bytes, keeps the
-index ahead of the disk, and hands one job to the writer. Files are `segments.py`, bytes are
-`record.py`, what is where is `index.py`, starting up is `recovery.py`.
+It keeps the index ahead of the disk, hands one job per batch to the writer, and reads entries
+back. Where bytes go is `placement.py`, files are `segments.py`, what is where is `index.py`,
+starting up is `recovery.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from array import array
+import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -21,47 +21,28 @@ from trioraft.raft.types import NO_INDEX, Entry, SnapshotMeta
 
 from .batch import check_batch
 from .filesystem import FileSystem, OsFileSystem, storage_error
-from .index import Segment, Span
+from .handles import HandleCache
+from .index import Span
 from .interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
 from .pending import PendingEntries, take_within
+from .placement import LogEnd
 from .reads import read_spans
-from .record import (
-    MARK_SIZE,
-    RecordType,
-    SegmentHeader,
-    encode_entries,
-    encode_hard_state,
-    encode_position,
-    encode_segment_header,
-    salt_of,
-)
 from .recovery import OpenedLog, open_log
-from .segments import LogFiles, NewSegment
+from .segments import LogFiles
+from .settings import StorageSettings
 from .snapshots import SnapshotStore, delete_leftovers, find_newest
 from .writer import DiskWriter
 
-__all__ = [
-    "DEFAULT_PREALLOCATE_BYTES",
-    "DEFAULT_QUEUE_BYTES",
-    "DEFAULT_SEGMENT_BYTES",
-    "DEFAULT_TAIL_BYTES",
-    "FileStorage",
-]
+__all__ = ["FileStorage"]
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_SEGMENT_BYTES = 64 << 20  # a new file is begun once one has this many bytes
-DEFAULT_PREALLOCATE_BYTES = 4 << 20  # reserved ahead in the file that is appended to
-DEFAULT_TAIL_BYTES = 32 << 20  # of entries handed over by recovery
-DEFAULT_QUEUE_BYTES = 256 << 20  # of entries waiting for the disk, at most
 
 
 class FileStorage:
     """A `GroupStorage` on files. Made by `DataDirectory.open_group`.
 
-    Bounds: `segment_bytes` (64 MiB) per file plus one batch, `queue_bytes` (256 MiB) of entry
-    data waiting for the disk, after which `persist` raises OverloadedError; 8 bytes of memory
-    per live entry.
+    Bounds are those of `StorageSettings`. Memory: 16 bytes per 16 KiB of log, and the entries
+    that wait for the disk.
     """
 
     def __init__(
@@ -73,9 +54,8 @@ class FileStorage:
         opened: OpenedLog,
         snapshot: SnapshotMeta | None,
         *,
-        segment_bytes: int,
-        queue_bytes: int,
-        preallocate_bytes: int,
+        settings: StorageSettings,
+        handles: HandleCache,
         on_close: Callable[[], None] | None,
     ) -> None:
         index = opened.index
@@ -84,24 +64,15 @@ class FileStorage:
         self._writer = writer
         self._filesystem = filesystem
         self._index = index
-        self._hard_state = opened.hard_state
+        self._end = LogEnd(group_id, index, opened.hard_state, settings.segment_bytes)
+        self._files = LogFiles(filesystem, folder, opened.active, settings, handles)
         self._snapshots = SnapshotStore(filesystem, folder, writer, snapshot)
-        self._segment_bytes = segment_bytes
-        self._queue_bytes = queue_bytes
+        self._settings = settings
         self._on_close = on_close
-        active = index.segments[-1]
-        self._salt = salt_of(group_id, active.number)
-        self._files = LogFiles(
-            filesystem,
-            folder,
-            active.number,
-            self._salt,
-            opened.file,
-            active.size,
-            preallocate_bytes,
-        )
         self._pending = PendingEntries()
         self._failure: BaseException | None = None
+        self._on_failure: Callable[[BaseException], Any] | None = None
+        self._flush_is_due = False
         self._closed = False
         self._recovered = RecoveredState(
             hard_state=opened.hard_state,
@@ -122,27 +93,25 @@ class FileStorage:
         writer: DiskWriter,
         *,
         filesystem: FileSystem | None = None,
-        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
-        queue_bytes: int = DEFAULT_QUEUE_BYTES,
-        tail_bytes: int = DEFAULT_TAIL_BYTES,
-        preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES,
+        settings: StorageSettings | None = None,
+        handles: HandleCache | None = None,
+        must_exist: bool = False,
         on_close: Callable[[], None] | None = None,
     ) -> FileStorage:
-        """Recover the group in `folder`, which exists, or begin it.
+        """Recover the group in `folder`, which exists, or begin it unless it `must_exist`.
 
-        Raises CorruptionError having changed nothing, and StorageError. Cancelling waits for
-        the disk and leaves nothing open.
+        handles: shared by the groups of a directory. Raises CorruptionError having changed
+        nothing, and StorageError. Cancelling waits for the disk and leaves nothing open.
         """
         fs = filesystem or OsFileSystem()
+        settings = settings or StorageSettings()
 
         def recover() -> tuple[OpenedLog, SnapshotMeta | None]:
             snapshot = find_newest(fs, folder)
-            opened = open_log(fs, folder, group_id, snapshot, tail_bytes)
-            try:
-                delete_leftovers(fs, folder, snapshot)
-            except BaseException:
-                opened.file.close()
-                raise
+            opened = open_log(
+                fs, folder, group_id, snapshot, settings.tail_bytes, must_exist=must_exist
+            )
+            delete_leftovers(fs, folder, snapshot)
             return opened, snapshot
 
         try:
@@ -156,9 +125,8 @@ class FileStorage:
             fs,
             opened,
             snapshot,
-            segment_bytes=segment_bytes,
-            queue_bytes=queue_bytes,
-            preallocate_bytes=preallocate_bytes,
+            settings=settings,
+            handles=handles or HandleCache(),
             on_close=on_close,
         )
 
@@ -179,86 +147,27 @@ class FileStorage:
         beyond `queue_bytes`, ValueError or IndexError for a batch that breaks the log.
         """
         self._refuse_when_unusable()
-        index = self._index
-        snapshot = self._snapshots.newest
-        before = check_batch(batch, self._hard_state, snapshot, index.last_index, index.term_at)
-        segment, salt = index.segments[-1], self._salt
-        begin = None
-        if segment.size >= self._segment_bytes:
-            begin = self._next_segment(segment.number + 1)
-            segment, salt = Segment(begin.number, len(begin.header)), begin.salt
-        parts = [b""]  # the place of the mark
-        offsets = array("Q")
-        start = segment.size + MARK_SIZE
-        end = self._encode(batch, before, salt, start, parts, offsets)
-        size = end - start
-        if self._pending and self.queued_bytes + size > self._queue_bytes:
+        index, end = self._index, self._end
+        newest = self._snapshots.newest
+        before = check_batch(batch, end.hard_state, newest, index.last_index, index.term_at)
+        placement = end.place(batch, before)
+        limit = self._settings.queue_bytes
+        if self._pending and self.queued_bytes + placement.size > limit:
             raise OverloadedError(
-                f"{self.queued_bytes} bytes wait for the disk already; "
-                f"the limit is {self._queue_bytes}"
+                f"{self.queued_bytes} bytes wait for the disk already; the limit is {limit}"
             )
         self._writer.submit(
-            partial(self._files.append, parts, start - MARK_SIZE, begin),
+            partial(self._files.append, placement.parts, placement.start, placement.begin),
             partial(self._finished, done),
         )
-        if begin is not None:
-            index.segments.append(segment)
-            self._salt = salt
-        segment.size = end
-        self._apply(batch, before, offsets)
-        self._pending.push(before + 1, tuple(batch.entries), size)
+        end.advance(placement, batch, before)
+        self._pending.push(before + 1, tuple(batch.entries), placement.size)
         if batch.reset is not None:
             self.compact(batch.reset.index, batch.reset.term)  # no file before it is of use
 
-    def _encode(
-        self,
-        batch: PersistBatch,
-        before: int,
-        salt: int,
-        offset: int,
-        parts: list[bytes],
-        offsets: array[int],
-    ) -> int:
-        """Append the records of `batch` to `parts`; returns the offset behind them."""
-        if batch.hard_state is not None:
-            record = encode_hard_state(batch.hard_state, salt, offset)
-            parts.append(record)
-            offset += len(record)
-        if batch.reset is not None:
-            reset = batch.reset
-            record = encode_position(RecordType.RESET, reset.index, reset.term, salt, offset)
-            parts.append(record)
-            offset += len(record)
-        elif before < self._index.last_index:
-            term = self._index.term_at(before)
-            record = encode_position(RecordType.CUT, before, term, salt, offset)
-            parts.append(record)
-            offset += len(record)
-        if not batch.entries:
-            return offset
-        return encode_entries(batch.entries, salt, offset, parts, offsets)
-
-    def _apply(self, batch: PersistBatch, before: int, offsets: array[int]) -> None:
-        index = self._index
-        if batch.hard_state is not None:
-            self._hard_state = batch.hard_state
-        if batch.reset is not None:
-            index.reset(batch.reset.index, batch.reset.term)
-        elif before < index.last_index:
-            index.cut(before, index.term_at(before))
-        if batch.entries:
-            index.extend(before + 1, offsets)
-            term = None
-            for entry in batch.entries:
-                if entry.term != term:
-                    term = entry.term
-                    index.terms.append(entry.index, term)
-
-    def _next_segment(self, number: int) -> NewSegment:
-        index = self._index
-        salt = salt_of(self._group_id, number)
-        header = SegmentHeader(number, index.last_index, index.last_term, self._hard_state)
-        return NewSegment(number, salt, encode_segment_header(header, salt))
+    def watch(self, failed: Callable[[BaseException], Any]) -> None:
+        """See `GroupStorage.watch`."""
+        self._on_failure = failed
 
     def _finished(
         self, done: Callable[[BaseException | None], Any], error: BaseException | None
@@ -266,13 +175,33 @@ class FileStorage:
         self._pending.pop()
         if error is not None and self._failure is None:
             self._failure = error
+        elif error is None and 0 < self._settings.fsync.interval < math.inf:
+            self._flush_later()
         done(error)
 
-    async def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        """See `GroupStorage.read`. What counts against `max_bytes` is the stored size.
+    def _flush_later(self) -> None:
+        """Sync within the policy's interval what has been acknowledged."""
+        if not self._flush_is_due and not self._closed:
+            self._flush_is_due = True
+            self._writer.submit(self._flush, self._flushed, delay=self._settings.fsync.interval)
 
-        Cancelling waits for the disk.
-        """
+    def _flush(self) -> None:
+        if not self._closed:
+            self._files.flush()
+
+    def _flushed(self, error: BaseException | None) -> None:
+        self._flush_is_due = False
+        self._failed_behind(error)
+
+    def _failed_behind(self, error: BaseException | None) -> None:
+        """Something failed that nobody's `done` tells of."""
+        if error is not None and self._failure is None:
+            self._failure = error
+            if self._on_failure is not None:
+                self._on_failure(error)
+
+    async def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
+        """See `GroupStorage.read`. The disk is asked once per file. Cancelling waits for it."""
         self._refuse_when_unusable()
         index = self._index
         if not index.base_index < low <= index.last_index or low >= high:
@@ -285,20 +214,20 @@ class FileStorage:
         queued = self._pending.read(on_disk, high)
         entries: list[Entry] = []
         if low < on_disk:
-            entries = await self._read_spans(index.locate(low, on_disk, max_bytes))
+            entries = await self._read(index.locate(low, on_disk, max_bytes), max_bytes)
             if entries[-1].index + 1 != on_disk:
                 return entries
         else:
             await trio.lowlevel.checkpoint()
         return take_within(entries, queued, max_bytes)
 
-    async def _read_spans(self, spans: list[Span]) -> list[Entry]:
+    async def _read(self, spans: list[Span], max_bytes: int) -> list[Entry]:
         try:
             return await self._writer.run(
-                read_spans, self._filesystem, self._folder, self._group_id, spans
+                read_spans, self._filesystem, self._folder, self._group_id, spans, max_bytes
             )
         except FileNotFoundError as error:
-            raise IndexError(f"entry {spans[0].first} was compacted away meanwhile") from error
+            raise IndexError(f"entry {spans[0].low} was compacted away meanwhile") from error
         except OSError as error:
             raise storage_error("read the log in", self._folder, error) from error
 
@@ -326,9 +255,8 @@ class FileStorage:
             self._deleted(done, error)
 
     def _deleted(self, done: Callable[[], Any] | None, error: BaseException | None) -> None:
-        if error is not None:
-            self._failure = self._failure or error
-        elif done is not None:
+        self._failed_behind(error)
+        if error is None and done is not None:
             done()
 
     def create_snapshot(self) -> AbstractAsyncContextManager[SnapshotWriter]:

@@ -10,59 +10,56 @@ segment or place do not pass. docs/storage.md describes the bodies and the reaso
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 from zlib import crc32
 
-from trioraft.raft.types import Entry, EntryKind, HardState, Session
+from trioraft.raft.types import HardState
 
 __all__ = [
     "FORMAT_VERSION",
+    "HEAD",
+    "MARK_PATTERN",
     "MARK_SIZE",
     "MAX_BODY",
     "MAX_TERM",
+    "SEAL_SIZE",
     "BadRecordError",
     "RecordType",
     "SegmentHeader",
-    "decode_entry",
     "decode_hard_state",
     "decode_mark",
     "decode_position",
+    "decode_seal",
     "decode_segment_header",
-    "encode_entries",
     "encode_hard_state",
     "encode_mark",
     "encode_position",
+    "encode_seal",
     "encode_segment_header",
     "record_at",
     "salt_of",
-    "valid_marks",
+    "term_bytes",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BODY = 1 << 30  # bytes; a longer record is refused when written and is damage when read
 MAX_TERM = (1 << 128) - 1
-_MAX_CLIENT_ID = 0xFFFF  # bytes
 _INDEX_RANGE = range(-1, 1 << 63)
 
 _MAGIC = b"trioraft"
 _MARK_MAGIC = b"\x89synced\n"
 
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<IIB")  # crc, length of body, type
+HEAD = struct.Struct("<IIB")  # crc, length of body, type
 _TAIL_OF_HEAD = struct.Struct("<IB")
-_ENTRY = struct.Struct("<IBBBq16s")  # length, type, kind, session form, index, term
-_ENTRY_BODY = struct.Struct("<BBq16s")
-_SESSION = struct.Struct("<HQ")  # length of client id, call id
 _MARK = struct.Struct("<IB8sQ")  # length, type, magic, synced
+_SEAL = struct.Struct("<Q")  # number of the next file
 _POSITION = struct.Struct("<q16s")  # index, term
 _SEGMENT = struct.Struct("<8sHQq16s")  # magic, version, number, index and term before
 
 MARK_SIZE = _CRC.size + _MARK.size
-
-_NO_SESSION, _SESSION_UNSIGNED, _SESSION_NEGATIVE = 0, 1, 2
+SEAL_SIZE = HEAD.size + _SEAL.size
 
 
 class RecordType(IntEnum):
@@ -72,10 +69,20 @@ class RecordType(IntEnum):
     RESET = 4  # the log is empty and starts after this position
     CUT = 5  # the log ends at this position; what came after it is replaced
     ENTRY = 6
+    SEAL = 7  # ends every file but the newest: the next one exists
+
+
+# What every mark has behind its checksum: a way to find marks behind rubbish.
+MARK_PATTERN = _TAIL_OF_HEAD.pack(_MARK.size - _TAIL_OF_HEAD.size, RecordType.MARK) + _MARK_MAGIC
 
 
 class BadRecordError(Exception):
-    """The bytes at an offset are not a record. The reason is for people."""
+    """The bytes at an offset are not a record. The reason is for people.
+
+    position: where in the bytes that were looked at, if it is known.
+    """
+
+    position = 0
 
 
 class SegmentHeader(NamedTuple):
@@ -90,71 +97,6 @@ class SegmentHeader(NamedTuple):
 def salt_of(group_id: bytes, number: int) -> int:
     """The checksum salt of segment `number` of a group."""
     return crc32(number.to_bytes(8, "little"), crc32(group_id))
-
-
-def encode_entries(
-    entries: Sequence[Entry], salt: int, offset: int, parts: list[bytes], offsets: array[int]
-) -> int:
-    """Append the records of `entries` to `parts` and where each begins to `offsets`.
-
-    `offset` is where the first one goes in the file; returns the offset behind the last.
-    Raises ValueError for a field out of range, leaving rubbish in the two lists.
-    """
-    term: int | None = None
-    term_bytes = b""
-    for entry in entries:
-        if entry.term != term:
-            term = entry.term
-            term_bytes = _encode_term(term)
-        data, session = entry.data, entry.session
-        length = _ENTRY_BODY.size + len(data)
-        if session is None:
-            form, suffix = _NO_SESSION, b""
-        else:
-            form, suffix = _encode_session(session)
-            length += len(suffix)
-        if length > MAX_BODY:
-            raise ValueError(f"entry {entry.index} has {len(data)} bytes; the limit is {MAX_BODY}")
-        head = (
-            _ENTRY.pack(length, RecordType.ENTRY, entry.kind, form, entry.index, term_bytes)
-            + suffix
-        )
-        parts += (_CRC.pack(crc32(data, crc32(head, salt ^ offset))), head, data)
-        offsets.append(offset)
-        offset += _HEAD.size + length
-    return offset
-
-
-def _encode_session(session: Session) -> tuple[int, bytes]:
-    client_id, call_id = session
-    if len(client_id) > _MAX_CLIENT_ID:
-        raise ValueError(f"client id of {len(client_id)} bytes; the limit is {_MAX_CLIENT_ID}")
-    if not -(1 << 63) <= call_id < 1 << 64:
-        raise ValueError(f"call id {call_id} does not fit into 64 bits")
-    form = _SESSION_NEGATIVE if call_id < 0 else _SESSION_UNSIGNED
-    return form, _SESSION.pack(len(client_id), call_id & 0xFFFF_FFFF_FFFF_FFFF) + client_id
-
-
-def decode_entry(data: bytes, body: int, end: int) -> Entry:
-    """The entry whose body is data[body:end]. Raises BadRecordError."""
-    try:
-        kind, form, index, term = _ENTRY_BODY.unpack_from(data, body)
-        start = body + _ENTRY_BODY.size
-        session = None
-        if form != _NO_SESSION:
-            size, call_id = _SESSION.unpack_from(data, start)
-            start += _SESSION.size + size
-            if form == _SESSION_NEGATIVE:
-                call_id -= 1 << 64
-            session = Session(data[start - size : start], call_id)
-        if start > end or form > _SESSION_NEGATIVE:
-            raise BadRecordError("an entry's session does not fit into its record")
-        return Entry(int.from_bytes(term, "little"), index, _KINDS[kind], data[start:end], session)
-    except (struct.error, KeyError) as error:
-        raise BadRecordError(f"not an entry: {error}") from error
-
-
-_KINDS = {int(kind): kind for kind in EntryKind}
 
 
 def _encode_record(kind: RecordType, body: bytes, salt: int, offset: int) -> bytes:
@@ -175,6 +117,18 @@ def decode_mark(data: bytes, body: int, end: int) -> int:
     return int.from_bytes(data[end - 8 : end], "little")
 
 
+def encode_seal(successor: int, salt: int, offset: int) -> bytes:
+    """The last record of a file once file `successor` is durable."""
+    return _encode_record(RecordType.SEAL, _SEAL.pack(successor), salt, offset)
+
+
+def decode_seal(data: bytes, body: int, end: int) -> int:
+    """Number of the file that follows. Raises BadRecordError."""
+    if end - body != _SEAL.size:
+        raise BadRecordError("a seal of the wrong size")
+    return int.from_bytes(data[body:end], "little")
+
+
 def encode_hard_state(state: HardState, salt: int, offset: int) -> bytes:
     return _encode_record(RecordType.HARD_STATE, _hard_state_body(state), salt, offset)
 
@@ -193,7 +147,7 @@ def encode_position(kind: RecordType, index: int, term: int, salt: int, offset: 
     """A RESET or CUT record. Raises ValueError for a term or index out of range."""
     if index not in _INDEX_RANGE:
         raise ValueError(f"index {index} does not fit into signed 64 bits")
-    return _encode_record(kind, _POSITION.pack(index, _encode_term(term)), salt, offset)
+    return _encode_record(kind, _POSITION.pack(index, term_bytes(term)), salt, offset)
 
 
 def decode_position(data: bytes, body: int, end: int) -> tuple[int, int]:
@@ -207,7 +161,7 @@ def decode_position(data: bytes, body: int, end: int) -> tuple[int, int]:
 def encode_segment_header(header: SegmentHeader, salt: int) -> bytes:
     """The first record of a file, at offset 0."""
     body = _SEGMENT.pack(
-        _MAGIC, FORMAT_VERSION, header.number, header.base_index, _encode_term(header.base_term)
+        _MAGIC, FORMAT_VERSION, header.number, header.base_index, term_bytes(header.base_term)
     )
     return _encode_record(RecordType.SEGMENT, body + _hard_state_body(header.hard_state), salt, 0)
 
@@ -230,12 +184,12 @@ def record_at(data: bytes, position: int, salt: int, offset: int) -> tuple[int, 
 
     Raises BadRecordError if it is not whole or its checksum does not match.
     """
-    if len(data) - position < _HEAD.size:
+    if len(data) - position < HEAD.size:
         raise BadRecordError("the file ends inside a record's head")
-    crc, length, kind = _HEAD.unpack_from(data, position)
+    crc, length, kind = HEAD.unpack_from(data, position)
     if kind == 0:
         raise BadRecordError("no record")  # reserved space is zeros
-    body = position + _HEAD.size
+    body = position + HEAD.size
     end = body + length
     if end > len(data):
         raise BadRecordError(f"a record of {length} bytes runs past the end of the file")
@@ -244,23 +198,8 @@ def record_at(data: bytes, position: int, salt: int, offset: int) -> tuple[int, 
     return kind, body, end
 
 
-def valid_marks(data: bytes, start: int, salt: int) -> list[tuple[int, int]]:
-    """(offset, synced) of every intact mark at or behind `start`, whatever lies between."""
-    needle = _TAIL_OF_HEAD.pack(_MARK.size - _TAIL_OF_HEAD.size, RecordType.MARK) + _MARK_MAGIC
-    found = []
-    at = data.find(needle, start + _CRC.size)
-    while at >= 0:
-        offset = at - _CRC.size
-        try:
-            _, body, end = record_at(data, offset, salt, offset)
-            found.append((offset, decode_mark(data, body, end)))
-        except BadRecordError:
-            pass  # only looks like one
-        at = data.find(needle, at + 1)
-    return found
-
-
-def _encode_term(term: int) -> bytes:
+def term_bytes(term: int) -> bytes:
+    """The 16 bytes of a term. Raises ValueError if it needs more."""
     if not 0 <= term <= MAX_TERM:
         raise ValueError(f"term {term} does not fit into 128 bits")
     return term.to_bytes(16, "little")
@@ -269,4 +208,4 @@ def _encode_term(term: int) -> bytes:
 def _hard_state_body(state: HardState) -> bytes:
     vote = state.voted_for
     voted = b"\0" if vote is None else b"\1" + vote.encode("utf-8", "surrogateescape")
-    return _encode_term(state.term) + voted
+    return term_bytes(state.term) + voted

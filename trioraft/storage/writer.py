@@ -42,13 +42,14 @@ Write = Callable[[], Syncable | None]
 class DiskWriter(Protocol):
     """Carries out writes in order, and other disk work beside them."""
 
-    def submit(self, write: Write, done: Done) -> None:
-        """Queue `write` and return at once.
+    def submit(self, write: Write, done: Done, *, delay: float = 0) -> None:
+        """Queue `write`, or do so in `delay` seconds, and return at once.
 
         `write()` runs in the writer thread; it returns what is to be synced afterwards, or
         None. `done(None)`, or `done(error)` if the write or its sync failed, is called on the
         event loop, in the order of the calls. Unbounded here: `FileStorage` bounds the bytes
-        that it queues. Raises StorageError when the writer has ended.
+        that it queues. Raises StorageError when the writer has ended; a delayed write is
+        dropped then.
         """
 
     async def run(self, function: Callable[[*_Args], _T], *args: *_Args) -> _T:
@@ -111,12 +112,21 @@ class _ThreadWriter:
         self._queue: SimpleQueue[tuple[Write, Done] | None] = SimpleQueue()
         self._finished: deque[GroupCommit] = deque()
         self._limiter = trio.CapacityLimiter(READER_THREADS)
-        self._ended = False
+        self._ended = trio.Event()
 
-    def submit(self, write: Write, done: Done) -> None:
-        if self._ended:
+    def submit(self, write: Write, done: Done, *, delay: float = 0) -> None:
+        if self._ended.is_set():
             raise StorageError("the disk writer has ended; nothing more can be written")
-        self._queue.put((write, done))
+        if delay > 0:
+            self._nursery.start_soon(self._submit_later, write, done, delay)
+        else:
+            self._queue.put((write, done))
+
+    async def _submit_later(self, write: Write, done: Done, delay: float) -> None:
+        with trio.move_on_after(delay):
+            await self._ended.wait()
+        if not self._ended.is_set():
+            self._queue.put((write, done))
 
     async def run(self, function: Callable[[*_Args], _T], *args: *_Args) -> _T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
@@ -129,7 +139,7 @@ class _ThreadWriter:
 
     def stop(self) -> None:
         """Accept nothing more; the thread ends once everything queued is done."""
-        self._ended = True
+        self._ended.set()
         self._queue.put(None)
 
     def deliver(self) -> None:
