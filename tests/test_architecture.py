@@ -29,7 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host": {
         "protocols", "machines", "node", "storage", "raft", "rpc", "drpc", "client", "_proto",
     },
-    "testing": {"host", "node", "storage", "raft", "rpc", "machines", "protocols", "_proto"},
+    "testing": {
+        "host", "node", "storage", "raft", "rpc", "machines", "protocols", "client", "_proto",
+    },
     "cli": {
         "host", "protocols", "machines", "client", "drpc", "rpc", "node", "storage", "raft",
         "testing", "_proto",

@@ -1,107 +1,204 @@
-"""`simulate_kv`: a whole cluster under load and faults from a seed, and the check at its end."""
+"""`simulate`: a whole cluster under load and faults from a seed, and the verdict at its end."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 
 from trioraft.host import KvBackend, Node
+from trioraft.machines.counter import CounterMachine
 from trioraft.machines.kv import KvMachine
-from trioraft.node import RuntimeSettings
+from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.protocols.etcd import etcd_services
+from trioraft.raft import RaftConfig
 from trioraft.raft.errors import NotLeaderError
 from trioraft.rpc import Service
 
 from .cluster import SimCluster
 from .faults import FaultInjector
 from .invariants import InvariantViolatedError
+from .network import LinkSettings
 from .scheduler import SeededRun, run_seeded
 from .trace import Trace
-from .workload import History, RegisterClient, check_replicas
+from .workload import SimClient, Workload
+from .workloads import CounterWorkload, KeyWorkload
 
-__all__ = ["Outcome", "simulate_kv"]
+__all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 
-_SETTLING = 3.0  # virtual seconds in which calls that were under way reach their deadlines
+_FINISHING = 30.0  # virtual seconds in which clients bring calls that are under way to an end
 _CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
+
+# How the network is: one room, a busy one, a continent.
+_LINKS = (
+    LinkSettings(),
+    LinkSettings(latency_min=0.0005, latency_max=0.03, split=0.3),
+    LinkSettings(latency_min=0.01, latency_max=0.04),
+)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one seed did. The same seed gives the same outcome, `trace_hash` included."""
+    """What one seed did. The same seed gives the same outcome, `trace_hash` included.
+
+    counts: what the workload counted. faults: those that happened, by kind. commands: applied
+    by the machines. leaderships: terms that had a leader. seconds: of virtual time.
+    """
 
     seed: int
     wire: str
-    writes: int  # acknowledged
-    reads: int  # answered
+    counts: Counter[str]
     faults: Counter[str]
-    seconds: float  # virtual
+    commands: int
+    leaderships: int
+    seconds: float
     events: int
     trace_hash: str
 
+    @property
+    def writes(self) -> int:
+        """Writes that were acknowledged, as the workload counted them."""
+        return self.counts["writes"]
 
-def simulate_kv(
+
+@dataclass(frozen=True)
+class _Plan:
+    new_machine: Callable[[], StateMachine]
+    workload: Workload
+    services: Callable[[Node], Sequence[Service]] | None
+    wire: str
+    seconds: float
+    clients: int
+    size: int
+    faults: Sequence[str] | None
+    config: RaftConfig | None
+    settings: RuntimeSettings
+
+
+def simulate(
     seed: int,
     *,
+    new_machine: Callable[[], StateMachine],
+    workload: Workload,
+    services: Callable[[Node], Sequence[Service]] | None = None,
     wire: str | None = None,
     seconds: float = 5.0,
-    clients: int = 3,
+    clients: int = 5,
     size: int = 3,
+    faults: Sequence[str] | None = None,
+    config: RaftConfig | None = None,
+    settings: RuntimeSettings | None = None,
     trace: Trace | None = None,
 ) -> Outcome:
-    """Run `size` complete nodes and `clients` clients for `seconds` of virtual time.
+    """Run `size` complete nodes, and `clients` clients for `seconds` of virtual time.
 
-    wire: the peer dialect; by default the seed chooses.
-    trace: pass one to read it when the run fails.
+    Args:
+        new_machine: makes a node's state machine, at every start anew. It must be repeatable:
+            time from `trio.current_time()`, no randomness, no iteration over sets.
+        workload: what clients do, and the verdict. A new one for every run.
+        services: more services of a node, as `open_node` takes them.
+        wire: the peer dialect; by default the seed chooses.
+        faults: kinds out of `testing.faults.FAULTS`, () for none; by default the seed chooses.
+        config, settings: of the nodes; by default quick elections and frequent snapshots.
+        trace: pass one to read it when the run fails.
 
-    Raises InvariantViolatedError when an acknowledged write is lost, a read is not
-    linearizable, replicas differ or do not converge; SimulationStuckError; and whatever made
-    a node fail.
+    Raises InvariantViolatedError when Raft's promises are broken, replicas differ or do not
+    converge; what the workload's verdict raises; SimulationStuckError; and whatever made a
+    node fail.
     """
-    wire = wire or ("ratis", "openraft")[seed % 2]
-    trace = trace or Trace()
-    main = partial(_main, wire=wire, seconds=seconds, clients=clients, size=size)
-    return run_seeded(main, seed, trace=trace)
+    plan = _Plan(
+        new_machine,
+        workload,
+        services,
+        wire or ("ratis", "openraft")[seed % 2],
+        seconds,
+        clients,
+        size,
+        faults,
+        config,
+        settings
+        or RuntimeSettings(snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=500),
+    )
+    return run_seeded(lambda run: _main(run, plan), seed, trace=trace or Trace())
 
 
-def _services(node: Node) -> list[Service]:
+def simulate_kv(
+    seed: int, *, wire: str | None = None, seconds: float = 5.0, trace: Trace | None = None
+) -> Outcome:
+    """`simulate` with the key-value machine, behind its etcd API (`KeyWorkload`)."""
+    return simulate(
+        seed,
+        new_machine=KvMachine,
+        workload=KeyWorkload(),
+        services=_etcd_services,
+        wire=wire,
+        seconds=seconds,
+        trace=trace,
+    )
+
+
+def simulate_counter(
+    seed: int, *, wire: str | None = None, seconds: float = 5.0, trace: Trace | None = None
+) -> Outcome:
+    """`simulate` with a counter, to which retried calls add exactly once (`CounterWorkload`)."""
+    return simulate(
+        seed,
+        new_machine=CounterMachine,
+        workload=CounterWorkload(),
+        wire=wire,
+        seconds=seconds,
+        trace=trace,
+    )
+
+
+def _etcd_services(node: Node) -> list[Service]:
     return etcd_services(KvBackend(node))
 
 
-async def _main(run: SeededRun, *, wire: str, seconds: float, clients: int, size: int) -> Outcome:
-    history = History()
-    async with SimCluster(
+async def _main(run: SeededRun, plan: _Plan) -> Outcome:
+    world = run.rng("world")
+    cluster = SimCluster(
         run,
-        new_machine=KvMachine,
-        services=_services,
-        size=size,
-        wire=wire,
-        settings=RuntimeSettings(
-            snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=500
-        ),
-    ) as cluster:
-        faults = FaultInjector(cluster, run.rng("faults"), run.trace)
+        new_machine=plan.new_machine,
+        services=plan.services,
+        size=plan.size,
+        wire=plan.wire,
+        config=plan.config,
+        settings=plan.settings,
+        links=world.choice(_LINKS),
+        clock_drift=world.choice((0.0, 0.05)),
+    )
+    async with cluster:
+        faults = FaultInjector(cluster, run.rng("faults"), run.trace, plan.faults)
         for name in cluster.names:
             await cluster.start(name)
-        with trio.move_on_after(seconds):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(faults.run)
-                for number in range(clients):
-                    name = f"client{number}"
-                    client = RegisterClient(name, cluster, history, run.rng(name), run.trace)
-                    nursery.start_soon(client.run)
-        await faults.repair()
-        await trio.sleep(_SETTLING)
+        stopping = trio.Event()
+
+        def client(name: str) -> SimClient:
+            return SimClient(name, cluster, run.rng(name), run.trace, stopping)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(plan.clients):
+                nursery.start_soon(plan.workload.run, client(f"client{number}"))
+            with trio.move_on_after(plan.seconds):
+                await faults.run()
+                await trio.sleep_forever()
+            run.trace.record("repair")
+            await faults.repair()
+            stopping.set()
+            nursery.cancel_scope.deadline = trio.current_time() + _FINISHING
         await _converge(cluster)
-        await check_replicas(cluster, history, cluster.names)
+        await plan.workload.check_replicas(cluster.machines)
+        await plan.workload.check(client("checker"))
     return Outcome(
         seed=run.seed,
-        wire=wire,
-        writes=history.writes,
-        reads=history.reads,
+        wire=plan.wire,
+        counts=plan.workload.counts,
         faults=faults.counts,
+        commands=cluster.applied.count,
+        leaderships=len(cluster.invariants.leaders),
         seconds=trio.current_time(),
         events=run.trace.count,
         trace_hash=run.trace.hash(),

@@ -1,142 +1,125 @@
-"""Clients of a simulated cluster, and the check of what they were told.
+"""What clients do in a simulated run, and how what they saw is judged.
 
-Each client owns a few keys and overwrites them with rising numbers, through the etcd API and
-whichever node answers. A write without an answer may still take effect at any later time, so
-its key is not written again. Hence what may be read of a key is known at any time: no less
-than the last acknowledged number, no more than the last one tried.
+A `Workload` brings both. Any number of `SimClient`s run it at the same time, each a machine
+of its own on the simulated network, with a seeded generator of its own.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
 
-from trioraft._proto.etcd.rpc_grpc import KVStub
-from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
-from trioraft.rpc import GRPCError, Limits, open_channel
+from trioraft.client import Client, RetryPolicy, open_client
+from trioraft.node import StateMachine
+from trioraft.rpc import Channel, Limits, open_channel
 
 from .cluster import SimCluster
 from .invariants import InvariantViolatedError
 from .trace import Trace
 
-__all__ = ["History", "RegisterClient", "check_replicas"]
+__all__ = ["SimClient", "Workload"]
 
 
-@dataclass
-class History:
-    """What was tried and what was acknowledged, by key."""
+class SimClient:
+    """One client machine of a simulated cluster.
 
-    tried: dict[bytes, int] = field(default_factory=dict)
-    acknowledged: dict[bytes, int] = field(default_factory=dict)
-    writes: int = 0  # acknowledged
-    reads: int = 0  # answered
-
-    def check(self, key: bytes, value: bytes | None, where: str, floor: int | None) -> None:
-        """`value` was read of `key`; `floor` was acknowledged before the read began."""
-        found = 0 if value is None else int(value)
-        if floor is not None and found < floor:
-            raise InvariantViolatedError(
-                f"{where}: {key!r} is {found}, but {floor} was acknowledged"
-            )
-        if found > self.tried.get(key, 0):
-            raise InvariantViolatedError(f"{where}: {key!r} is {found}, which nobody wrote")
-
-
-class RegisterClient:
-    """One client machine with one writer task's worth of keys."""
+    name: its host name. rng: its randomness. trace: where it may tell what it does.
+    stopping: set when the faults are over: finish what is under way, and return.
+    """
 
     def __init__(
-        self, name: str, cluster: SimCluster, history: History, rng: random.Random, trace: Trace
+        self, name: str, cluster: SimCluster, rng: random.Random, trace: Trace, stopping: trio.Event
     ) -> None:
-        self._name = name
-        self._cluster = cluster
-        self._history = history
-        self._rng = rng
-        self._trace = trace
-        self._numbers = itertools.count()
-        self._keys = [self._new_key() for _ in range(3)]
+        self.name = name
+        self.cluster = cluster
+        self.rng = rng
+        self.trace = trace
+        self.stopping = stopping
 
-    def _new_key(self) -> bytes:
-        return f"{self._name}/{next(self._numbers)}".encode()
+    @asynccontextmanager
+    async def connect(self, *, timeout: float = 10.0) -> AsyncIterator[Client]:
+        """trioraft's own client of the cluster: finds the leader, retries for `timeout` s."""
+        async with open_client(
+            list(self.cluster.addresses.values()),
+            policy=RetryPolicy(timeout=timeout),
+            rng=random.Random(self.rng.getrandbits(64)),
+            dial=partial(self.cluster.network.dial, self.name),
+        ) as client:
+            yield client
 
-    async def run(self) -> None:
-        """Write and read until cancelled. Raises InvariantViolatedError."""
+    @asynccontextmanager
+    async def channels(self) -> AsyncIterator[list[Channel]]:
+        """A channel to every node, for the stubs of other services."""
         limits = Limits(reconnect_min=0.01, reconnect_max=0.2, connect_timeout=1.0)
         async with AsyncExitStack() as stack:
-            stubs: list[KVStub] = []
-            for address in self._cluster.addresses.values():
-                channel = await stack.enter_async_context(
+            yield [
+                await stack.enter_async_context(
                     open_channel(
                         address,
-                        dial=partial(self._cluster.network.dial, self._name, address),
+                        dial=partial(self.cluster.network.dial, self.name, address),
                         limits=limits,
-                        rng=random.Random(self._rng.getrandbits(64)),
+                        rng=random.Random(self.rng.getrandbits(64)),
                     )
                 )
-                stubs.append(KVStub(channel))
-            while True:
-                stub = self._rng.choice(stubs)
-                key = self._rng.choice(self._keys)
-                if self._rng.random() < 0.7:
-                    await self._write(stub, key)
-                else:
-                    await self._read(stub, key)
-                await trio.sleep(self._rng.uniform(0.001, 0.05))
+                for address in self.cluster.addresses.values()
+            ]
 
-    async def _write(self, stub: KVStub, key: bytes) -> None:
-        history = self._history
-        number = history.tried.get(key, 0) + 1
-        history.tried[key] = number
-        try:
-            await stub.Put(PutRequest(key=key, value=b"%d" % number), timeout=1.0)
-        except GRPCError as error:
-            self._trace.record(f"{key!r} <- {number}: {error.status.name}")
-            self._keys[self._keys.index(key)] = self._new_key()
-            return
-        history.acknowledged[key] = number
-        history.writes += 1
-        self._trace.record(f"{key!r} <- {number}: OK")
-
-    async def _read(self, stub: KVStub, key: bytes) -> None:
-        floor = self._history.acknowledged.get(key)
-        try:
-            reply = await stub.Range(RangeRequest(key=key), timeout=1.0)
-        except GRPCError as error:
-            self._trace.record(f"{key!r} ->: {error.status.name}")
-            return
-        value = reply.kvs[0].value if reply.kvs else None
-        self._trace.record(f"{key!r} -> {value!r}")
-        self._history.reads += 1
-        self._history.check(key, value, "linearizable read", floor)
+    async def think(self) -> None:
+        """Pause for a moment, as between two calls."""
+        await trio.sleep(self.rng.uniform(0.001, 0.05))
 
 
-async def check_replicas(cluster: SimCluster, history: History, names: Sequence[str]) -> None:
-    """Read every key from every replica: all acknowledged, nothing invented, all replicas alike.
+class Workload(ABC):
+    """What every client does, and the verdict. One object serves all clients of a run.
 
-    Raises InvariantViolatedError.
+    counts: how often what has happened, for the outcome. A run in which nothing was acknowledged
+    proves nothing: look at it.
     """
-    contents: dict[str, dict[bytes, bytes]] = {}
-    for name in names:
-        address = cluster.addresses[name]
-        async with open_channel(
-            address,
-            dial=partial(cluster.network.dial, "checker", address),
-            rng=random.Random(0),
-        ) as channel:
-            reply = await KVStub(channel).Range(
-                RangeRequest(key=b"\0", range_end=b"\0", serializable=True)
-            )
-        contents[name] = {pair.key: pair.value for pair in reply.kvs}
-        for key in history.tried:
-            floor = history.acknowledged.get(key)
-            history.check(key, contents[name].get(key), f"replica {name}", floor)
-    first = contents[names[0]]
-    for name in names[1:]:
-        if contents[name] != first:
-            raise InvariantViolatedError(f"replicas {names[0]} and {name} differ")
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    @abstractmethod
+    async def run(self, client: SimClient) -> None:
+        """The life of one client: calls, until `client.stopping` is set.
+
+        Errors of the cluster are what the run is about, so expect them. Whatever is raised
+        fails the run. Cancelled if it does not return soon after the end of all faults.
+        """
+
+    @abstractmethod
+    async def check(self, client: SimClient) -> None:
+        """All faults are over and all nodes agree: look once more, and judge.
+
+        Raises InvariantViolatedError, or any AssertionError.
+        """
+
+    async def state_of(self, machine: StateMachine) -> object:
+        """What must be equal on all replicas in the end: by default what a snapshot would hold."""
+        sink = _Sink()
+        await machine.snapshot(sink)
+        return bytes(sink.data)
+
+    async def check_replicas(self, machines: Mapping[str, StateMachine]) -> None:
+        """All replicas hold the same. Raises InvariantViolatedError."""
+        states = [(name, await self.state_of(machine)) for name, machine in machines.items()]
+        for name, state in states[1:]:
+            if state != states[0][1]:
+                raise InvariantViolatedError(f"replicas {states[0][0]} and {name} differ")
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+    async def create_file(self, name: str) -> None:
+        self.data += b"\0" + name.encode() + b"\0"

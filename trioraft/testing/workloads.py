@@ -1,0 +1,178 @@
+"""Workloads for the machines that ship: shared keys through the etcd API, and a shared counter."""
+
+from __future__ import annotations
+
+import itertools
+
+from trioraft._proto.etcd.rpc_grpc import KVStub
+from trioraft._proto.etcd.rpc_pb2 import (
+    Compare,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+    TxnResponse,
+)
+from trioraft.raft.errors import TrioraftError
+from trioraft.rpc import GRPCError
+
+from .linearizability import Counter, History, KeyValue, assert_linearizable
+from .workload import SimClient, Workload
+
+__all__ = ["CounterWorkload", "KeyWorkload"]
+
+_TIMEOUT = 1.0  # of one call, in virtual seconds
+
+
+class KeyWorkload(Workload):
+    """Several clients on the same few keys: put, get, delete, compare-and-set, on any node.
+
+    What they saw must be linearizable. Values are never used twice, so that every read tells
+    which write it saw.
+    """
+
+    def __init__(self, keys: int = 3) -> None:
+        super().__init__()
+        self.history = History()
+        self._keys = [f"key{number}".encode() for number in range(keys)]
+        self._values = itertools.count(1)
+
+    async def run(self, client: SimClient) -> None:
+        async with client.channels() as channels:
+            stubs = [KVStub(channel) for channel in channels]
+            seen: dict[bytes, bytes | None] = {}  # what this client last saw of each key
+            while not client.stopping.is_set():
+                stub, key = client.rng.choice(stubs), client.rng.choice(self._keys)
+                kind = client.rng.choices(
+                    ("put", "get", "compare", "delete", "stale"), (45, 30, 15, 4, 6)
+                )[0]
+                try:
+                    if kind == "put":
+                        await self._put(client, stub, key)
+                    elif kind == "compare":
+                        seen[key] = await self._compare(client, stub, key, seen.get(key))
+                    elif kind == "delete":
+                        await self._delete(client, stub, key)
+                    else:
+                        value = await self._get(client, stub, key, stale=kind == "stale")
+                        if kind == "get":
+                            seen[key] = value
+                except GRPCError as error:
+                    client.trace.record(f"{client.name} {kind} {key!r}: {error.status.name}")
+                await client.think()
+
+    async def check(self, client: SimClient) -> None:
+        async with client.channels() as channels:
+            for key in self._keys:
+                await self._get(client, KVStub(channels[0]), key)
+        assert_linearizable(self.history.operations, KeyValue())
+
+    def _value(self) -> bytes:
+        return b"%d" % next(self._values)
+
+    async def _put(self, client: SimClient, stub: KVStub, key: bytes) -> None:
+        value = self._value()
+        with self.history.call(client.name, "put", value, key=key) as call:
+            await stub.Put(PutRequest(key=key, value=value), timeout=_TIMEOUT)
+            call.ok()
+        self.counts["writes"] += 1
+        client.trace.record(f"{client.name} put {key!r} = {value!r}")
+
+    async def _get(
+        self, client: SimClient, stub: KVStub, key: bytes, *, stale: bool = False
+    ) -> bytes | None:
+        request = RangeRequest(key=key, serializable=stale)
+        if stale:  # promises nothing but an answer
+            reply = await stub.Range(request, timeout=_TIMEOUT)
+            return reply.kvs[0].value if reply.kvs else None
+        with self.history.call(client.name, "get", key=key) as call:
+            reply = await stub.Range(request, timeout=_TIMEOUT)
+            value = reply.kvs[0].value if reply.kvs else None
+            call.ok(value)
+        self.counts["reads"] += 1
+        client.trace.record(f"{client.name} get {key!r} -> {value!r}")
+        return value
+
+    async def _delete(self, client: SimClient, stub: KVStub, key: bytes) -> None:
+        with self.history.call(client.name, "delete", key=key) as call:
+            reply = await stub.DeleteRange(DeleteRangeRequest(key=key), timeout=_TIMEOUT)
+            call.ok(reply.deleted > 0)
+        self.counts["writes"] += 1
+        client.trace.record(f"{client.name} delete {key!r}: {reply.deleted}")
+
+    async def _compare(
+        self, client: SimClient, stub: KVStub, key: bytes, expected: bytes | None
+    ) -> bytes | None:
+        """Put a new value if the key has the expected one; otherwise get what it has."""
+        value = self._value()
+        argument = (expected, (("put", value),), (("get",),))
+        with self.history.call(client.name, "txn", argument, key=key) as call:
+            reply = await stub.Txn(_compare_and_set(key, expected, value), timeout=_TIMEOUT)
+            found = _found(reply)
+            call.ok((reply.succeeded, (None,) if reply.succeeded else (found,)))
+        self.counts["transactions"] += 1
+        outcome = "done" if reply.succeeded else f"it is {found!r}"
+        client.trace.record(
+            f"{client.name} put {key!r} = {value!r} if it is {expected!r}: {outcome}"
+        )
+        return value if reply.succeeded else found
+
+
+def _compare_and_set(key: bytes, expected: bytes | None, value: bytes) -> TxnRequest:
+    compare = Compare(key=key, result=Compare.EQUAL)
+    if expected is None:
+        compare.target = Compare.CREATE
+        compare.create_revision = 0
+    else:
+        compare.target = Compare.VALUE
+        compare.value = expected
+    return TxnRequest(
+        compare=[compare],
+        success=[RequestOp(request_put=PutRequest(key=key, value=value))],
+        failure=[RequestOp(request_range=RangeRequest(key=key))],
+    )
+
+
+def _found(reply: TxnResponse) -> bytes | None:
+    if reply.succeeded:
+        return None
+    kvs = reply.responses[0].response_range.kvs
+    return kvs[0].value if kvs else None
+
+
+class CounterWorkload(Workload):
+    """Clients add to one counter with retries; each add must count exactly once.
+
+    trioraft's client repeats a call under the same session until it is answered: there is next
+    to no unknown outcome that an add counted twice could hide behind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = History()
+
+    async def run(self, client: SimClient) -> None:
+        async with client.connect(timeout=60.0) as calls:
+            while not client.stopping.is_set():
+                kind = "read" if client.rng.random() < 0.3 else "add"
+                amount = None if kind == "read" else client.rng.randint(1, 9)
+                try:
+                    with self.history.call(client.name, kind, amount) as call:
+                        if amount is None:
+                            total = int(await calls.query(b""))
+                        else:
+                            total = int(await calls.propose(b"%d" % amount))
+                        call.ok(total)
+                except TrioraftError as error:
+                    client.trace.record(f"{client.name} {kind}: {type(error).__name__}")
+                else:
+                    self.counts["reads" if kind == "read" else "writes"] += 1
+                    client.trace.record(f"{client.name} {kind} {amount or ''} -> {total}")
+                await client.think()
+
+    async def check(self, client: SimClient) -> None:
+        async with client.connect() as calls:
+            with self.history.call(client.name, "read") as call:
+                call.ok(int(await calls.query(b"")))
+        assert_linearizable(self.history.operations, Counter())
