@@ -288,6 +288,23 @@ def test_a_bare_probe_that_proves_nothing_is_followed_by_entries() -> None:
     assert [e.data for e in full.entries] == [b"a"]
 
 
+def test_a_follower_that_has_everything_is_proved_by_the_last_entry() -> None:
+    """A member that was removed and is added again, with nothing written in between."""
+    rig = leader()
+    propose(rig, b"a")
+    rig.ready()
+    rig.core.peer_unreachable("n2", rig.now)
+    rig.core._s.leadership.followers["n2"].next_index = rig.core.last_index + 1  # type: ignore[union-attr]
+    (bare,) = appends(rig.ready(), "n2")
+    assert bare.entries == ()
+    rig.step(AppendReply(1, "n2", True, match_index=NO_INDEX))
+    rig.ready()
+    for _ in range(2):
+        rig.step(AppendReply(1, "n2", True, round=1, heartbeat=True))
+    (full,) = appends(rig.ready(), "n2")
+    assert [e.data for e in full.entries] == [b"a"]
+
+
 def test_entries_that_left_the_cache_are_loaded() -> None:
     rig = Rig(1, 1, 1, 1, max_cached_bytes=600)
     rig.lead()

@@ -173,7 +173,7 @@ class Progress:
     def _enter(self, state: ProgressState) -> None:
         self.state = state
         self.inflight.clear()
-        self.probe_sent = self.bare = False
+        self.probe_sent = self.bare = self.unproven = False
         self.step = 1
 
     def _check(self) -> None:

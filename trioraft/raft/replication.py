@@ -179,6 +179,8 @@ def snapshot_finished(s: State, follower_id: NodeId, meta: SnapshotMeta | None) 
 
 def _send_append(s: State, lead: Leadership, follower: Progress) -> bool:
     """Send one append if there is something to say; False if there is not, or not now."""
+    if follower.unproven and follower.match_index < s.log.last_index < follower.next_index:
+        follower.next_index = s.log.last_index  # all of it may be there: the last entry proves it
     if follower.next_index <= s.log.base_index:
         follower.to_snapshot()
         s.outbox.snapshots.append(follower.id)
