@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INPUT ?=
 ARGS ?=
 
-.PHONY: demo test lint types bench proto check-proto clean
+.PHONY: demo test torture lint types bench proto check-proto clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,6 +31,9 @@ demo: $(VENV)/.base  ## three durable nodes, a leader killed under load, nothing
 
 test: $(VENV)/.test  ## all tests that this machine can run
 	$(BIN)/pytest -n 2 $(ARGS)
+
+torture: $(VENV)/.base  ## ten minutes of real faults on real processes; `make torture ARGS='--seconds 60'`
+	$(BIN)/python tests/interop/_torture $(ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
