@@ -266,6 +266,8 @@ class Cluster:
 
     def deliver(self, packet: Packet) -> None:
         """Hand a packet in; the caller has taken it off the network."""
+        if packet.target not in self.nodes:
+            return  # an address at which nobody is
         node = self.nodes[packet.target]
         core, message = node.core, packet.message
         if core is None:
@@ -415,6 +417,8 @@ def describe(packet: Packet) -> str:
     elif isinstance(m, VoteReply):
         name = "pre-vote" if m.pre else "vote"
         text = f"{name} {'yes' if m.granted else 'no'} term {show_term(m.term)}"
+        if m.shutdown:
+            text += " you are removed"
     elif isinstance(m, AppendRequest):
         name = "heartbeat" if m.heartbeat else "append"
         datas = " ".join(_show_entry(e) for e in m.entries)

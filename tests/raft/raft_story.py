@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from raft_cluster import Cluster, Packet, describe, show_term
+from raft_cluster import Cluster, Disk, Packet, describe, show_configuration, show_term
 
-from trioraft.raft import RaftConfig
+from trioraft.raft import MembershipChange, RaftConfig
 from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import Configuration, Entry, EntryKind, HardState, Member
+from trioraft.raft.types import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Member,
+    ReplicationLevel,
+)
 
 
 def packed_terms(term: int, node_id: str) -> int:
@@ -40,6 +47,13 @@ def retell(text: str) -> str:
     return "\n".join(told) + "\n"
 
 
+def parse_member(word: str) -> Member:
+    """n4, n4@address, n4:priority"""
+    name, _, address = word.partition("@")
+    node_id, _, priority = name.partition(":")
+    return Member(node_id, address or f"{node_id}:1", int(priority or 0))
+
+
 class Story:
     """The commands. Each narrates through `say`."""
 
@@ -47,6 +61,7 @@ class Story:
         self.lines: list[str] = []
         self.cluster = Cluster.of("n1")
         self.cut_off: set[str] = set()
+        self.held: list[Packet] = []
 
     def run(self, command: str) -> list[str]:
         self.lines = []
@@ -64,7 +79,7 @@ class Story:
     # --- setting the scene
 
     def do_nodes(self, *words: str) -> None:
-        """nodes n1 n2 n3 [learner=n4] [old=n1,n2] [terms=packed] [any numeric setting=value]"""
+        """nodes n1 n2 n3 [learner=n4] [old=n1,n2] [priority=n1:2] [terms=packed] [setting=0]"""
         ids = [w for w in words if "=" not in w]
         options = dict(w.split("=") for w in words if "=" in w)
         settings: dict[str, Any] = {
@@ -72,14 +87,17 @@ class Story:
             "election_timeout_max": 2.0,
             "heartbeat_interval": 0.25,
         }
+        ranks = dict(w.split(":") for w in options.pop("priority", "").split(",") if w)
         groups = {
             name: tuple(Member(i, f"{i}:1") for i in options.pop(name, "").split(",") if i)
             for name in ("learner", "old")
         }
         if options.pop("terms", "") == "packed":
             settings |= {"next_term": packed_terms, "adopt_term_on_reject": False}
-        settings |= {key: int(value) for key, value in options.items()}
-        voters = tuple(Member(i, f"{i}:1") for i in ids)
+        settings |= {key: float(v) if "." in v else int(v) for key, v in options.items()}
+        self.cut_off.clear()
+        self.held.clear()
+        voters = tuple(Member(i, f"{i}:1", int(ranks.get(i, 0))) for i in ids)
         configuration = Configuration(voters, groups["learner"], groups["old"])
         self.cluster = Cluster(
             configuration,
@@ -97,6 +115,19 @@ class Story:
             for index, t in enumerate(terms)
         ]
         self.cluster.start(self.cluster.nodes[node_id])
+
+    def do_new(self, *node_ids: str) -> None:
+        """new n4: a node without members, that waits to be added"""
+        for node_id in node_ids:
+            self.cluster.join(node_id)
+
+    def do_wipe(self, node_id: str) -> None:
+        """wipe n2: this node has crashed, and comes back with an empty disk"""
+        self.cluster.nodes[node_id].disk = Disk()
+
+    def do_rate(self, node_id: str, rate: str) -> None:
+        """rate n1 1.05: its clock runs 5% fast"""
+        self.cluster.nodes[node_id].clock_rate = float(rate)
 
     # --- time
 
@@ -123,7 +154,8 @@ class Story:
 
     def do_timeout(self, node_id: str) -> None:
         """timeout n1: time passes until this node's next deadline"""
-        self.cluster.now = max(self.cluster.now, self.cluster.core(node_id).next_deadline)
+        due = self.cluster.core(node_id).next_deadline / self.cluster.nodes[node_id].clock_rate
+        self.cluster.now = max(self.cluster.now, due)
         self.cluster.tick(node_id)
 
     # --- network and disk
@@ -137,6 +169,14 @@ class Story:
     def do_drop(self, route: str = "all") -> None:
         for packet in self.take(route):
             self.say(f"  lost: {describe(packet)}")
+
+    def do_hold(self, route: str) -> None:
+        """hold n1->n2: what is under way on the route is late; `release` lets it go on"""
+        self.held += self.take(route)
+
+    def do_release(self) -> None:
+        self.cluster.packets += self.held
+        self.held = []
 
     def do_sync(self, *node_ids: str) -> None:
         """sync n1: what this node has queued for its disk becomes durable"""
@@ -163,7 +203,7 @@ class Story:
 
     def do_lost(self, leader: str, follower: str) -> None:
         """lost n1 n2: n1 loses its entry stream to n2"""
-        self.cluster.core(leader).peer_unreachable(follower, self.cluster.now)
+        self.cluster.core(leader).peer_unreachable(follower, self.cluster.clock(leader))
         self.cluster.flush(leader)
 
     def do_crash(self, node_id: str) -> None:
@@ -180,10 +220,62 @@ class Story:
     def do_read(self, node_id: str, *tokens: str) -> None:
         self.cluster.read(node_id, *tokens)
 
+    def do_leaseread(self, node_id: str, token: str) -> None:
+        self.cluster.read(node_id, token, lease=True)
+
     def do_transfer(self, node_id: str, target: str | None = None) -> None:
-        chosen = self.cluster.core(node_id).transfer_leadership(target, self.cluster.now)
+        chosen = self.cluster.core(node_id).transfer_leadership(target, self.cluster.clock(node_id))
         self.say(f"  {node_id} hands over to {chosen}")
         self.cluster.flush(node_id)
+
+    def do_stepdown(self, node_id: str) -> None:
+        self.cluster.core(node_id).step_down(self.cluster.clock(node_id))
+        self.cluster.flush(node_id)
+
+    def do_elections(self, node_id: str, what: str) -> None:
+        """elections n1 pause|resume"""
+        core = self.cluster.core(node_id)
+        if what == "pause":
+            core.pause_elections()
+        else:
+            core.resume_elections(self.cluster.clock(node_id))
+
+    def do_change(self, node_id: str, form: str, *words: str) -> None:
+        """change n1 add|learners|set|remove|promote|demote|move|expect MEMBER...
+
+        A member is n4, n4@address or n4:priority; expect takes n1,n2 first, then the new voters.
+        """
+        first, *rest = words
+        members = tuple(map(parse_member, words))
+        changes = {
+            "add": lambda: MembershipChange.add(members),
+            "learners": lambda: MembershipChange.add((), members),
+            "set": lambda: MembershipChange.set(members),
+            "remove": lambda: MembershipChange.remove(*words),
+            "promote": lambda: MembershipChange.promote(*words),
+            "demote": lambda: MembershipChange.demote(*words),
+            "move": lambda: MembershipChange.update(*members),
+            "expect": lambda: MembershipChange.compare_and_set(
+                Configuration(tuple(map(parse_member, first.split(",")))),
+                tuple(map(parse_member, rest)),
+            ),
+        }
+        self.cluster.change(node_id, changes[form]())
+
+    def do_abandon(self, node_id: str) -> None:
+        given_up = self.cluster.core(node_id).abandon_change(self.cluster.clock(node_id))
+        self.cluster.flush(node_id)
+        if not given_up:
+            self.say("  too late")
+
+    def do_rest(self, *node_ids: str) -> None:
+        for node_id in node_ids:
+            resting = self.cluster.core(node_id).rest(self.cluster.clock(node_id))
+            self.say(f"  {node_id} {'rests' if resting else 'cannot rest'}")
+
+    def do_wake(self, *node_ids: str) -> None:
+        for node_id in node_ids:
+            self.cluster.core(node_id).wake(self.cluster.clock(node_id))
 
     def do_compact(self, node_id: str, keep_after: str) -> None:
         """compact n1 5: snapshot what is applied, forget the log up to entry 5"""
@@ -205,6 +297,29 @@ class Story:
             role = core.role.name.lower().replace("_", "-")
             term = show_term(core.term)
             self.say(f"  {node.id} {role} term {term} commit {core.commit} log {behind}[{terms}]")
+
+    def do_members(self) -> None:
+        """Whom each node takes for members, and how far a change has come."""
+        for node in self.cluster.nodes.values():
+            if node.core is not None:
+                phase = node.core.change_phase
+                told = f", {phase.value}" if phase else ""
+                if node.core.staged:
+                    told += f" {' '.join(node.core.staged)}"
+                self.say(f"  {node.id}: {show_configuration(node.core.configuration)}{told}")
+
+    def do_peers(self, node_id: str) -> None:
+        """Whom this node must be able to reach."""
+        self.say("  " + " ".join(f"{m.id}@{m.address}" for m in self.cluster.core(node_id).peers))
+
+    def do_lease(self, node_id: str) -> None:
+        valid = self.cluster.core(node_id).lease_valid(self.cluster.clock(node_id))
+        self.say(f"  {node_id} has {'a' if valid else 'no'} lease")
+
+    def do_levels(self, node_id: str) -> None:
+        core = self.cluster.core(node_id)
+        for level in ReplicationLevel:
+            self.say(f"  {level.name.lower().replace('_', '-')} {core.replicated(level)}")
 
     def do_progress(self, leader: str) -> None:
         for follower in self.cluster.nodes:

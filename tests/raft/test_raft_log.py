@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trioraft.raft import RaftLog
 from trioraft.raft.errors import InvariantError
-from trioraft.raft.log import ENTRY_OVERHEAD
+from trioraft.raft.log import COPIES, ENTRY_OVERHEAD
 from trioraft.raft.types import NO_INDEX, Configuration, Entry, EntryKind, Member
 
 
@@ -30,7 +30,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limit = 6 * (ENTRY_OVERHEAD + 10)
+        self.limit = 6 * (ENTRY_OVERHEAD + 10 * COPIES)
         self.log = RaftLog(max_cached_bytes=self.limit)
         self.base = (NO_INDEX, 0)
         self.truth: list[Entry] = []
@@ -110,7 +110,7 @@ class LogMachine(RuleBasedStateMachine):
         assert len(cached) == self.last - first + 1
         assert log.cached_bytes == 10 * len(cached)
         assert first <= self.durable + 1, "an entry that is not durable has left the cache"
-        if len(cached) * (10 + ENTRY_OVERHEAD) > self.limit:
+        if len(cached) * (10 * COPIES + ENTRY_OVERHEAD) > self.limit:
             assert first == self.durable + 1, "a durable entry is cached above the limit"
         for low in range(first, self.last + 1):
             for high in (low, low + 1, self.last + 1):
@@ -208,3 +208,13 @@ def test_recovery_refuses_parts_that_do_not_fit(
 ) -> None:
     with pytest.raises(InvariantError, match="does not fit"):
         RaftLog.recovered(3, 2, last, runs, [], tail, 1 << 20)
+
+
+def test_the_encodings_of_entries_count_for_the_cache() -> None:
+    """An entry that was sent keeps its bytes for the wire beside its data."""
+    log = RaftLog(max_cached_bytes=1 << 20)
+    for index in range(100):
+        log.append([Entry(1, index, EntryKind.WRITE, bytes(20 << 10))])
+        log.mark_durable(index)
+    assert log.cached_bytes <= 1 << 19
+    assert log.cached_from > 0

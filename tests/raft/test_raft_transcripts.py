@@ -22,4 +22,4 @@ def test_story(path: Path) -> None:
 
 
 def test_there_are_stories() -> None:
-    assert len(STORIES) >= 11
+    assert len(STORIES) >= 30

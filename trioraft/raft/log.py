@@ -15,10 +15,12 @@ from itertools import pairwise
 from .errors import InvariantError
 from .types import NO_INDEX, NO_TERM, Entry, EntryKind
 
-__all__ = ["ENTRY_OVERHEAD", "RaftLog"]
+__all__ = ["COPIES", "ENTRY_OVERHEAD", "RaftLog"]
 
 # What a cached entry costs beside its data: the objects around it, roughly (bytes).
 ENTRY_OVERHEAD = 256
+# What it costs for each byte of data: an entry that has been sent keeps its encoding (`wire`).
+COPIES = 2
 
 
 class RaftLog:
@@ -266,18 +268,19 @@ class RaftLog:
     def _evict(self) -> None:
         """Shrink an overfull cache to 7/8 of its bound, so that eviction is rare and in bulk."""
         size = len(self._cache)
-        if self.cached_bytes + size * ENTRY_OVERHEAD <= self._max_cached_bytes:
+        if self.cached_bytes * COPIES + size * ENTRY_OVERHEAD <= self._max_cached_bytes:
             return
         evictable = self.durable_index - self.cached_from + 1
         if evictable <= 0:
             return
         target = self._max_cached_bytes * 7 // 8
         total = self._total()
-        drop = bisect_left(
-            range(evictable),
-            True,
-            key=lambda n: total - self._ends_before(n) + (size - n) * ENTRY_OVERHEAD <= target,
-        )
+
+        def fits_without(n: int) -> bool:
+            data = total - self._ends_before(n)
+            return data * COPIES + (size - n) * ENTRY_OVERHEAD <= target
+
+        drop = bisect_left(range(evictable), True, key=fits_without)
         if drop:
             self._origin = self._ends_before(drop)
             del self._cache[:drop], self._ends[:drop]

@@ -29,14 +29,16 @@ class ChangeMode(IntEnum):
     REMOVE = 3  # all but these
     PROMOTE = 4  # these learners become voters
     DEMOTE = 5  # these voters become learners
+    UPDATE = 6  # other addresses or priorities of members, whatever part they have
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipChange:
-    """A wish for other members. The class methods make the six forms.
+    """A wish for other members. The class methods make its forms.
 
     voters, learners: for SET, ADD and COMPARE_AND_SET. A member that is listed again may have
         another address or priority; one that is listed on the other side changes its part.
+    members: for UPDATE.
     ids: for REMOVE, PROMOTE and DEMOTE.
     expected_voters, expected_learners: for COMPARE_AND_SET, in any order.
     """
@@ -45,6 +47,7 @@ class MembershipChange:
     voters: tuple[Member, ...] = ()
     learners: tuple[Member, ...] = ()
     ids: tuple[NodeId, ...] = ()
+    members: tuple[Member, ...] = ()
     expected_voters: tuple[NodeId, ...] = ()
     expected_learners: tuple[NodeId, ...] = ()
 
@@ -57,7 +60,7 @@ class MembershipChange:
     def add(
         cls, voters: tuple[Member, ...] = (), learners: tuple[Member, ...] = ()
     ) -> MembershipChange:
-        """These members too; also the way to change an address or a priority."""
+        """These members too."""
         return cls(ChangeMode.ADD, voters, learners)
 
     @classmethod
@@ -91,6 +94,11 @@ class MembershipChange:
         """These voters become learners."""
         return cls(ChangeMode.DEMOTE, ids=ids)
 
+    @classmethod
+    def update(cls, *members: Member) -> MembershipChange:
+        """Other addresses or priorities; a learner stays one, and a voter."""
+        return cls(ChangeMode.UPDATE, members=members)
+
     def applied_to(self, current: Configuration) -> Configuration:
         """The configuration that this change asks for; `current` is not joint.
 
@@ -111,9 +119,12 @@ class MembershipChange:
         for member in self.learners:
             voters.pop(member.id, None)
             learners[member.id] = member
-        for node_id in self.ids:
+        for node_id in (*self.ids, *(m.id for m in self.members)):
             if node_id not in known:
                 raise ConfigurationError(f"{node_id} is not a member; members are {_names(known)}")
+        for member in self.members:
+            (voters if member.id in voters else learners)[member.id] = member
+        for node_id in self.ids:
             member = known[node_id]
             voters.pop(node_id, None)
             learners.pop(node_id, None)
@@ -126,7 +137,7 @@ class MembershipChange:
         return wanted
 
     def _check_ids(self) -> None:
-        named = [*self.ids, *(m.id for m in (*self.voters, *self.learners))]
+        named = [*self.ids, *(m.id for m in (*self.voters, *self.learners, *self.members))]
         twice = [node_id for node_id, count in Counter(named).items() if count > 1]
         if twice:
             raise ConfigurationError(f"{twice[0]} is named twice in the change of members")
