@@ -16,12 +16,15 @@ import trio
 
 from trioraft.host import KvBackend, Node, open_node
 from trioraft.machines.kv import KvMachine
+from trioraft.node import RuntimeSettings
 from trioraft.protocols.etcd import etcd_services
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import Role
+from trioraft.storage import FsyncPolicy, StorageSettings
 
 from .errors import explained
+from .options import parse_fsync
 from .peers import parse_address, parse_peers
 
 __all__ = ["node"]
@@ -50,6 +53,7 @@ class Options:
     heartbeat: int
     staging_timeout: float
     lease_reads: bool
+    fsync: FsyncPolicy
     stop_at_eof: bool
 
 
@@ -122,6 +126,17 @@ class Options:
     "right as long as clocks run at nearly the same rate. The same on every node.",
 )
 @click.option(
+    "--fsync",
+    default="always",
+    show_default=True,
+    metavar="POLICY",
+    callback=parse_fsync,
+    help="When writes are made durable: `always` before they are acknowledged; `interval:MS` "
+    "within so many milliseconds after; `never`: when the kernel likes. A killed process loses "
+    "nothing. A power loss costs this node what was not synced, its vote too: with the weaker "
+    "two, a power loss of several nodes can lose acknowledged writes or split the cluster.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -189,6 +204,7 @@ async def _run(options: Options) -> None:
                 drpc=options.drpc_socket,
                 services=lambda started: etcd_services(KvBackend(started)),
                 config=_config(options),
+                settings=RuntimeSettings(storage=StorageSettings(fsync=options.fsync)),
             ) as started,
             trio.open_nursery() as nursery,
         ):

@@ -21,6 +21,7 @@ from trioraft.storage import (
     GroupStorage,
     MemoryStorage,
     OsFileSystem,
+    StorageSettings,
     open_disk_writer,
 )
 
@@ -30,7 +31,8 @@ __all__ = ["Disk", "Environment", "RealEnvironment", "split_address"]
 class Disk(Protocol):
     """The open storage of a node: hands out the storage of its groups."""
 
-    async def open_group(self, group_id: bytes) -> GroupStorage: ...
+    async def open_group(self, group_id: bytes, settings: StorageSettings) -> GroupStorage:
+        """Recover a group's storage, or begin it. Raises CorruptionError, StorageError."""
 
     async def delete_group(self, group_id: bytes) -> None:
         """Remove a closed group's files. Raises StorageError."""
@@ -95,7 +97,7 @@ class RealEnvironment:
 
 
 class _MemoryDisk:
-    async def open_group(self, group_id: bytes) -> GroupStorage:
+    async def open_group(self, group_id: bytes, settings: StorageSettings) -> GroupStorage:
         return MemoryStorage()
 
     async def delete_group(self, group_id: bytes) -> None:
@@ -107,8 +109,8 @@ class _FileDisk:
         self._directory = directory
         self._writer = writer
 
-    async def open_group(self, group_id: bytes) -> GroupStorage:
-        return await self._directory.open_group(group_id, self._writer)
+    async def open_group(self, group_id: bytes, settings: StorageSettings) -> GroupStorage:
+        return await self._directory.open_group(group_id, self._writer, settings)
 
     async def delete_group(self, group_id: bytes) -> None:
         await self._directory.delete_group(group_id, self._writer)

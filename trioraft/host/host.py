@@ -191,7 +191,7 @@ class Host:
         CorruptionError and StorageError.
         """
         self.dialect.check_members(configuration)
-        storage = await self._disk.open_group(group_id)
+        storage = await self._disk.open_group(group_id, settings.storage)
         try:
             group = Group(
                 group_id=group_id,

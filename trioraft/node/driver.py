@@ -52,14 +52,14 @@ from trioraft.storage.interface import GroupStorage, PersistBatch
 
 from .applier import Applier, Read
 from .settings import RuntimeSettings
-from .wakeups import Doorbell, Slot
+from .wakeups import Answer, Doorbell, Slot
 from .watches import Watches
 from .writes import Pending, WriteResult, Writes
 
 __all__ = ["Driver", "Outbound"]
 
 Message = VoteRequest | VoteReply | AppendRequest | AppendReply | StartElection
-Reply = Callable[[Any], Any]
+Reply = Callable[[Any], Callable[[], Any] | None]  # what it returns is for `Flushes`
 Refuse = Callable[[BaseException], Any]
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ class Driver:
     ) -> None:
         """clock_rate: seconds that the core's clock counts in one of the event loop's."""
         self.core = core
+        self._flushes = applier.flushes
         self._clock_rate = clock_rate
         self._storage = storage
         self._applier = applier
@@ -118,7 +119,7 @@ class Driver:
         self._persisting = 0  # batches that the log writer has not made durable yet
         self._open = False  # turns may be taken: the driver's task runs and nothing has failed
         self._in_turn = False
-        self._failure: Exception | None = None  # of a turn; the driver's task raises it
+        self._failure: BaseException | None = None  # of a turn; the driver's task raises it
         self._stopped: BaseException | None = None
 
     # -- inputs: plain calls, from any task of the group or its callers
@@ -157,6 +158,8 @@ class Driver:
         self.check_running()
         if len(self._writes) + len(self._proposals) >= self._settings.max_proposals:
             raise OverloadedError(f"{self._settings.max_proposals} proposals are under way")
+        if self._storage.queued_bytes > self._settings.max_unwritten_bytes:
+            raise OverloadedError(f"{self._storage.queued_bytes} bytes wait for a slow disk")
         slot: Slot[WriteResult] = Slot()
         self.asked += 1
         self._proposals.append((proposal, slot))
@@ -202,7 +205,7 @@ class Driver:
         self._stopped = error
         for _, slot in self._proposals:
             slot.fail(error)
-        self._writes.fail_all(error)
+        self._writes.fail_all(_dropped(error))
         self.watches.fail_all(error)
         for read in self._reads:
             read.answer.fail(error)
@@ -216,6 +219,10 @@ class Driver:
         self._reads.clear()
         self._messages.clear()
         self._calls.clear()
+
+    def flush_later(self, flush: Callable[[], Any]) -> None:
+        """Call `flush` at the end of the turn, or before it waits for the disk."""
+        self._flushes.add(flush)
 
     def check_running(self) -> None:
         """Raises GroupStoppedError if the group has stopped."""
@@ -281,11 +288,12 @@ class Driver:
                 self.watches.check(core)
             self._set_alarm()
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
         finally:
             self._in_turn = False
+            self._flushes.run()
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """No further turns: the core is not to be used after an error. The task raises it."""
         self._failure = self._failure or error
         self._open = False
@@ -371,8 +379,10 @@ class Driver:
             outbound.send(to, message)
         # The core's tokens are what this driver handed in: callbacks and reads. Answers of one
         # stream keep their order: those that need no disk come before those that do.
-        for reply, answer in ready.replies:
-            cast(Reply, reply)(answer)
+        self._answer(ready.replies)
+        # What the followers are to do must leave before the writer thread wakes up and asks for
+        # the interpreter, or it would leave a thread switch later.
+        self._flushes.run()
         self._persist(ready)
         self._applier.commit_to(ready.commit)
         for reads, index in ready.reads:
@@ -411,17 +421,24 @@ class Driver:
             index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
             self.core.persisted(index, term, ready.sequence)
         except Exception as failure:
-            self._fail(failure)
+            self.fail(failure)
             return
         if self.core.has_ready() or self.watches:
             self._take_turn()
+        else:
+            self._flushes.run()
 
     def _durable(self, ready: Ready) -> None:
         """What waited for this Ready and all before it to be durable."""
         for to, message in ready.synced_messages:
             self._outbound.send(to, message)
-        for reply, answer in ready.synced_replies:
-            cast(Reply, reply)(answer)
+        self._answer(ready.synced_replies)
+
+    def _answer(self, replies: Sequence[tuple[object, object]]) -> None:
+        for reply, answer in replies:
+            flush = cast(Reply, reply)(answer)
+            if flush is not None:
+                self._flushes.add(flush)
 
     def _drop_waiters(self, leader: NodeId | None) -> None:
         """Leadership is lost: the outcome of what was proposed here is no longer ours to tell."""
@@ -431,3 +448,10 @@ class Driver:
                 "the write may or may not take effect"
             )
         )
+
+
+def _dropped(stopped: BaseException) -> ProposalDroppedError:
+    """For a write that is in the log when the group stops: the others may still commit it."""
+    error = ProposalDroppedError(f"{stopped}; the write may or may not take effect")
+    error.__cause__ = stopped
+    return error

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 
 import trio
 
@@ -48,7 +49,7 @@ from .settings import RuntimeSettings
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
 from .status import GroupStatus, member_statuses, role_word
-from .wakeups import Doorbell, Slot
+from .wakeups import Answer, Doorbell, Slot
 from .writes import WriteResult, Writes
 
 __all__ = ["Group"]
@@ -141,12 +142,15 @@ class Group:
     async def run(self) -> None:
         """Run until cancelled. An error from core, storage or machine ends this group alone:
 
-        it is logged, kept in `failure`, every waiting call gets GroupStoppedError, and `run`
-        returns. Cancelling stops the group at once; what was acknowledged is durable.
+        it is logged, kept in `failure`, and `run` returns. Every waiting call gets
+        GroupStoppedError; a write that is in the log already gets ProposalDroppedError, because
+        the others may still commit it. Cancelling stops the group at once; what was acknowledged
+        is durable.
         """
         try:
             async with trio.open_nursery() as nursery:
                 self._running = True
+                self._storage.watch(self._driver.fail)
                 self._peers.follow(self._core.peers)
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
@@ -257,27 +261,39 @@ class Group:
         """
         return await self._driver.propose(Proposal(data, session)).wait()
 
+    def write_for(self, answer: Answer[WriteResult], data: bytes) -> None:
+        """As `write`, for a caller without a task: the outcome goes to `answer`.
+
+        Raises OverloadedError and GroupStoppedError at once; the others go to `answer` too.
+        """
+        self._driver.propose_for(answer, Proposal(data))
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        """Call `flush` once the work in hand is done: for an answer that queues on a connection."""
+        self._applier.flushes.add(flush)
+
+    def query_for(self, answer: Answer[bytes], request: bytes) -> None:
+        """As `query`, for a caller without a task. Raises as `write_for`."""
+        self._driver.read(Read(request, answer))
+
     async def read_index(self) -> int:
         """The index that a linearizable read must wait for (thesis §6.4). Leader only."""
-        read = Read(None, Slot())
-        self._driver.read(read)
-        index: int = await read.answer.wait()
-        return index
+        answer: Slot[int] = Slot()
+        self._driver.read(Read(None, answer))
+        return await answer.wait()
 
     async def query(self, request: bytes) -> bytes:
         """A linearizable query, on the leader. Raises NotLeaderError, OverloadedError."""
-        read = Read(request, Slot())
-        self._driver.read(read)
-        answer: bytes = await read.answer.wait()
-        return answer
+        answer: Slot[bytes] = Slot()
+        self._driver.read(Read(request, answer))
+        return await answer.wait()
 
     async def query_at(self, request: bytes, index: int) -> bytes:
         """A query of this replica once it has applied `index` (-1: as it is)."""
         self._driver.check_running()
-        read = Read(request, Slot())
-        self._applier.read_at(index, [read])
-        answer: bytes = await read.answer.wait()
-        return answer
+        answer: Slot[bytes] = Slot()
+        self._applier.read_at(index, [Read(request, answer)])
+        return await answer.wait()
 
     async def watch(self, index: int, level: ReplicationLevel) -> int:
         """Wait until the entry at `index`, existing or not, is replicated as far as `level` says.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trioraft.storage.settings import StorageSettings
+
 from .sessions import SessionLimits
 
 __all__ = ["RuntimeSettings"]
@@ -21,6 +23,8 @@ class RuntimeSettings:
         want of space for instance, the next is tried; doubled each time.
     partial_snapshot_timeout: how long a half-received snapshot waits to be gone on with.
     sessions: what is remembered of clients; the same on every node, see `SessionLimits`.
+    max_unwritten_bytes: records that wait for a slow disk before proposals are refused.
+    storage: sizes of files, and when they are synced.
     reply_timeout: a follower's stream with an unanswered request is reopened after it.
     """
 
@@ -28,6 +32,7 @@ class RuntimeSettings:
     max_proposals: int = 16384  # proposals that wait for their outcome
     max_reads: int = 16384  # queries that wait for their index or their turn
     max_watches: int = 16384  # calls that wait for a level of replication
+    max_unwritten_bytes: int = 128 << 20
     apply_batch_bytes: int = 4 << 20
     snapshot_after_entries: int = 100_000
     snapshot_after_bytes: int = 256 << 20
@@ -41,3 +46,4 @@ class RuntimeSettings:
     reconnect_min: float = 0.05
     reconnect_max: float = 1.0
     sessions: SessionLimits = field(default_factory=SessionLimits)
+    storage: StorageSettings = field(default_factory=StorageSettings)

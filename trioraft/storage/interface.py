@@ -113,6 +113,10 @@ class GroupStorage(Protocol):
     def recovered(self) -> RecoveredState:
         """The state found when the storage was opened."""
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of records that wait for the disk."""
+
     def persist(self, batch: PersistBatch, done: Callable[[BaseException | None], Any]) -> None:
         """Queue `batch` for the next group commit and return at once.
 

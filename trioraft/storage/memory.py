@@ -43,6 +43,11 @@ class MemoryStorage:
         return self._recovered
 
     @property
+    def queued_bytes(self) -> int:
+        """None ever wait."""
+        return 0
+
+    @property
     def _last_index(self) -> int:
         return self._base_index + len(self._entries)
 

@@ -11,7 +11,7 @@ import trio
 
 from trioraft.host.environment import Disk
 from trioraft.raft.errors import ConfigurationError
-from trioraft.storage import DataDirectory, DiskWriter, GroupStorage
+from trioraft.storage import DataDirectory, DiskWriter, GroupStorage, StorageSettings
 
 from .disk import SimDisk, open_sim_writer
 from .network import SimNetwork
@@ -72,8 +72,8 @@ class _SimGroups:
         self._directory = directory
         self._writer = writer
 
-    async def open_group(self, group_id: bytes) -> GroupStorage:
-        return await self._directory.open_group(group_id, self._writer)
+    async def open_group(self, group_id: bytes, settings: StorageSettings) -> GroupStorage:
+        return await self._directory.open_group(group_id, self._writer, settings)
 
     async def delete_group(self, group_id: bytes) -> None:
         await self._directory.delete_group(group_id, self._writer)
