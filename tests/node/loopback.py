@@ -12,6 +12,7 @@ import trio
 
 from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings, StateMachine
 from trioraft.node.machine import SnapshotSink, SnapshotSource
+from trioraft.node.peers import SnapshotChunk
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import (
     AppendReply,
@@ -95,6 +96,9 @@ class LoopStream:
         group.inbound.settle()
         return True
 
+    def flush(self) -> None:
+        """`send_nowait` has sent already."""
+
     async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         while True:
             reply = await self._receive.receive()
@@ -125,7 +129,7 @@ class LoopTransport:
         yield LoopStream(self)
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         return await self.target().inbound.handle_snapshot(request, chunks)
 
@@ -155,11 +159,13 @@ class LoopCluster:
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
         seed: int = 1,
+        new_machine: Callable[[], Journal] = Journal,
     ) -> None:
         self._nursery = nursery
         self._config = config or RaftConfig()
         self._settings = settings or RuntimeSettings()
         self._rng = random.Random(seed)
+        self._new_machine = new_machine
         self.configuration = Configuration(tuple(Member(n, f"{n}:1") for n in names))
         self.storages = {name: MemoryStorage() for name in names}
         self.machines: dict[str, Journal] = {}
@@ -169,7 +175,7 @@ class LoopCluster:
 
     def start(self, *names: str) -> None:
         for name in names or self.storages:
-            machine = self.machines[name] = Journal()
+            machine = self.machines[name] = self._new_machine()
             group = Group(
                 group_id=b"g" * 16,
                 node_id=name,

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from trioraft.node.peers import AppendStream, PeerTransport, UnknownGroupError
+from trioraft.node.peers import AppendStream, PeerTransport, SnapshotChunk, UnknownGroupError
 from trioraft.protocols import Dialect
 from trioraft.raft.types import (
     AppendReply,
@@ -34,7 +34,7 @@ class FakeGroup:
         self.node_id = node_id
         self.votes: list[VoteRequest] = []
         self.appends: list[AppendRequest] = []
-        self.snapshots: list[tuple[SnapshotRequest, bytes]] = []
+        self.snapshots: list[tuple[SnapshotRequest, dict[str, bytes]]] = []
         self.elections: list[StartElection] = []
         self.vote = VoteReply(5, node_id, True)
         self.answer: Callable[[AppendRequest], AppendReply] = self.success
@@ -75,7 +75,13 @@ class FakeGroup:
     def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
         self._maybe_fail()
         self.appends.append(request)
-        answer = partial(reply, self.answer(request))
+        given = self.answer(request)
+
+        def answer() -> None:
+            flush = reply(given)
+            if flush is not None:
+                flush()
+
         if self.held is None:
             answer()
         else:
@@ -85,13 +91,14 @@ class FakeGroup:
         """Nothing to do: `handle_append` has answered, or holds the answer back."""
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         self._maybe_fail()
-        data = b""
+        files: dict[str, bytes] = {}
         if self.reads_snapshot:
-            data = b"".join([chunk async for chunk in chunks])
-        self.snapshots.append((request, data))
+            async for file, data in chunks:
+                files[file] = files.get(file, b"") + data
+        self.snapshots.append((request, files))
         return self.snapshot_reply(request)
 
     async def handle_start_election(self, request: StartElection) -> bool:

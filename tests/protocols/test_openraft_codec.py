@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft._proto.openraft.raft_pb2 import RaftPayload
+from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.openraft.entries import encode_entry, read_entry
 from trioraft.protocols.openraft.membership import (
     membership_value,
@@ -56,6 +58,7 @@ from trioraft.raft.types import (
     EntryKind,
     Member,
     Session,
+    SnapshotFile,
     SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
@@ -375,11 +378,14 @@ async def test_snapshot_messages() -> None:
     request = decode_snapshot_header(golden)
     meta = SnapshotMeta(7, T52, ONE, size=3, configuration_index=0)
     assert request == SnapshotRequest(T52, "2", meta)
+    files = SnapshotFile("state", 3, 0), SnapshotFile("_sessions", 9, 0)
+    told = SnapshotRequest(T52, "2", replace(meta, size=12, files=files))
 
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"\x01\x80\xff"
+    async def chunks() -> AsyncIterator[SnapshotChunk]:
+        yield SnapshotChunk("state", b"\x01\x80\xff")
+        yield SnapshotChunk("_sessions", bytes(9))
 
-    header, chunk = [message async for message in snapshot_messages(request, chunks())]
+    header, chunk = [message async for message in snapshot_messages(told, chunks())]
     assert chunk == h("81 a9 44 61 74 61 43 68 75 6e 6b 93 01 cc 80 cc ff")
     assert decode_snapshot_header(header) == request
     assert unpack(header)["Header"][1][2] == "snap-7-5"

@@ -12,7 +12,7 @@ import trio
 from peer_wire import Wire, received, settle, wired
 from trio.testing import MockClock
 
-from trioraft.node.peers import PeerUnreachableError
+from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
 from trioraft.protocols import dialect
 from trioraft.protocols.calls import STALL_TIMEOUT
 from trioraft.protocols.openraft.payload import unwrap, wrap
@@ -33,6 +33,7 @@ from trioraft.raft.types import (
     EntryKind,
     Member,
     Session,
+    SnapshotFile,
     SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
@@ -379,13 +380,13 @@ CONFIGURATION = Configuration((Member("1", "a:1"), Member("2", "b:2")))
 
 
 def snapshot(size: int) -> SnapshotRequest:
-    meta = SnapshotMeta(40, T3, CONFIGURATION, size=size, configuration_index=12)
+    meta = SnapshotMeta(40, T3, CONFIGURATION, size, 12, (SnapshotFile("state", size, 0),))
     return SnapshotRequest(T5, "1", meta)
 
 
-async def pieces(*chunks: bytes) -> AsyncGenerator[bytes]:
-    for chunk in chunks:
-        yield chunk
+async def pieces(*chunks: bytes, file: str = "state") -> AsyncGenerator[SnapshotChunk]:
+    for chunk in chunks or (b"",):
+        yield SnapshotChunk(file, chunk)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ async def test_snapshots_arrive_whole(chunks: tuple[bytes, ...]) -> None:
     async with wired(OPENRAFT, "1", "2") as wire:
         reply = await wire.transport.send_snapshot(snapshot(len(data)), pieces(*chunks))
         assert reply == SnapshotReply(T5, "2", True, 40)
-        assert wire.group.snapshots == [(snapshot(len(data)), data)]
+        assert wire.group.snapshots == [(snapshot(len(data)), {"state": data})]
 
 
 async def test_a_refused_snapshot_names_the_term() -> None:
@@ -435,7 +436,7 @@ async def test_bytes_may_come_as_bin() -> None:
     async with wired(OPENRAFT, "1", "2") as wire:
         answer = await transfer(wire, HEADER, {"DataChunk": b"ab"}, {"DataChunk": [255]})
         assert msgpack.unpackb(answer) == [[[5, 1], True]]
-        assert wire.group.snapshots[0][1] == b"ab\xff"
+        assert wire.group.snapshots[0][1] == {"state": b"ab\xff"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
-from trioraft.node.peers import PeerUnreachableError
+from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
 from trioraft.protocols import dialect
 from trioraft.protocols.calls import MAX_PENDING, MAX_UNANSWERED, STALL_TIMEOUT
 from trioraft.protocols.ratis.entries import NOBODY
@@ -30,6 +30,7 @@ from trioraft.raft.types import (
     EntryKind,
     Member,
     Session,
+    SnapshotFile,
     SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
@@ -364,13 +365,13 @@ CONFIGURATION = Configuration((Member("n0", "a:1"), Member("n1", "b:2", 3)))
 
 
 def snapshot(size: int) -> SnapshotRequest:
-    meta = SnapshotMeta(40, 3, CONFIGURATION, size=size, configuration_index=12)
+    meta = SnapshotMeta(40, 3, CONFIGURATION, size, 12, (SnapshotFile("state", size, 0),))
     return SnapshotRequest(5, "n0", meta)
 
 
-async def pieces(*chunks: bytes) -> AsyncGenerator[bytes]:
-    for chunk in chunks:
-        yield chunk
+async def pieces(*chunks: bytes, file: str = "state") -> AsyncGenerator[SnapshotChunk]:
+    for chunk in chunks or (b"",):
+        yield SnapshotChunk(file, chunk)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +389,7 @@ async def test_snapshots_arrive_whole(chunks: tuple[bytes, ...]) -> None:
     async with wired(RATIS, "n0", "n1") as wire:
         reply = await wire.transport.send_snapshot(snapshot(len(data)), pieces(*chunks))
         assert reply == SnapshotReply(5, "n1", True, 40)
-        assert wire.group.snapshots == [(snapshot(len(data)), data)]
+        assert wire.group.snapshots == [(snapshot(len(data)), {"state": data})]
 
 
 async def test_a_refused_snapshot_names_the_term() -> None:
@@ -410,7 +411,7 @@ async def test_a_snapshot_that_is_not_needed_is_read_past() -> None:
 
 async def test_a_snapshot_of_another_size_than_announced_is_not_finished() -> None:
     async with wired(RATIS, "n0", "n1") as wire:
-        with pytest.raises(ValueError, match="announced as 5"):
+        with pytest.raises(ValueError, match="without all of its 1 files"):
             await wire.transport.send_snapshot(snapshot(5), pieces(b"abc"))
         await settle()
         assert wire.group.snapshots == []
@@ -444,7 +445,7 @@ def chunk(number: int, data: bytes, **fields: Any) -> pb.InstallSnapshotRequestP
         (chunk(2, b"", offset=3), "chunk 2 of transfer 't' where 1"),
         (chunk(1, b"", offset=3, requestId="u"), "chunk 1 of transfer 'u'"),
         (chunk(1, b"", offset=2), "offset 2 where 3"),
-        (chunk(1, b"x", offset=3, filename="sm/other"), "several files"),
+        (chunk(1, b"x", filename="sm/other"), "before the end of"),
         (chunk(1, b"", offset=3, done=True, fileDigest=bytes(16)), "MD5"),
         (chunk(1, b"", offset=3, done=True, totalSize=4), "announced as 4"),
         (None, "before its last chunk"),
@@ -484,8 +485,38 @@ async def test_a_foreign_transfer_with_its_digest_is_taken() -> None:
             replies = [reply async for reply in stream]
         assert [(r.result, r.requestIndex) for r in replies] == [(pb.SUCCESS, 0), (pb.SUCCESS, 1)]
         assert all(r.serverReply.success for r in replies)
-        [(request, data)] = wire.group.snapshots
-        assert (data, request.meta.index, request.meta.configuration_index) == (b"abcdef", 40, -1)
+        [(request, files)] = wire.group.snapshots
+        assert files == {"state": b"abcdef"}
+        assert (request.meta.index, request.meta.configuration_index) == (40, -1)
+
+
+async def test_several_files_arrive_by_name() -> None:
+    files = {"b": bytes(CHUNK_BYTES) + b"end", "empty": b"", "a.idx": b"second"}
+    described = tuple(SnapshotFile(name, len(data), 0) for name, data in files.items())
+    meta = SnapshotMeta(40, 3, CONFIGURATION, sum(map(len, files.values())), 12, described)
+
+    async def chunks() -> AsyncGenerator[SnapshotChunk]:
+        for name, data in files.items():
+            yield SnapshotChunk(name, data)
+
+    async with wired(RATIS, "n0", "n1") as wire:
+        reply = await wire.transport.send_snapshot(SnapshotRequest(5, "n0", meta), chunks())
+        assert reply.success
+        assert [arrived for _, arrived in wire.group.snapshots] == [files]
+
+
+@pytest.mark.parametrize("name", ["sm/../../etc/passwd", "sm/a/b", "/x", "sm/", "sm/.hidden"])
+async def test_names_that_are_paths_are_refused(name: str) -> None:
+    async with wired(RATIS, "n0", "n1") as wire:
+
+        async def send() -> None:
+            async with server(wire.channel).installSnapshot.open() as stream:
+                await stream.send_message(chunk(0, b"abc", filename=name, done=True))
+                await stream.recv_message()
+
+        with pytest.raises(GRPCError, match="cannot name a file"):
+            await send()
+        assert wire.group.snapshots == []
 
 
 async def test_notification_mode_is_a_mismatch() -> None:

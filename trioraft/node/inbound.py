@@ -17,6 +17,7 @@ from trioraft.raft.types import (
 )
 
 from .driver import Driver
+from .peers import SnapshotChunk
 from .snapshot_receiver import SnapshotReceiver
 from .wakeups import Slot
 
@@ -40,7 +41,9 @@ class GroupInbound:
         self._driver.step(request, slot.resolve, slot.fail)
         return await slot.wait()
 
-    def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
+    def handle_append(
+        self, request: AppendRequest, reply: Callable[[AppendReply], Callable[[], Any] | None]
+    ) -> None:
         _check_entries(request)
         self._driver.receive(request, reply)
 
@@ -53,7 +56,7 @@ class GroupInbound:
         return await slot.wait()
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         return await self._snapshots.receive(request, chunks)
 

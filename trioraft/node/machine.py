@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trioraft.raft.types import Session
+from trioraft.raft.types import Session, SnapshotFile
 
-__all__ = ["Command", "SnapshotSink", "SnapshotSource", "StateMachine"]
+__all__ = ["Command", "SnapshotCapture", "SnapshotSink", "SnapshotSource", "StateMachine"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,13 +23,45 @@ class Command:
 
 
 class SnapshotSink(Protocol):
+    """Where a state machine writes its snapshot: one file, or several with names."""
+
     async def write(self, data: bytes) -> None:
-        """Append bytes to the snapshot; any size. Cancelling abandons the snapshot."""
+        """Append bytes to the current file; any size. Cancelling abandons the snapshot."""
+
+    async def create_file(self, name: str) -> None:
+        """Begin another file; what `write` gets next belongs to it.
+
+        Optional: bytes written before go to a file named "state". `name`: at most 128 of
+        `A-Za-z0-9._-`, beginning with a letter or a digit; at most 1000 of them in a snapshot.
+        Raises ValueError for another name or a second file of that name.
+        """
 
 
 class SnapshotSource(Protocol):
+    """What a state machine restores itself from. Every byte of it has passed its checksum."""
+
+    @property
+    def files(self) -> Sequence[SnapshotFile]:
+        """The machine's files, in the order in which they were written."""
+
+    async def open_file(self, name: str) -> None:
+        """Read on at the start of that file. Raises KeyError."""
+
     async def read(self, max_bytes: int = 1 << 20) -> bytes:
-        """Next bytes of the snapshot, b"" at the end."""
+        """Next bytes of the current file, at first the first one; b"" at its end."""
+
+
+class SnapshotCapture(Protocol):
+    """The state of a machine at one moment, to be written while the machine goes on."""
+
+    async def write(self, sink: SnapshotSink) -> None:
+        """Write it. Runs beside `apply` and `query`: it must let other tasks run every
+
+        few milliseconds, and write the state as it was captured, whatever changed since.
+        """
+
+    def close(self) -> None:
+        """Let go of it: called exactly once, after `write`, or instead of it."""
 
 
 class StateMachine(ABC):
@@ -39,7 +71,7 @@ class StateMachine(ABC):
     twice or out of order, and calls nothing before `restore` (if there is a snapshot) is done.
     All may await; what they do must depend on their arguments alone, so that every replica
     computes the same. An exception from `query` goes to its caller; one from any other method
-    stops this group on this node.
+    stops this group on this node, but for a StorageError that came out of the sink.
     """
 
     @abstractmethod
@@ -50,9 +82,31 @@ class StateMachine(ABC):
     async def query(self, request: bytes) -> bytes:
         """Answer a read from the current state without changing it."""
 
+    def apply_now(self, commands: Sequence[Command]) -> Sequence[bytes] | None:
+        """`apply` without waiting, for up to 256 commands; called in its stead where it can be.
+
+        Optional. None: not these, call `apply`; then nothing has changed. It runs inside the
+        group's turn, so that the callers are answered at once: it must take no longer than
+        a millisecond or so.
+        """
+        return None
+
+    def query_now(self, request: bytes) -> bytes | None:
+        """`query` without waiting, as `apply_now` is to `apply`. None: call `query`."""
+        return None
+
     @abstractmethod
     async def snapshot(self, sink: SnapshotSink) -> None:
-        """Write the whole state to `sink`."""
+        """Write the whole state to `sink`. Nothing is applied meanwhile; see `capture`."""
+
+    def capture(self) -> SnapshotCapture | None:
+        """Take hold of the state as it is now, so that it can be written beside `apply`.
+
+        Called between two batches; must be quick (milliseconds), because everything waits for
+        it. None, the default: `snapshot` is called instead, and the group applies nothing until
+        it is done, which is fine for a state that is written in a few milliseconds.
+        """
+        return None
 
     @abstractmethod
     async def restore(self, source: SnapshotSource) -> None:

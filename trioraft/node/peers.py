@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Never, Protocol
+from typing import Any, NamedTuple, Never, Protocol
 
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import (
@@ -34,6 +34,7 @@ __all__ = [
     "PeerRouter",
     "PeerTransport",
     "PeerUnreachableError",
+    "SnapshotChunk",
     "UnknownGroupError",
 ]
 
@@ -57,11 +58,14 @@ class AppendStream(Protocol):
         """
 
     def send_nowait(self, request: AppendRequest) -> bool:
-        """Send without waiting, from the driver's own pass; False if the window is full.
+        """Queue without waiting, from the group's turn; False if the window is full.
 
-        Then nothing was sent. Requests of one pass leave in one flush. Raises
+        Then nothing was queued. It leaves with the `flush` that follows in the same turn. Raises
         PeerUnreachableError when the stream is lost.
         """
+
+    def flush(self) -> None:
+        """Send what `send_nowait` has queued. Never waits and raises nothing."""
 
     async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """Hand replies to `take` as they come, in the order of the requests, until cancelled.
@@ -74,6 +78,16 @@ class AppendStream(Protocol):
         """
 
 
+class SnapshotChunk(NamedTuple):
+    """A piece of one file of a snapshot. Files come one after another, each from its start.
+
+    An empty file is one empty chunk.
+    """
+
+    file: str
+    data: bytes
+
+
 class PeerTransport(Protocol):
     """How one group reaches one follower."""
 
@@ -84,9 +98,13 @@ class PeerTransport(Protocol):
         """Open the stream for entries, or the separate one for heartbeats."""
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
-        """Stream a snapshot and wait until the follower has installed or refused it."""
+        """Stream a snapshot and wait until the follower has installed or refused it.
+
+        `chunks` are the files of `request.meta`, in that order. Raises PeerUnreachableError;
+        what `chunks` raises comes out as it is. Cancelling resets the stream.
+        """
 
     async def start_election(self, request: StartElection) -> bool:
         """Ask the follower to campaign now. True if it accepted to."""
@@ -118,8 +136,13 @@ class PeerHandler(Protocol):
         ValueError for a request that no correct peer sends; so do the other methods.
         """
 
-    def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
+    def handle_append(
+        self, request: AppendRequest, reply: Callable[[AppendReply], Callable[[], Any] | None]
+    ) -> None:
         """Take a request in for the next `settle`; `reply` is called then or later, once.
+
+        It returns None, or what is to be called when all replies of that turn are given, to
+        flush the connection that they are queued on.
 
         Replies to requests with entries come in the order of the requests, each when its
         entries are durable; a heartbeat's reply may overtake them. `reply` must not block or
@@ -136,9 +159,13 @@ class PeerHandler(Protocol):
         """
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
-        """Spool and install a snapshot; answers when it is durable. Cancelling drops the spool."""
+        """Spool and install a snapshot; answers when it is durable. Cancelling drops the spool.
+
+        If `request.meta` names files, what arrives must be those. Raises ValueError for names,
+        an order or sizes that no correct peer sends, and what `chunks` raises.
+        """
 
     async def handle_start_election(self, request: StartElection) -> bool:
         """Campaign at once if `request` comes from the leader of the current term."""

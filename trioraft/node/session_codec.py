@@ -25,7 +25,7 @@ from .sessions import REPLY_OVERHEAD, ClientRecord, SessionLimits, SessionTable
 __all__ = ["SESSIONS_FILE", "decode_sessions", "encode_sessions"]
 
 #: The name of this file in a snapshot.
-SESSIONS_FILE = "sessions"
+SESSIONS_FILE = "_sessions"
 
 _MAGIC = b"TRSN"
 _HEADER = struct.Struct(">4sBQQQQqqII")

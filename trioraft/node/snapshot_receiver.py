@@ -11,6 +11,7 @@ from trioraft.raft.types import SnapshotMeta, SnapshotReply, SnapshotRequest
 from trioraft.storage.interface import GroupStorage
 
 from .driver import Driver
+from .peers import SnapshotChunk
 from .snapshots import Snapshots
 from .wakeups import Slot
 
@@ -27,7 +28,7 @@ class SnapshotReceiver:
         self._receiving: trio.CancelScope | None = None
 
     async def receive(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         """See `PeerHandler.handle_snapshot`; a newer sender takes the place of an older one."""
         core, driver = self._driver.core, self._driver
@@ -45,8 +46,12 @@ class SnapshotReceiver:
             self._receiving = scope
             try:
                 async with self._storage.create_snapshot() as writer:
+                    file = None
                     async for chunk in chunks:
-                        await writer.write(chunk)
+                        if chunk.file != file:
+                            file = chunk.file
+                            await writer.create_file(file)
+                        await writer.write(chunk.data)
                     await self._snapshots.install(writer, request.meta, installed)
             finally:
                 if self._receiving is scope:

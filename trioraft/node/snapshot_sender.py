@@ -16,7 +16,7 @@ import trio
 from trioraft.raft.types import NO_INDEX, AppendReply, NodeId, SnapshotMeta, SnapshotRequest
 from trioraft.storage.interface import GroupStorage, SnapshotReader
 
-from .peers import PeerTransport, PeerUnreachableError
+from .peers import PeerTransport, PeerUnreachableError, SnapshotChunk
 from .settings import RuntimeSettings
 from .wakeups import Doorbell
 
@@ -90,6 +90,10 @@ class SnapshotSender:
         return meta if reply.success else None
 
 
-async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[bytes, None]:
-    while chunk := await reader.read(size):
-        yield chunk
+async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[SnapshotChunk, None]:
+    for file in reader.meta.files:
+        await reader.open_file(file.name)
+        if not file.size:
+            yield SnapshotChunk(file.name, b"")
+        while data := await reader.read(size):
+            yield SnapshotChunk(file.name, data)

@@ -2,7 +2,8 @@
 
 Peers write bytes as an array of integers, which doubles the high ones, and take `bin` only in
 newer versions: arrays are sent, both are taken. Chunks are small, because building and reading
-those arrays keeps the event loop for about 20 ns per byte.
+those arrays keeps the event loop for about 20 ns per byte. A snapshot has one file on this wire,
+the state machine's; what the runtime keeps beside it is left out.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
+from trioraft.node.snapshot_parts import is_runtime_file
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotReply, SnapshotRequest
 from trioraft.rpc import GRPCError, Status
+from trioraft.storage.snapshot_file import DATA_FILE
 
 from .membership import read_stored_membership, stored_membership_value
 from .payload import unwrap
@@ -43,13 +47,18 @@ _MESSAGES = ("Header", "DataChunk")
 
 
 async def snapshot_messages(
-    request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
 ) -> AsyncGenerator[bytes]:
     """The messages of one transfer, as msgpack.
 
-    Raises ValueError if the chunks do not add up to the size in the header.
+    Raises ValueError if the chunks do not add up to the size in the header, PeerUnreachableError
+    for a snapshot that this wire cannot carry.
     """
     meta = request.meta
+    files = [file for file in meta.files if not is_runtime_file(file.name)]
+    if [file.name for file in files] != [DATA_FILE]:
+        raise PeerUnreachableError("openraft peers take no snapshots of several files")
+    announced = files[0].size
     yield pack(
         {
             "Header": [
@@ -59,18 +68,20 @@ async def snapshot_messages(
                     stored_membership_value(meta),
                     f"snap-{meta.index}-{unpack_term(meta.term)[0]}",
                 ],
-                meta.size,
+                announced,
                 None,  # since_ts: not incremental
             ]
         }
     )
     size = 0
-    async for chunk in chunks:
-        for start in range(0, len(chunk), CHUNK_BYTES):
-            yield pack({"DataChunk": list(chunk[start : start + CHUNK_BYTES])})
-        size += len(chunk)
-    if size != meta.size:
-        raise ValueError(f"a snapshot of {size} bytes, announced as {meta.size}")
+    async for file, data in chunks:
+        if file != DATA_FILE:
+            continue
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield pack({"DataChunk": list(data[start : start + CHUNK_BYTES])})
+        size += len(data)
+    if size != announced:
+        raise ValueError(f"a snapshot of {size} bytes, announced as {announced}")
 
 
 def decode_snapshot_header(data: bytes) -> SnapshotRequest:
@@ -121,7 +132,7 @@ def decode_snapshot_response(
 
 
 class ChunkReader:
-    """The bytes of an incoming snapshot: an async iterator over the messages behind the header.
+    """The file of an incoming snapshot: an async iterator over the messages behind the header.
 
     Iterating raises ValueError for what is no chunk, and GRPCError DATA_LOSS when the chunks do
     not add up to the announced size.
@@ -130,11 +141,15 @@ class ChunkReader:
     def __init__(self, stream: Any, size: int) -> None:
         self._stream = stream
         self._missing = size
+        self._empty = not size  # an empty file has a chunk, too
 
     def __aiter__(self) -> ChunkReader:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> SnapshotChunk:
+        if self._empty:
+            self._empty = False
+            return SnapshotChunk(DATA_FILE, b"")
         body: bytes | None = await self._stream.recv_message()
         if body is None:
             if self._missing:
@@ -147,7 +162,7 @@ class ChunkReader:
         self._missing -= len(data)
         if self._missing < 0:
             raise self._damaged(f"{-self._missing} bytes too many")
-        return data
+        return SnapshotChunk(DATA_FILE, data)
 
     def _damaged(self, how: str) -> GRPCError:
         return GRPCError(Status.DATA_LOSS, f"snapshot: {how}")

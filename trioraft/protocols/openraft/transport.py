@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 import trio
 
+from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.calls import check_pending, unreachable
 from trioraft.raft.types import (
     AppendReply,
@@ -73,7 +74,7 @@ class OpenraftTransport:
             await stream.aclose()
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         """Send a snapshot and wait until it is installed or refused.
 
@@ -190,11 +191,16 @@ class OpenraftAppendStream:
         with unreachable(self._peer):
             check_pending(self._pending)
             try:
-                self._stream.send_message_nowait(message)
+                self._stream.queue_message(message)
             except trio.WouldBlock:
                 return False
         self._pending.append(request)
         return True
+
+    def flush(self) -> None:
+        """As AppendStream.flush."""
+        if self._stream is not None:
+            self._stream.flush()
 
     def _encode(self, request: AppendRequest) -> Encoded:
         self._positions.note(request)

@@ -135,9 +135,9 @@ class RatisAppendCall(AppendCall):
         header: pb.RaftRpcRequestProto,
         request: AppendRequest,
         reply: AppendReply,
-    ) -> None:
+    ) -> Callable[[], None]:
         self._acked.note(group_id, reply)
-        self.send(encode_append_reply(header, request, reply))
+        return self.send(encode_append_reply(header, request, reply))
 
 
 async def _receive_snapshot(stream: ServerStream[Any, Any], router: PeerRouter) -> None:

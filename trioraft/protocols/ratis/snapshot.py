@@ -1,8 +1,8 @@
-"""InstallSnapshot in chunk mode: a snapshot as one file, in order, with its MD5 on the last chunk.
+"""InstallSnapshot in chunk mode: file after file, in order, each with its MD5 on its last chunk.
 
 This is the leader's end; `snapshot_reader` is the follower's. Every chunk is answered, at most
-WINDOW are on their way. The file is named as Ratis's own state machines name theirs,
-`sm/snapshot.<term>_<index>`.
+WINDOW are on their way. A state machine's only file is named as Ratis's own state machines name
+theirs, `sm/snapshot.<term>_<index>`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from typing import Any
 import trio
 
 from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.calls import unreachable
-from trioraft.raft.types import Member, SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Member, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.storage.snapshot_file import DATA_FILE
 
 from .header import Route
 from .members import encode_configuration
 
-__all__ = ["CHUNK_BYTES", "INSTALLED", "send_chunks"]
+__all__ = ["CHUNK_BYTES", "INSTALLED", "STATE_MACHINE_FOLDER", "data_file_name", "send_chunks"]
 
 CHUNK_BYTES = 1 << 20
+STATE_MACHINE_FOLDER = "sm/"  # before every file name on the wire
 WINDOW = 8  # chunks that may be unanswered
 
 #: Results that leave nothing to do for the sender of a chunk.
@@ -37,7 +40,7 @@ async def send_chunks(
     route: Route,
     name: str,
     request: SnapshotRequest,
-    chunks: AsyncIterator[bytes],
+    chunks: AsyncIterator[SnapshotChunk],
 ) -> SnapshotReply:
     """Send a snapshot on a stream of its own; `method` is the stub's installSnapshot.
 
@@ -83,34 +86,62 @@ def _refusal(peer: Member, reply: pb.InstallSnapshotReplyProto | None) -> Snapsh
 
 
 async def _messages(
-    route: Route, name: str, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+    route: Route, name: str, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
 ) -> AsyncGenerator[pb.InstallSnapshotRequestProto]:
-    """The transfer's messages. One piece is held back, because the last one is marked."""
+    """The transfer's messages: one piece of one file in each.
+
+    Raises ValueError if the chunks are not the files of the snapshot.
+    """
     meta = request.meta
     transfer = uuid.uuid5(
         uuid.UUID(bytes=route.group_id),
         f"{route.sender!r} {name} {request.term} {meta.index} {trio.current_time()!r}",
     )
+    missing = list(meta.files)
+    piece = pb.FileChunkProto(done=True)
+    number = offset = size = 0
     digest = hashlib.md5(usedforsecurity=False)
-    offset = number = 0
-    held = b""
     async with aclosing(_pieces(chunks)) as pieces:
-        async for piece in pieces:
-            if held:
-                yield _message(route, request, str(transfer), number, offset, held, b"")
-                number += 1
-                offset += len(held)
-            digest.update(piece)
-            held = piece
-    if meta.size and offset + len(held) != meta.size:
-        raise ValueError(f"a snapshot of {offset + len(held)} bytes, announced as {meta.size}")
-    yield _message(route, request, str(transfer), number, offset, held, digest.digest())
+        async for file, data in pieces:
+            if piece.done:  # with the file before it
+                if not missing or missing[0].name != file:
+                    raise ValueError(f"{file!r} is not what follows in this snapshot")
+                size = missing.pop(0).size
+                offset = 0
+                digest = hashlib.md5(usedforsecurity=False)
+            digest.update(data)
+            end = offset + len(data)
+            if end > size:
+                raise ValueError(f"{end} bytes of {file!r}, announced as {size}")
+            piece = pb.FileChunkProto(
+                filename=_wire_name(file, meta),
+                fileDigest=digest.digest() if end == size else b"",
+                chunkIndex=offset // CHUNK_BYTES,
+                offset=offset,
+                data=data,
+                done=end == size,
+            )
+            offset = end
+            whole = piece.done and not missing
+            yield _message(route, request, str(transfer), number, piece, done=whole)
+            number += 1
+    if missing or not piece.done:
+        raise ValueError(f"a snapshot without all of its {len(meta.files)} files")
 
 
-async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    async for chunk in chunks:
-        for start in range(0, len(chunk), CHUNK_BYTES):
-            yield chunk[start : start + CHUNK_BYTES]
+async def _pieces(chunks: AsyncIterator[SnapshotChunk]) -> AsyncGenerator[SnapshotChunk]:
+    async for file, data in chunks:
+        for start in range(0, len(data), CHUNK_BYTES) or (0,):
+            yield SnapshotChunk(file, data[start : start + CHUNK_BYTES])
+
+
+def _wire_name(file: str, meta: SnapshotMeta) -> str:
+    return STATE_MACHINE_FOLDER + (data_file_name(meta) if file == DATA_FILE else file)
+
+
+def data_file_name(meta: SnapshotMeta) -> str:
+    """What Ratis calls the file of a state machine that has only one."""
+    return f"snapshot.{meta.term}_{meta.index}"
 
 
 def _message(
@@ -118,20 +149,11 @@ def _message(
     request: SnapshotRequest,
     transfer: str,
     number: int,
-    offset: int,
-    data: bytes,
-    digest: bytes,
+    piece: pb.FileChunkProto,
+    *,
+    done: bool,
 ) -> pb.InstallSnapshotRequestProto:
-    """One chunk; the last one is known by its digest."""
     meta = request.meta
-    chunk = pb.FileChunkProto(
-        filename=f"sm/snapshot.{meta.term}_{meta.index}",
-        fileDigest=digest,
-        chunkIndex=number,
-        offset=offset,
-        data=data,
-        done=bool(digest),
-    )
     return pb.InstallSnapshotRequestProto(
         serverRequest=route.header(),
         leaderTerm=request.term,
@@ -139,9 +161,9 @@ def _message(
             requestId=transfer,
             requestIndex=number,
             termIndex=pb.TermIndexProto(term=meta.term, index=meta.index),
-            fileChunks=[chunk],
+            fileChunks=[piece],
             totalSize=meta.size,
-            done=bool(digest),
+            done=done,
         ),
         # With its index and, as Java sends it, without a term.
         lastRaftConfigurationLogEntryProto=pb.LogEntryProto(

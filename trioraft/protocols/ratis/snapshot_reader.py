@@ -1,21 +1,24 @@
-"""InstallSnapshot in chunk mode, the follower's end: a stream of chunks as a stream of bytes.
+"""InstallSnapshot in chunk mode, the follower's end: messages as a stream of chunks.
 
-Chunks may be of any size and in any number per message, but of one file only, since a snapshot
-is one stream of bytes here.
+Chunks may be of any size and in any number per message. Files come one after another, as Ratis
+sends them; one that is gone back to is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from trioraft._proto.ratis import raft_pb2 as pb
+from trioraft.node.peers import SnapshotChunk
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotRequest
+from trioraft.storage.snapshot_file import DATA_FILE, check_file_name
 
 from .failures import IO_EXCEPTION, RatisError
 from .header import check_term, read_position, reply_header
 from .members import decode_configuration, decode_peer_id
-from .snapshot import INSTALLED
+from .snapshot import INSTALLED, STATE_MACHINE_FOLDER
 
 __all__ = ["ChunkReader", "decode_snapshot_header"]
 
@@ -43,7 +46,7 @@ def decode_snapshot_header(message: pb.InstallSnapshotRequestProto) -> SnapshotR
 
 
 class ChunkReader:
-    """The bytes of an incoming snapshot: an async iterator over a stream of chunks.
+    """The files of an incoming snapshot: an async iterator over their chunks.
 
     Asking for the next piece acknowledges the one before it, so the sender's window follows the
     disk. The last chunk is left unanswered: its answer says what became of the snapshot.
@@ -58,23 +61,24 @@ class ChunkReader:
         self._node_id = node_id
         self._term = term
         self._number = 0
-        self._size = 0
-        self._filename = ""
-        self._digest = hashlib.md5(usedforsecurity=False)
-        self._taken = False  # the current message's data was handed out
+        self._total = 0
+        self._file = _FileCheck("")
+        self._pieces: Iterator[SnapshotChunk] = iter(())
+        self._taken = False  # the current message's pieces were handed out
 
     def __aiter__(self) -> ChunkReader:
         return self
 
-    async def __anext__(self) -> bytes:
-        if self._taken:
-            if self._message.snapshotChunk.done:
-                raise StopAsyncIteration
-            await self.answer(pb.SUCCESS, self._term)
-            await self._next_message()
-        self._taken = True
-        data = self._check(self._message.snapshotChunk)
-        return data or await anext(self)
+    async def __anext__(self) -> SnapshotChunk:
+        while (piece := next(self._pieces, None)) is None:
+            if self._taken:
+                if self._message.snapshotChunk.done:
+                    raise StopAsyncIteration
+                await self.answer(pb.SUCCESS, self._term)
+                await self._next_message()
+            self._taken = True
+            self._pieces = iter(self._check(self._message.snapshotChunk))
+        return piece
 
     async def drain(self) -> None:
         """Read past chunks that are of no use, answering that they are fine."""
@@ -108,30 +112,54 @@ class ChunkReader:
         self._message = message
         self._taken = False
 
-    def _check(self, chunk: pb.InstallSnapshotRequestProto.SnapshotChunkProto) -> bytes:
+    def _check(
+        self, chunk: pb.InstallSnapshotRequestProto.SnapshotChunkProto
+    ) -> list[SnapshotChunk]:
+        pieces = []
         for piece in chunk.fileChunks:
-            if self._size == 0:
-                self._filename = self._filename or piece.filename
-            if piece.filename != self._filename:
-                raise ValueError(
-                    f"a snapshot of several files ({self._filename!r}, {piece.filename!r}); "
-                    "only one is supported"
-                )
-            if piece.offset != self._size:
-                raise ValueError(f"chunk at offset {piece.offset} where {self._size} must follow")
-            self._digest.update(piece.data)
-            self._size += len(piece.data)
-        if chunk.done:
-            self._check_whole(chunk)
-        if len(chunk.fileChunks) == 1:
-            return chunk.fileChunks[0].data
-        return b"".join(piece.data for piece in chunk.fileChunks)
-
-    def _check_whole(self, chunk: pb.InstallSnapshotRequestProto.SnapshotChunkProto) -> None:
-        if chunk.totalSize and chunk.totalSize != self._size:
+            if piece.filename != self._file.name:
+                self._file.leave()
+                self._file = _FileCheck(piece.filename)
+            self._file.take(piece, ends=piece.done or chunk.done)
+            self._total += len(piece.data)
+            pieces.append(SnapshotChunk(_local_name(piece.filename, chunk.termIndex), piece.data))
+        if chunk.done and chunk.totalSize and chunk.totalSize != self._total:
             raise RatisError(
-                IO_EXCEPTION, f"a snapshot of {self._size} bytes, announced as {chunk.totalSize}"
+                IO_EXCEPTION, f"a snapshot of {self._total} bytes, announced as {chunk.totalSize}"
             )
-        digest = chunk.fileChunks[-1].fileDigest if chunk.fileChunks else b""
-        if digest and digest != self._digest.digest():
-            raise RatisError(IO_EXCEPTION, "the snapshot's bytes do not match its MD5")
+        return pieces
+
+
+def _local_name(name: str, position: pb.TermIndexProto) -> str:
+    """Raises ValueError for what cannot be a file name here."""
+    name = name.removeprefix(STATE_MACHINE_FOLDER)
+    if name == f"snapshot.{position.term}_{position.index}":
+        return DATA_FILE
+    return check_file_name(name)
+
+
+class _FileCheck:
+    """Order, offsets and MD5 of the file that is arriving."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._size = 0
+        self._done = not name
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def take(self, piece: pb.FileChunkProto, *, ends: bool) -> None:
+        """Raises ValueError for a piece out of order, RatisError for a damaged file."""
+        if piece.offset != self._size or (self._done and self.name):
+            raise ValueError(
+                f"{self.name!r}: chunk at offset {piece.offset} where {self._size} must follow"
+            )
+        self._digest.update(piece.data)
+        self._size += len(piece.data)
+        self._done = ends
+        if ends and piece.fileDigest and piece.fileDigest != self._digest.digest():
+            raise RatisError(IO_EXCEPTION, f"the bytes of {self.name!r} do not match its MD5")
+
+    def leave(self) -> None:
+        """Another file begins. Raises ValueError if this one is not complete."""
+        if not self._done:
+            raise ValueError(f"another file before the end of {self.name!r}")

@@ -11,6 +11,7 @@ import trio
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
+from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.calls import check_pending, unreachable
 from trioraft.raft.types import (
     NO_INDEX,
@@ -76,7 +77,7 @@ class RatisTransport:
                 await stream.cancel()
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[bytes]
+        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
         """Send a snapshot in chunks and wait until it is installed or refused.
 
@@ -159,11 +160,15 @@ class RatisAppendStream:
         with unreachable(self._peer):
             check_pending(self._pending)
             try:
-                self._stream.send_message_nowait(message)
+                self._stream.queue_message(message)
             except trio.WouldBlock:
                 return False
         self._pending[call_id] = request
         return True
+
+    def flush(self) -> None:
+        """As AppendStream.flush."""
+        self._stream.flush()
 
     async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """As AppendStream.receive."""
