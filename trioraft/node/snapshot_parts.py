@@ -12,13 +12,20 @@ import trio
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import SnapshotReader, SnapshotWriter
-from trioraft.storage.snapshot_file import DATA_FILE
+from trioraft.storage.snapshot_file import DATA_FILE, check_file_name
 
 from .machine import StateMachine
 from .session_codec import SESSIONS_FILE, decode_sessions
 from .sessions import SessionTable
 
-__all__ = ["MachineSink", "is_runtime_file", "restore_parts", "write_runtime_file"]
+__all__ = [
+    "DATA_FILE",
+    "MachineSink",
+    "check_file_name",
+    "is_runtime_file",
+    "restore_parts",
+    "write_runtime_file",
+]
 
 _MAX_MACHINE_FILES = 1000
 _MAX_RUNTIME_FILE = 1 << 30  # bytes; it is read into memory

@@ -12,10 +12,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
-from trioraft.node.snapshot_parts import is_runtime_file
+from trioraft.node.snapshot_parts import DATA_FILE, is_runtime_file
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotReply, SnapshotRequest
 from trioraft.rpc import GRPCError, Status
-from trioraft.storage.snapshot_file import DATA_FILE
 
 from .membership import read_stored_membership, stored_membership_value
 from .payload import unwrap

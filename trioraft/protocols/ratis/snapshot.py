@@ -17,9 +17,9 @@ import trio
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import SnapshotChunk
+from trioraft.node.snapshot_parts import DATA_FILE
 from trioraft.protocols.calls import unreachable
 from trioraft.raft.types import Member, SnapshotMeta, SnapshotReply, SnapshotRequest
-from trioraft.storage.snapshot_file import DATA_FILE
 
 from .header import Route
 from .members import encode_configuration
