@@ -179,6 +179,12 @@ def test_after_a_snapshot_without_sessions_those_born_before_are_refused() -> No
     assert table.admit(ours(12, 1, 1, 1), 20) == 20
 
 
+def test_long_client_ids_are_refused() -> None:
+    table = SessionTable()
+    assert table.admit(Session(b"x" * 64, 1), 1) == 1
+    assert table.admit(Session(b"x" * 65, 1), 2) == EXPIRED
+
+
 def test_a_gap_tells_which_answers_are_needed() -> None:
     table = SessionTable()
     numbers = range(1, MAX_OUTSTANDING + 1)

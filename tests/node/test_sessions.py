@@ -7,7 +7,7 @@ import trio
 from loopback import LoopCluster, loop_cluster
 
 from trioraft.node import RuntimeSettings, SessionLimits, WriteResult
-from trioraft.raft.errors import ProposalDroppedError, SessionExpiredError
+from trioraft.raft.errors import ConfigurationError, ProposalDroppedError, SessionExpiredError
 from trioraft.raft.session_ids import call_id_of, client_id_of
 from trioraft.raft.types import Session
 
@@ -157,3 +157,11 @@ async def test_foreign_clients_are_remembered_as_a_retry_cache_does(
             await leader.propose(b"%d" % number, Session(client, number))
         assert await leader.propose(b"3", Session(client, 3)) == b"3"
         assert await leader.propose(b"1", Session(client, 1)) == b"4", "forgotten, so applied anew"
+
+
+async def test_long_client_ids_are_refused(autojump_clock: trio.testing.MockClock) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        with pytest.raises(ConfigurationError, match="client id of 65 bytes"):
+            await leader.propose(b"a", Session(b"x" * 65, 1))
+        assert await leader.propose(b"a", Session(b"x" * 64, 1)) == b"1"

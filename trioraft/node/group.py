@@ -20,7 +20,12 @@ import trio
 
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.core import RaftCore
-from trioraft.raft.errors import GroupStoppedError, NoQuorumError, NotLeaderError
+from trioraft.raft.errors import (
+    ConfigurationError,
+    GroupStoppedError,
+    NoQuorumError,
+    NotLeaderError,
+)
 from trioraft.raft.log import RaftLog
 from trioraft.raft.types import (
     NO_INDEX,
@@ -44,7 +49,7 @@ from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
 from .rest import GroupRest
-from .sessions import SessionTable
+from .sessions import MAX_CLIENT_ID_BYTES, SessionTable
 from .settings import RuntimeSettings
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
@@ -247,7 +252,7 @@ class Group:
 
     async def propose(self, data: bytes, session: Session | None = None) -> bytes:
         """As `write`; returns the machine's reply alone."""
-        return (await self._driver.propose(Proposal(data, session)).wait()).reply
+        return (await self.write(data, session)).reply
 
     async def write(self, data: bytes, session: Session | None = None) -> WriteResult:
         """Replicate a write; returns the machine's reply, and where it stands in the log, once
@@ -256,9 +261,13 @@ class Group:
         and gets the answer of the first.
 
         Raises NotLeaderError, OverloadedError, EntryTooLargeError, ProposalDroppedError,
-        SessionExpiredError, GroupStoppedError. Cancelling stops waiting; the write may still
-        take effect.
+        SessionExpiredError, ConfigurationError (a client id above 64 bytes), GroupStoppedError.
+        Cancelling stops waiting; the write may still take effect.
         """
+        if session is not None and len(session.client_id) > MAX_CLIENT_ID_BYTES:
+            raise ConfigurationError(
+                f"client id of {len(session.client_id)} bytes: at most {MAX_CLIENT_ID_BYTES}"
+            )
         return await self._driver.propose(Proposal(data, session)).wait()
 
     def write_for(self, answer: Answer[WriteResult], data: bytes) -> None:

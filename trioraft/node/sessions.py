@@ -34,6 +34,7 @@ from trioraft.raft.types import NO_INDEX, Session
 
 __all__ = [
     "EXPIRED",
+    "MAX_CLIENT_ID_BYTES",
     "REPLY_OVERHEAD",
     "ClientRecord",
     "SessionLimits",
@@ -43,6 +44,9 @@ __all__ = [
 
 #: What `admit` says of a call whose outcome nobody knows any more.
 EXPIRED: Final = -2
+
+#: Longer client ids are refused: by `Group.write`, and should a peer's log have one, by `admit`.
+MAX_CLIENT_ID_BYTES: Final = 64
 
 #: Bytes that a kept reply counts for beside its own: about what it costs in memory.
 REPLY_OVERHEAD: Final = 250
@@ -129,6 +133,8 @@ class SessionTable:
             birth = birth_of(client_id)
             # Nobody is born in the future, unless the log has been lost and begun anew.
             if birth is not None and not self.horizon < birth <= index:
+                return EXPIRED
+            if len(client_id) > MAX_CLIENT_ID_BYTES:
                 return EXPIRED
             client = self._new_client(client_id, birth, index)
         else:
