@@ -3,8 +3,9 @@
 A leader in whose group nothing has happened for a while asks the replicas on the other hosts to
 rest, through the links, and rests itself once all that can be reached have agreed. From then
 on the group costs nothing. The followers trust in the link from their leader's host: when it
-is lost, their groups are woken, and elect a leader when they hear of none. They are woken at
-a bounded rate, because a thousand elections at once would starve each other.
+is lost, their groups are woken, and elect a leader when they hear of none. They are woken a few
+at a time, and so are groups that have just been opened, because a thousand elections at once
+would starve each other of the disk and of the processor until all of them time out.
 
 Nothing of this matters for safety. Whatever a resting group is asked wakes it.
 """
@@ -25,7 +26,7 @@ from .links import LinkPool
 
 __all__ = ["RestSettings", "Resting"]
 
-_WAKE_SLICE = 0.02  # seconds between two slices of a wave of wake-ups
+_WAKE_PAUSE = 0.02  # seconds between two looks at how the elections go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +35,18 @@ class RestSettings:
 
     idle_after: a group in which nothing has happened for this long is put to rest.
     check_interval: how often the host looks for such groups.
-    wake_rate: groups per second that are woken when a host is lost.
+    max_elections: groups of this host that may be without a leader at once, when many are woken;
+        the others are woken as those find one, or do not for `election_patience`.
     """
 
     idle_after: float = 2.0
     check_interval: float = 0.5
-    wake_rate: float = 250.0
+    max_elections: int = 64
+    election_patience: float = 3.0
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError naming the field."""
-        for name in ("idle_after", "check_interval", "wake_rate"):
+        for name in ("idle_after", "check_interval", "max_elections", "election_patience"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be above 0")
 
@@ -76,7 +79,7 @@ class Resting:
         self._node_id = node_id
         self._settings = settings
         self._watched: dict[bytes, _Watch] = {}
-        self._to_wake: dict[bytes, None] = {}
+        self._to_wake: dict[bytes, NodeId | None] = {}  # and the leader that was lost, if any
         self._wake_bell = trio.Event()
         self._links: LinkPool | None = None
 
@@ -85,9 +88,11 @@ class Resting:
         self._links = links
 
     def add(self, group: Group) -> None:
-        """Watch a group from now on."""
+        """Watch a group from now on. It must not run yet: it begins at rest, for its turn."""
+        group.rest.begin()
         watch = _Watch(group, group.rest.mark(), trio.current_time())
         self._watched[group.group_id] = watch
+        self._wake((watch,))
 
     def remove(self, group_id: bytes) -> None:
         self._watched.pop(group_id, None)
@@ -201,26 +206,44 @@ class Resting:
 
     def link_lost(self, leader: NodeId) -> None:
         """As `RestDesk.link_lost`."""
-        self._wake(watch for watch in self._watched.values() if watch.under == leader)
+        under = [watch for watch in self._watched.values() if watch.under == leader]
+        self._wake(under, lost=leader)
 
     # -- waking
 
-    def _wake(self, watches: Iterable[_Watch]) -> None:
+    def _wake(self, watches: Iterable[_Watch], lost: NodeId | None = None) -> None:
         for watch in watches:
             if watch.group.rest.resting:
-                self._to_wake[watch.group.group_id] = None
+                self._to_wake[watch.group.group_id] = lost
         if self._to_wake:
             self._wake_bell.set()
 
     async def _wake_slowly(self) -> None:
-        at_once = max(1, round(self._settings.wake_rate * _WAKE_SLICE))
+        """Wake the groups in turn, as many at a time as elections may go on."""
+        electing: dict[bytes, tuple[float, NodeId | None]] = {}
         while True:
             await self._wake_bell.wait()
             self._wake_bell = trio.Event()
             while self._to_wake:
-                for group_id in list(self._to_wake)[:at_once]:
-                    del self._to_wake[group_id]
+                now = trio.current_time()
+                electing = {
+                    group_id: (until, lost)
+                    for group_id, (until, lost) in electing.items()
+                    if until > now and self._leaderless(group_id, lost)
+                }
+                room = self._settings.max_elections - len(electing)
+                for group_id in list(self._to_wake)[:room]:
+                    lost = self._to_wake.pop(group_id)
                     watch = self._watched[group_id]
-                    watch.since = trio.current_time()  # awake for a while, at least
-                    watch.group.rest.wake()
-                await trio.sleep(at_once / self._settings.wake_rate)
+                    if watch.group.rest.resting:
+                        watch.since = now  # awake for a while, at least
+                        watch.group.rest.wake()
+                    electing[group_id] = now + self._settings.election_patience, lost
+                await trio.sleep(_WAKE_PAUSE)
+
+    def _leaderless(self, group_id: bytes, lost: NodeId | None) -> bool:
+        """It still has to find a leader other than the lost one, and this node a say in it."""
+        watch = self._watched.get(group_id)
+        if watch is None or watch.group.failure is not None:
+            return False
+        return watch.group.rest.electing(lost)

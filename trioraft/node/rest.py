@@ -51,6 +51,15 @@ class GroupRest:
         core = self._core
         return IdleMark(core.role, core.term, core.last_index, core.commit, self._driver.asked)
 
+    def electing(self, lost: NodeId | None) -> bool:
+        """No leader is known but the `lost` one, and this node has a vote."""
+        core = self._core
+        return core.leader_id in (None, lost) and core.configuration.is_voter(core.node_id)
+
+    def begin(self) -> None:
+        """Begin at rest. Only before the group runs."""
+        self._core.begin_at_rest()
+
     def possible(self, away: Collection[NodeId] = ()) -> bool:
         """As `RaftCore.rest_possible`."""
         return self._core.rest_possible(away)

@@ -255,6 +255,13 @@ class RaftCore(CoreView):
         """
         return quiescence.rest(self._advance(now), away)
 
+    def begin_at_rest(self) -> None:
+        """A group that has just been built begins without timers, until it is woken.
+
+        For a host that opens many groups: their elections can then take turns.
+        """
+        self._s.resting = True
+
     def wake(self, now: float) -> None:
         """Take up heartbeats and timers again, counted from now. Does nothing when awake."""
         quiescence.wake(self._advance(now))
