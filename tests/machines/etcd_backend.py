@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from trioraft.machines.kv import KvMachine
 from trioraft.node.machine import Command
-from trioraft.protocols.etcd import ClusterMember
+from trioraft.protocols.etcd import Answer, ClusterMember
 
 
 class DirectBackend:
@@ -49,6 +49,15 @@ class DirectBackend:
         await self._trouble()
         self.asked.append((request, linearizable))
         return await self.machine.query(request)
+
+    def propose_for(self, answer: Answer, command: bytes) -> bool:
+        return False
+
+    def query_for(self, answer: Answer, request: bytes) -> bool:
+        return False
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        raise AssertionError("no call goes without a task here")
 
     def members(self) -> Sequence[ClusterMember]:
         return (

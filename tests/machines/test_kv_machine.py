@@ -226,3 +226,38 @@ async def test_a_cancelled_batch_is_finished_first() -> None:
         replies = await machine.apply([put(b"%d" % i) for i in range(1000)])
         assert len(replies) == 1000
     assert machine.key_count == 1000
+
+
+async def test_what_is_done_on_the_spot_is_what_is_done_in_a_task() -> None:
+    """Puts and ranges, good and bad ones, on two machines that go different ways."""
+    quick, slow = KvMachine(), KvMachine()
+    puts = [put(b"k%d" % (n % 5), b"v%d" % n, prev_kv=n % 2 == 0) for n in range(20)]
+    puts += [put(b""), put(b"k", lease=7), put(b"new", ignore_value=True)]
+    puts.append(Command(0, 1, bytes((Tag.PUT,)) + b"\xff\xff"))
+    assert quick.apply_now(puts) == await slow.apply(puts)
+    requests = [
+        rpc_pb2.RangeRequest(key=b"k1"),
+        rpc_pb2.RangeRequest(key=b"k", range_end=b"l", limit=2),
+        rpc_pb2.RangeRequest(key=b"k1", revision=3),
+        rpc_pb2.RangeRequest(key=b"k1", revision=3000),
+        rpc_pb2.RangeRequest(key=b"none"),
+    ]
+    for request in requests:
+        data = Tag.RANGE.encode(request.SerializeToString())
+        assert quick.query_now(data) == await slow.query(data)
+    assert await quick.hash() == await slow.hash()
+
+
+async def test_what_is_not_done_on_the_spot_changes_nothing() -> None:
+    machine = KvMachine()
+    for start in range(0, 1000, 200):
+        machine.apply_now([put(b"%04d" % n) for n in range(start, start + 200)])
+    before = machine.revision
+    delete = command(Tag.DELETE_RANGE, rpc_pb2.DeleteRangeRequest(key=b"0001"))
+    assert machine.apply_now([put(b"a"), delete]) is None
+    assert machine.apply_now([Command(0, 1, b"")]) is None
+    assert machine.revision == before
+    everything = rpc_pb2.RangeRequest(key=b"\0", range_end=b"\0").SerializeToString()
+    assert machine.query_now(Tag.RANGE.encode(everything)) is None
+    assert machine.query_now(Tag.REVISION.encode(b"")) is None
+    assert len(await machine.query(Tag.RANGE.encode(everything))) > 10_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
-from trioraft.protocols.etcd import ClusterMember
+from trioraft.node import WriteResult
+from trioraft.protocols.etcd import Answer, ClusterMember
 
 from .node import Node
 
@@ -40,6 +42,15 @@ class KvBackend:
 
     async def query(self, request: bytes, *, linearizable: bool) -> bytes:
         return await self._node.query(request, linearizable=linearizable)
+
+    def propose_for(self, answer: Answer, command: bytes) -> bool:
+        return self._node.write_for(_Reply(answer), command)
+
+    def query_for(self, answer: Answer, request: bytes) -> bool:
+        return self._node.query_for(answer, request)
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        self._node.flush_later(flush)
 
     @property
     def term(self) -> int:
@@ -81,3 +92,16 @@ class KvBackend:
             urls = (f"http://{member.address}",)
             rows.append(ClusterMember(self._ids[member.id], member.id, urls, urls))
         return rows
+
+
+class _Reply:
+    """An answer to a write that cares for the machine's reply alone."""
+
+    __slots__ = ("_answer", "fail")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.fail = answer.fail
+
+    def resolve(self, result: WriteResult) -> None:
+        self._answer.resolve(result.reply)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from trioraft.node import (
+    Answer,
     Forwarder,
     Group,
     GroupStatus,
@@ -12,7 +15,7 @@ from trioraft.node import (
     SharedRound,
     WriteResult,
 )
-from trioraft.raft.errors import NotLeaderError
+from trioraft.raft.errors import NotLeaderError, TrioraftError
 from trioraft.raft.types import (
     NO_INDEX,
     Configuration,
@@ -176,6 +179,34 @@ class Node(NodeAdmin):
                 if not forward:
                     raise
             await self._wait_retry(deadline)
+
+    def write_for(self, answer: Answer[WriteResult], data: bytes) -> bool:
+        """Replicate a write without a task, if this node leads; the outcome goes to `answer`.
+
+        False: nothing has happened, `write` finds out more. `answer` may get NotLeaderError:
+        nothing has happened then, too. Never waits.
+        """
+        if self._group.role is not Role.LEADER:
+            return False
+        try:
+            self._group.write_for(answer, data)
+        except TrioraftError:
+            return False
+        return True
+
+    def query_for(self, answer: Answer[bytes], request: bytes) -> bool:
+        """A linearizable query without a task, if this node leads; as `write_for`."""
+        if self._group.role is not Role.LEADER:
+            return False
+        try:
+            self._group.query_for(answer, request)
+        except TrioraftError:
+            return False
+        return True
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        """Call `flush` when the group has done what it is at: the end of the turn. Never waits."""
+        self._group.flush_later(flush)
 
     async def query(
         self, request: bytes, *, linearizable: bool = True, min_index: int = NO_INDEX

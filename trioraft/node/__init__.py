@@ -17,9 +17,11 @@ from .sessions import SessionLimits
 from .settings import RuntimeSettings
 from .shared_round import SharedRound
 from .status import GroupStatus, MemberStatus
+from .wakeups import Answer
 from .writes import WriteResult
 
 __all__ = [
+    "Answer",
     "AppendStream",
     "Command",
     "Forwarder",

@@ -1,15 +1,16 @@
-"""The applier: the one task that touches the state machine.
+"""The applier: the only thing that touches the state machine.
 
 It applies committed entries in order, skips those that repeat a call of a session (`sessions`),
 answers the proposals and queries that wait for them, and gives `snapshots` its turns in between.
-Because all of that happens in one task, the state machine is never called concurrently with
-itself.
+All of that happens in one task, except what can be done on the spot: a few entries, or a query,
+that the machine can answer without waiting are done in the turn that learned of them, if the
+task has nothing in hand. So the state machine is never called concurrently with itself.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trioraft.raft.errors import OverloadedError, SessionExpiredError
@@ -21,17 +22,29 @@ from .machine import Command, StateMachine
 from .sessions import EXPIRED, SessionTable, expired
 from .settings import RuntimeSettings
 from .snapshots import Snapshots
-from .wakeups import Doorbell, Slot
+from .wakeups import Answer, Doorbell, Flushes
 from .writes import WriteResult, Writes
 
 __all__ = ["Applier", "Read"]
+
+# What is done in a turn of the group: about a millisecond of it.
+_AT_ONCE_ENTRIES = 256
+_AT_ONCE_BYTES = 256 << 10
 
 
 class Read(NamedTuple):
     """A query and where its answer goes; `request` None asks for the read index itself."""
 
     request: bytes | None
-    answer: Slot[Any]
+    answer: Answer[Any]
+
+
+class _Batch(NamedTuple):
+    """Entries to be applied; `skipped`: by index, what `SessionTable.admit` says of those."""
+
+    entries: Sequence[Entry]
+    commands: list[Command]
+    skipped: dict[int, int]
 
 
 class Applier:
@@ -62,6 +75,9 @@ class Applier:
         self._writes = writes
         self._snapshots = snapshots
         self._doorbell = doorbell
+        self.flushes = Flushes()  # run by whoever has answered: the driver's turn, or the task
+        self._idle = False  # the task has nothing in hand
+        self._prepared: _Batch | None = None  # what the machine could not do on the spot
         self._reads: list[tuple[int, int, Read]] = []  # heap by (index, arrival)
         self._arrivals = 0
         self.applied = snapshots.index
@@ -72,7 +88,7 @@ class Applier:
         """Entries up to `index` are committed. Never blocks."""
         if index > self._commit:
             self._commit = index
-            self._doorbell.ring()
+            self._work_at_once()
 
     def read_at(self, index: int, reads: Sequence[Read]) -> None:
         """Answer `reads` once `index` is applied. Never blocks; full means OverloadedError."""
@@ -86,7 +102,7 @@ class Applier:
             else:
                 self._arrivals += 1
                 heapq.heappush(self._reads, (index, self._arrivals, read))
-        self._doorbell.ring()
+        self._work_at_once()
 
     def stop(self, error: BaseException) -> None:
         """Fail everything that waits, when the group has stopped."""
@@ -99,9 +115,12 @@ class Applier:
         """Runs until cancelled. Cancellation between batches loses nothing: the log has it all."""
         await self._snapshots.restore_latest()
         while True:
+            self._idle = True
             await self._doorbell.wait()
+            self._idle = False
             if (installed := await self._snapshots.install_if_any(self.applied)) is not None:
                 self.applied, self.applied_term = installed.index, installed.term
+                self._prepared = None  # the snapshot has it
                 self._commit = max(self._commit, installed.index)
             while self.applied < self._commit:
                 await self._apply_batch()
@@ -110,12 +129,93 @@ class Applier:
             await self._answer_reads()
             await self._snapshots.take_if_due(self.applied, self.applied_term)
 
-    async def _apply_batch(self) -> None:
+    # -- on the spot
+
+    def _work_at_once(self) -> None:
+        """Do what can be done without waiting; the task does the rest.
+
+        What the machine raises from `apply_now` is raised here.
+        """
+        done = (
+            self._idle
+            and not self._snapshots.waiting
+            and (self.applied == self._commit or self._apply_at_once())
+            and self._answer_at_once()
+            and not self._snapshots.due(self.applied)
+        )
+        if not done:
+            self._doorbell.ring()
+
+    def _apply_at_once(self) -> bool:
+        """Whether everything committed is applied now."""
         low, high = self.applied + 1, self._commit + 1
-        entries = self._log.cached(low, high, self._settings.apply_batch_bytes)
-        if entries is None:
-            entries = await self._storage.read(low, high, self._settings.apply_batch_bytes)
-        assert entries[0].index == low, f"applying {low}, got {entries[0].index}"
+        if self._prepared is not None or high - low > _AT_ONCE_ENTRIES:
+            return False
+        entries = self._log.cached(low, high, _AT_ONCE_BYTES)
+        if not entries or entries[-1].index != self._commit:
+            return False
+        batch = self._prepare(entries)
+        replies: Sequence[bytes] | None = ()
+        if batch.commands:
+            replies = self._machine.apply_now(batch.commands)
+        if replies is None:
+            self._prepared = batch
+            return False
+        self._finish(batch, replies)
+        return True
+
+    def _answer_at_once(self) -> bool:
+        """Whether every query that waits for what is applied has its answer now."""
+        for _ in range(_AT_ONCE_ENTRIES):
+            if not self._reads or self._reads[0][0] > self.applied:
+                return True
+            read = self._reads[0][2]
+            assert read.request is not None
+            try:
+                answer = self._machine.query_now(read.request)
+            except Exception as error:  # a query changes nothing: only its caller is concerned
+                heapq.heappop(self._reads)
+                read.answer.fail(error)
+                continue
+            if answer is None:
+                return False
+            heapq.heappop(self._reads)
+            read.answer.resolve(answer)
+        return False
+
+    # -- in the task
+
+    async def _apply_batch(self) -> None:
+        batch, self._prepared = self._prepared, None
+        if batch is None:
+            low, high = self.applied + 1, self._commit + 1
+            entries = self._log.cached(low, high, self._settings.apply_batch_bytes)
+            if entries is None:
+                entries = await self._storage.read(low, high, self._settings.apply_batch_bytes)
+            batch = self._prepare(entries)
+        replies: Sequence[bytes] = ()
+        if batch.commands:
+            replies = await self._machine.apply(batch.commands)
+        self._finish(batch, replies)
+        self.flushes.run()
+
+    async def _answer_reads(self) -> None:
+        while self._reads and self._reads[0][0] <= self.applied:
+            _, _, read = heapq.heappop(self._reads)
+            assert read.request is not None
+            try:
+                answer = await self._machine.query(read.request)
+            except Exception as error:  # a query changes nothing: only its caller is concerned
+                read.answer.fail(error)
+            else:
+                read.answer.resolve(answer)
+            self.flushes.run()
+
+    # -- both
+
+    def _prepare(self, entries: Sequence[Entry]) -> _Batch:
+        """Make commands of `entries`. Once per entry: the session table takes note."""
+        assert entries[0].index == self.applied + 1, f"{entries[0].index} behind {self.applied}"
         commands: list[Command] = []
         skipped: dict[int, int] = {}  # what `admit` says of those
         for entry in entries:
@@ -127,19 +227,15 @@ class Applier:
                     skipped[entry.index] = first
                     continue
             commands.append(Command(entry.index, entry.term, entry.data, session))
-        replies: Sequence[bytes] = ()
-        if commands:
-            replies = await self._machine.apply(commands)
-            if len(replies) != len(commands):
-                raise RuntimeError(
-                    f"{type(self._machine).__name__}.apply returned {len(replies)} replies "
-                    f"for {len(commands)} commands"
-                )
-        self._finish(entries, replies, skipped)
+        return _Batch(entries, commands, skipped)
 
-    def _finish(
-        self, entries: Sequence[Entry], replies: Sequence[bytes], skipped: Mapping[int, int]
-    ) -> None:
+    def _finish(self, batch: _Batch, replies: Sequence[bytes]) -> None:
+        if len(replies) != len(batch.commands):
+            raise RuntimeError(
+                f"{type(self._machine).__name__}.apply returned {len(replies)} replies "
+                f"for {len(batch.commands)} commands"
+            )
+        entries, _, skipped = batch
         writes = self._writes
         position = 0
         size = 0
@@ -171,14 +267,3 @@ class Applier:
             return WriteResult(self._sessions.first_reply(entry.session, first), first)
         except SessionExpiredError as error:
             return error
-
-    async def _answer_reads(self) -> None:
-        while self._reads and self._reads[0][0] <= self.applied:
-            _, _, read = heapq.heappop(self._reads)
-            assert read.request is not None
-            try:
-                answer = await self._machine.query(read.request)
-            except Exception as error:  # a query changes nothing: only its caller is concerned
-                read.answer.fail(error)
-            else:
-                read.answer.resolve(answer)

@@ -155,16 +155,20 @@ class Driver:
 
     def propose(self, proposal: Proposal) -> Slot[WriteResult]:
         """Hand a write in; the slot answers when it is applied here, or says why not."""
+        slot: Slot[WriteResult] = Slot()
+        self.propose_for(slot, proposal)
+        return slot
+
+    def propose_for(self, answer: Answer[WriteResult], proposal: Proposal) -> None:
+        """As `propose`, with an answer of the caller's own."""
         self.check_running()
         if len(self._writes) + len(self._proposals) >= self._settings.max_proposals:
             raise OverloadedError(f"{self._settings.max_proposals} proposals are under way")
         if self._storage.queued_bytes > self._settings.max_unwritten_bytes:
             raise OverloadedError(f"{self._storage.queued_bytes} bytes wait for a slow disk")
-        slot: Slot[WriteResult] = Slot()
         self.asked += 1
-        self._proposals.append((proposal, slot))
+        self._proposals.append((proposal, answer))
         self._doorbell.ring()
-        return slot
 
     def read(self, read: Read) -> None:
         """Hand a linearizable read in; answered through the applier."""

@@ -148,6 +148,9 @@ class GroupOutbound:
     def _vote_failed(self, voter: NodeId) -> None:
         self._driver.call(lambda now: self._core.vote_failed(voter, now))
 
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        self._driver.flush_later(flush)
+
     def unreachable(self, follower: NodeId) -> None:
         self._driver.call(lambda now: self._core.peer_unreachable(follower, now))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 class ReplicatorEvents(SnapshotEvents, Protocol):
     """What a replicator tells the driver; plain calls that never block."""
+
+    def flush_later(self, flush: Callable[[], None]) -> None: ...
 
     def unreachable(self, follower: str) -> None: ...
 
@@ -72,6 +74,8 @@ class Replicator:
         """
         lane = self._heartbeats if request.heartbeat else self._entries
         if not lane.outbox and lane.send_nowait(request):
+            if lane.stream is not None:
+                self._events.flush_later(lane.stream.flush)
             return
         if request.heartbeat:
             lane.outbox = [request]

@@ -1,19 +1,59 @@
-"""Two one-to-one wake-ups that cost one reschedule and no allocation of a trio.Event.
+"""How the parts of a group tell each other and their callers that there is something to do.
 
-Both are for a single waiting task, which is what the driver, the applier and a caller with
-one pending call are. Waking is a plain function call and never blocks.
+`Doorbell` and `Slot` are one-to-one wake-ups that cost one reschedule and no allocation of a
+trio.Event: for a single waiting task, which is what the driver, the applier and a caller with one
+pending call are. `Answer` is where an outcome goes, to a waiting task or elsewhere. `Flushes` is
+what to do once the work in hand is done. All are plain function calls that never block.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import outcome
 import trio
 
-__all__ = ["Doorbell", "Slot"]
+__all__ = ["Answer", "Doorbell", "Flushes", "Slot"]
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Answer(Protocol[T_contra]):
+    """Where the outcome of one call goes; the first one counts. A `Slot` is one.
+
+    Called in a turn of the group: must be quick, must not wait or raise, and must ask the group
+    for nothing at once (a turn is not entered twice; what is asked waits for the next one).
+    """
+
+    def resolve(self, value: T_contra) -> Any: ...
+
+    def fail(self, error: BaseException) -> Any: ...
+
+
+class Flushes:
+    """What was queued on connections and is to leave when the work in hand is done, once each.
+
+    A batch has answers for many callers on few connections, and appends for followers: each
+    connection gets one write, in the same pass of the scheduler.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[Callable[[], Any], None] = {}
+
+    def add(self, flush: Callable[[], Any]) -> None:
+        """Call `flush` soon: once, however often equal ones are added. It must raise nothing."""
+        self._waiting[flush] = None
+
+    def run(self) -> None:
+        """The work in hand is done."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for flush in waiting:
+                flush()
 
 
 class Doorbell:

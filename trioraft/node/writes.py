@@ -10,7 +10,7 @@ from trioraft.raft.errors import SessionExpiredError
 from trioraft.raft.types import Entry, Proposal, Session
 
 from .sessions import SessionTable
-from .wakeups import Slot
+from .wakeups import Answer
 
 __all__ = ["Pending", "WriteResult", "Writes"]
 
@@ -28,7 +28,7 @@ class WriteResult:
     index: int
 
 
-Pending: TypeAlias = tuple[Proposal, Slot[WriteResult]]
+Pending: TypeAlias = tuple[Proposal, Answer[WriteResult]]
 
 
 class Writes:
@@ -40,9 +40,9 @@ class Writes:
 
     def __init__(self, sessions: SessionTable) -> None:
         self._sessions = sessions
-        self._waiters: dict[int, tuple[int, Slot[WriteResult]]] = {}  # index -> term, slot
+        self._waiters: dict[int, tuple[int, Answer[WriteResult]]] = {}  # index -> term, slot
         self._calls: dict[Session, int] = {}  # those that wait, by their entry's index
-        self._joined: dict[int, list[Slot[WriteResult]]] = {}
+        self._joined: dict[int, list[Answer[WriteResult]]] = {}
         self._joined_count = 0
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class Writes:
 
     # -- inside
 
-    def _settle(self, session: Session, slot: Slot[WriteResult]) -> bool:
+    def _settle(self, session: Session, slot: Answer[WriteResult]) -> bool:
         """Whether `slot` has got its answer or joined the call that will."""
         index = self._calls.get(session)
         if index is not None:
@@ -128,7 +128,7 @@ class Writes:
         return True
 
 
-def _answer(slot: Slot[WriteResult], outcome: WriteResult | SessionExpiredError) -> None:
+def _answer(slot: Answer[WriteResult], outcome: WriteResult | SessionExpiredError) -> None:
     if isinstance(outcome, WriteResult):
         slot.resolve(outcome)
     else:

@@ -8,7 +8,7 @@ the group.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -135,13 +135,17 @@ class AppendCall(ABC):
             self._scope.deadline = trio.current_time() + STALL_TIMEOUT
         return self._unanswered < MAX_UNANSWERED and not self._stream.crowded
 
-    def send(self, message: Any) -> None:
-        """Answer one request that was taken; dropped if the call is over. Never waits or raises."""
+    def send(self, message: Any) -> Callable[[], None]:
+        """Answer one request that was taken; dropped if the call is over. Never waits or raises.
+
+        Returns what flushes the answer; it must be called before anything else runs.
+        """
         self._unanswered -= 1
+        flush = self._stream.flush
         if self._finished:
-            return
+            return flush
         try:
-            self._stream.send_message_nowait(message)
+            self._stream.queue_message(message)
         except trio.WouldBlock:
             self.finish(GRPCError(Status.RESOURCE_EXHAUSTED, "the answers are not being read"))
         except (GRPCError, ProtocolError) as error:
@@ -150,6 +154,7 @@ class AppendCall(ABC):
             if not self._unanswered:
                 self._scope.deadline = float("inf")
             self._answered.unpark()
+        return flush
 
     def finish(self, error: GRPCError | None = None) -> None:
         """End the call: with status OK behind what was sent, or with `error`. Never waits."""

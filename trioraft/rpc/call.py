@@ -7,6 +7,7 @@ bounded: senders wait.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
@@ -89,13 +90,15 @@ class Call(Receiving[R], Generic[S, R]):
             )
         return data
 
-    def flush(self) -> None:
-        """Send what this call's connection has queued at once; the rest follows by itself.
+    @property
+    def flush(self) -> Callable[[], None]:
+        """`call.flush()` sends what its connection has queued at once; the rest follows by itself.
 
         Without it, everything queued leaves after the current pass of the scheduler, together.
-        Never waits. Raises nothing: a lost connection shows in the next send.
+        Equal for all calls of a connection, so that each needs to be flushed but once. Never
+        waits. Raises nothing: a lost connection shows in the next send.
         """
-        self._connection.flush()
+        return self._connection.flush
 
     def _put(self, data: bytes, end: bool, *, wake: bool = True) -> None:
         """Queue one message. The caller has checked that our direction is open.

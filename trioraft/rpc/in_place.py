@@ -42,7 +42,7 @@ class InPlaceCall(ServerStream[S, R]):
             if not in_place(self, self._decode(self._inbox[0])):
                 return False
         except Exception as error:  # what a handler raises ends its call and nothing else
-            self._crashed(error)
+            self.crashed(error)
             return True
         if not self._sent_trailers and not self._closed:
             self._hold()

@@ -270,11 +270,11 @@ class ServerStream(Call[S, R]):
         except GRPCError as error:
             self.fail(error)
         except Exception as error:
-            self._crashed(error)
+            self.crashed(error)
         except BaseExceptionGroup as group:
             errors, rest = group.split(Exception)
             if errors is not None:
-                self._crashed(errors)
+                self.crashed(errors)
             if rest is not None:
                 raise rest from None
 
@@ -295,7 +295,8 @@ class ServerStream(Call[S, R]):
             log.error("%s: the handler returned without a reply", self.method_name)
             self.fail(GRPCError(Status.UNKNOWN, "Internal Server Error"))
 
-    def _crashed(self, error: BaseException) -> None:
+    def crashed(self, error: BaseException) -> None:
+        """End the call as if its handler had raised `error`. Never waits."""
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]  # a status raised inside a handler's nursery
         if not isinstance(error, GRPCError):

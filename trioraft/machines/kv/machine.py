@@ -14,7 +14,7 @@ from .codec import Tag, encode_error, encode_reply
 from .errors import MALFORMED, KvError
 from .read import encode_selection, run_range
 from .snapshot import SnapshotDecoder, encode_store, hash_store
-from .steps import run_steps
+from .steps import KEYS_PER_STEP, finish_steps, run_steps
 from .store import Store
 from .txn import is_read_only, run_txn
 from .write import check_put, put_response, run_delete, run_put
@@ -28,6 +28,14 @@ _pause_apply = trio.lowlevel.cancel_shielded_checkpoint
 _pause_query = trio.lowlevel.checkpoint
 
 
+_PUT = bytes((Tag.PUT,))
+_RANGE = bytes((Tag.RANGE,))
+
+
+class _NeedsPauseError(Exception):
+    """A read touches so many keys that others must run in between."""
+
+
 class KvMachine(StateMachine):
     """etcd's data model, in memory, as a state machine.
 
@@ -39,7 +47,7 @@ class KvMachine(StateMachine):
     def __init__(self) -> None:
         self._store = Store()
         self._commands: dict[int, Callable[[bytes], Awaitable[bytes]]] = {
-            Tag.PUT: self._put,
+            Tag.PUT: _awaitable(self._put),
             Tag.DELETE_RANGE: self._delete_range,
             Tag.TXN: self._txn,
             Tag.COMPACT: self._compact,
@@ -85,6 +93,22 @@ class KvMachine(StateMachine):
                 await _pause_apply()
         return replies
 
+    def apply_now(self, commands: Sequence[Command]) -> Sequence[bytes] | None:
+        """Plain puts, which touch one key each. Anything else needs `apply`."""
+        for command in commands:
+            if command.data[:1] != _PUT:
+                return None
+        return [_reply(self._put, command.data[1:]) for command in commands]
+
+    def query_now(self, request: bytes) -> bytes | None:
+        """Ranges that need no pause: some hundred keys."""
+        if request[:1] != _RANGE:
+            return None
+        try:
+            return _reply(self._range_now, request[1:])
+        except _NeedsPauseError:
+            return None
+
     async def query(self, request: bytes) -> bytes:
         """Answer a read. Cancelling it is safe at any time."""
         return await _answer(self._queries, request)
@@ -101,7 +125,7 @@ class KvMachine(StateMachine):
             decoder.feed(data)
         self._store = decoder.finish()
 
-    async def _put(self, body: bytes) -> bytes:
+    def _put(self, body: bytes) -> bytes:
         request = rpc_pb2.PutRequest.FromString(body)
         store = self._store
         check_put(store, request, lease_first=True)
@@ -122,6 +146,13 @@ class KvMachine(StateMachine):
         request = rpc_pb2.CompactionRequest.FromString(body)
         await run_steps(self._store.compact(request.revision), _pause_apply)
         return encode_reply(self._store.revision)
+
+    def _range_now(self, body: bytes) -> bytes:
+        request = rpc_pb2.RangeRequest.FromString(body)
+        selection = finish_steps(run_range(self._store, request))
+        if selection is None or len(selection.pairs) > KEYS_PER_STEP:
+            raise _NeedsPauseError
+        return encode_reply(selection.revision, b"".join(encode_selection(selection)))
 
     async def _range(self, body: bytes) -> bytes:
         request = rpc_pb2.RangeRequest.FromString(body)
@@ -164,7 +195,24 @@ async def _answer(methods: Mapping[int, Callable[[bytes], Awaitable[bytes]]], da
         if method is None:
             raise KvError(*MALFORMED)
         return await method(data[1:])
-    except DecodeError:
-        return encode_error(KvError(*MALFORMED))
-    except KvError as error:
-        return encode_error(error)
+    except (DecodeError, KvError) as error:
+        return _refusal(error)
+
+
+def _reply(method: Callable[[bytes], bytes], body: bytes) -> bytes:
+    """As `_answer`, at once."""
+    try:
+        return method(body)
+    except (DecodeError, KvError) as error:
+        return _refusal(error)
+
+
+def _refusal(error: DecodeError | KvError) -> bytes:
+    return encode_error(error if isinstance(error, KvError) else KvError(*MALFORMED))
+
+
+def _awaitable(method: Callable[[bytes], bytes]) -> Callable[[bytes], Awaitable[bytes]]:
+    async def call(body: bytes) -> bytes:
+        return method(body)
+
+    return call

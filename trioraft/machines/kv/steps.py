@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TypeVar
 
-__all__ = ["KEYS_PER_STEP", "Steps", "collect", "run_steps"]
+__all__ = ["KEYS_PER_STEP", "Steps", "collect", "finish_steps", "run_steps"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,20 @@ def collect(items: Iterable[T]) -> Steps[list[T]]:
         if len(found) % KEYS_PER_STEP == 0:
             yield
     return found
+
+
+def finish_steps(steps: Steps[T]) -> T | None:
+    """The result of work that needs no pause; None at its first pause, where it is given up.
+
+    For work that changes nothing.
+    """
+    try:
+        next(steps)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    steps.close()
+    return None
 
 
 async def run_steps(steps: Steps[T], pause: Callable[[], Awaitable[None]]) -> T:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from trioraft.rpc import Service
 
-from .backend import Backend, ClusterMember
+from .backend import Answer, Backend, ClusterMember
 from .cluster import ClusterService
 from .kv import KvService
 from .maintenance import MaintenanceService
 from .unary import DEFAULT_REQUEST_TIMEOUT, Caller
 
-__all__ = ["Backend", "ClusterMember", "etcd_services"]
+__all__ = ["Answer", "Backend", "ClusterMember", "etcd_services"]
 
 
 def etcd_services(

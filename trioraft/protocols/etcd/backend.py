@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Backend", "ClusterMember"]
+__all__ = ["Answer", "Backend", "ClusterMember"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,14 @@ class ClusterMember:
     peer_urls: tuple[str, ...]
     client_urls: tuple[str, ...]
     is_learner: bool = False
+
+
+class Answer(Protocol):
+    """Where the outcome of a call without a task goes: one of the two is called, once."""
+
+    def resolve(self, reply: bytes, /) -> None: ...
+
+    def fail(self, error: BaseException, /) -> None: ...
 
 
 class Backend(Protocol):
@@ -71,6 +79,18 @@ class Backend(Protocol):
 
         Returns the machine's reply. Cancelling it is safe.
         """
+
+    def propose_for(self, answer: Answer, command: bytes) -> bool:
+        """`propose` without a task, if this node can do it alone: the outcome goes to `answer`.
+
+        False: it cannot, or not now; nothing has happened, use `propose`. Never waits.
+        """
+
+    def query_for(self, answer: Answer, request: bytes) -> bool:
+        """A linearizable `query` without a task, as `propose_for` is to `propose`."""
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        """Call `flush` once the work in hand is done. For an `Answer`, when it has its outcome."""
 
     def members(self) -> Sequence[ClusterMember]:
         """The current configuration, in a fixed order."""

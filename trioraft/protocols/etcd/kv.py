@@ -16,6 +16,7 @@ from trioraft.machines.kv.check import (
 from trioraft.machines.kv.txn import is_read_only, is_serializable
 from trioraft.rpc import Handler
 
+from .backend import Answer
 from .unary import Caller
 
 __all__ = ["KvService"]
@@ -31,8 +32,8 @@ class KvService:
     def __mapping__(self) -> dict[str, Handler]:
         handler = self._caller.handler
         return {
-            "/etcdserverpb.KV/Range": handler(self._range),
-            "/etcdserverpb.KV/Put": handler(self._put),
+            "/etcdserverpb.KV/Range": handler(self._range, self._begin_range),
+            "/etcdserverpb.KV/Put": handler(self._put, self._begin_put),
             "/etcdserverpb.KV/DeleteRange": handler(self._delete_range),
             "/etcdserverpb.KV/Txn": handler(self._txn),
             "/etcdserverpb.KV/Compact": handler(self._compact),
@@ -43,9 +44,20 @@ class KvService:
         check_range_request(request)
         return await self._caller.query(Tag.RANGE, data, linearizable=not request.serializable)
 
+    def _begin_range(self, answer: Answer, data: bytes) -> bool:
+        request = rpc_pb2.RangeRequest.FromString(data)
+        check_range_request(request)
+        if request.serializable:
+            return False
+        return self._caller.backend.query_for(answer, Tag.RANGE.encode(data))
+
     async def _put(self, data: bytes) -> bytes:
         check_put_request(rpc_pb2.PutRequest.FromString(data))
         return await self._caller.propose(Tag.PUT, data)
+
+    def _begin_put(self, answer: Answer, data: bytes) -> bool:
+        check_put_request(rpc_pb2.PutRequest.FromString(data))
+        return self._caller.propose_for(answer, Tag.PUT, data)
 
     async def _delete_range(self, data: bytes) -> bytes:
         check_delete_request(rpc_pb2.DeleteRangeRequest.FromString(data))

@@ -147,7 +147,9 @@ class OpenraftAppendCall(AppendCall):
         self._handler.handle_append(request, partial(self._reply, request, answer))
         return self._handler
 
-    def _reply(self, request: AppendRequest, answer: _Answer, reply: AppendReply) -> None:
+    def _reply(
+        self, request: AppendRequest, answer: _Answer, reply: AppendReply
+    ) -> Callable[[], None]:
         self._acked.note(_GROUP, reply)
         answer.data, answer.ok = encode_append_result(request, reply)
         waiting = self._waiting
@@ -157,6 +159,7 @@ class OpenraftAppendCall(AppendCall):
             if not first.ok:
                 waiting.clear()
                 self.finish()
+        return self._stream.flush
 
 
 class _Answer:

@@ -79,6 +79,9 @@ class _LinkedHeartbeats:
             raise self._error()
         return self._link.post(encode_heartbeat(self._group_id, request))
 
+    def flush(self) -> None:
+        """As AppendStream.flush: the link sends by itself, for all groups at once."""
+
     async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """As AppendStream.receive; `take` is called in the task that reads the link."""
         self._take = take
