@@ -157,6 +157,7 @@ class Node:
         self.disk = Disk()
         self.core: RaftCore | None = None
         self.applied = NO_INDEX
+        self.peers: list[NodeId] = []  # whom it has been told to be able to reach
 
     @property
     def up(self) -> RaftCore:
@@ -224,6 +225,7 @@ class Cluster:
             configuration_index=NO_INDEX if snapshot is None else snapshot.configuration_index,
         )
         node.applied = self.told_commit[node.id] = node.core.commit
+        node.peers = [m.id for m in node.core.peers]
 
     def clock(self, node_id: NodeId) -> float:
         """What the time is for this node: clocks may differ in origin and rate."""
@@ -338,6 +340,10 @@ class Cluster:
             self.facts.commits(core, node.applied)
             node.applied = ready.commit
             self._narrate(node_id, ready)
+            if ready.peers is not None:
+                node.peers = [m.id for m in ready.peers]
+            for target, _ in [*ready.messages, *ready.synced_messages]:
+                assert target in node.peers, f"{node_id} was not told to reach {target}"
             for target, message in ready.messages:
                 self.send(node_id, target, message)
             for token, reply in ready.replies:

@@ -130,6 +130,15 @@ class Outbox:
         self._unstable = meta.index + 1
         self.reset = meta
 
+    def peers_changed(self, peers: tuple[Member, ...]) -> None:
+        """The next Ready says whom to reach, and asks for nothing that concerns anybody else."""
+        self.peers = peers
+        ids = {member.id: None for member in peers}
+        self.messages = [(to, m) for to, m in self.messages if to in ids]
+        self.synced_messages = [(to, m) for to, m in self.synced_messages if to in ids]
+        self.loads = [load for load in self.loads if load.follower in ids]
+        self.snapshots = [follower for follower in self.snapshots if follower in ids]
+
     def mark_persisted(self, index: int, sequence: int) -> int:
         """Ready `sequence` is durable, up to `index`; how much of today's log that proves."""
         if sequence > self.sequence:

@@ -279,7 +279,7 @@ class State:
         peers = tuple(reach.values())
         if peers != self.peers:
             self.peers = peers
-            self.outbox.peers = peers
+            self.outbox.peers_changed(peers)
         if lead is not None:
             known = lead.followers
             lead.followers = {
