@@ -159,3 +159,45 @@ async def test_nothing_is_lost_when_the_leader_is_killed(
     found = await run_json(down, "get", "--prefix", "", "--keys-only")
     assert found["count"] == 10
     assert found["header"]["revision"] == counted["header"]["revision"]
+
+
+async def test_members_come_and_go(start_cluster: StartCluster) -> None:
+    """A node that joins is started first: `member add` asks it at its URL who it is."""
+    cluster = await start_cluster()
+    endpoints = cluster.endpoints
+    joiner = cluster.plan_joiner("n4")
+    url = f"--peer-urls=http://{joiner.address}"
+    early = await run(endpoints, "member", "add", "n4", url, check=False)
+    assert "start it with --join first" in early
+    await cluster.start("n4")
+    added = await run(endpoints, "member", "add", "n4", url, "--learner")
+    assert "added to cluster" in added
+
+    async def members() -> dict[str, Any]:
+        rows = (await run_json(endpoints, "member", "list"))["members"]
+        return {row["name"]: row for row in rows}
+
+    rows = await members()
+    assert rows["n4"]["isLearner"]
+    assert rows["n4"]["peerURLs"] == [f"http://{joiner.address}"]
+    again = await run(endpoints, "member", "add", "n4", url, check=False)
+    assert "Peer URLs already exists" in again
+    number = f"{rows['n4']['ID']:x}"
+    assert "promoted" in await run(endpoints, "member", "promote", number)
+    assert "isLearner" not in (await members())["n4"]
+    twice = await run(endpoints, "member", "promote", number, check=False)
+    assert "can only promote a learner member" in twice
+
+    await run(endpoints, "put", "a", "b")
+    leader = await cluster.wait_leader()
+    assert "transferred" in await run(cluster.endpoints, "move-leader", number)
+    await cluster.wait_leader(other_than=leader)
+    assert await cluster.leader() == "n4"
+
+    gone = f"{rows['n1']['ID']:x}"
+    assert "removed from cluster" in await run(endpoints, "member", "remove", gone)
+    assert sorted(await members()) == ["n2", "n3", "n4"]
+    unknown = await run(endpoints, "member", "remove", gone, check=False)
+    assert "member not found" in unknown
+    moved = await run(endpoints, "member", "update", number, "--peer-urls=nowhere", check=False)
+    assert "URL" in moved

@@ -30,6 +30,7 @@ class DirectBackend:
         self.stuck = False
         self.proposed: list[bytes] = []
         self.asked: list[tuple[bytes, bool]] = []
+        self.changes: list[str] = []
 
     @property
     def raft_index(self) -> int:
@@ -64,6 +65,27 @@ class DirectBackend:
             ClusterMember(self.member_id, "n1", ("http://127.0.0.1:1",), ("http://127.0.0.1:1",)),
             ClusterMember(7, "n2", ("http://127.0.0.1:2",), ("http://127.0.0.1:2",), True),
         )
+
+    async def add_member(self, address: str, *, learner: bool) -> ClusterMember:
+        await self._trouble()
+        self.changes.append(f"add {address} {learner}")
+        return ClusterMember(9, "n3", (f"http://{address}",), (f"http://{address}",), learner)
+
+    async def remove_member(self, name: str) -> None:
+        await self._trouble()
+        self.changes.append(f"remove {name}")
+
+    async def move_member(self, name: str, address: str) -> None:
+        await self._trouble()
+        self.changes.append(f"move {name} {address}")
+
+    async def promote_member(self, name: str) -> None:
+        await self._trouble()
+        self.changes.append(f"promote {name}")
+
+    async def move_leader(self, name: str) -> None:
+        await self._trouble()
+        self.changes.append(f"lead {name}")
 
     async def _trouble(self) -> None:
         if self.stuck:

@@ -269,7 +269,7 @@ async def test_hashes_and_alarms() -> None:
         assert caught.value.status is Status.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("method", ["Watch/Watch", "Lease/LeaseGrant", "Cluster/MemberAdd"])
+@pytest.mark.parametrize("method", ["Watch/Watch", "Lease/LeaseGrant", "Maintenance/Downgrade"])
 async def test_what_is_not_offered_is_unimplemented(method: str) -> None:
     async with serving(DirectBackend()) as channel:
         with pytest.raises(GRPCError) as caught:

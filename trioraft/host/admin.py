@@ -10,9 +10,12 @@ from typing import TypeVar
 
 import trio
 
+from trioraft._proto.local.node_grpc import NodeServiceStub
+from trioraft._proto.local.node_pb2 import StatusReply, StatusRequest
 from trioraft.node import Group, PeerUnreachableError
 from trioraft.protocols.local import admin
 from trioraft.raft.errors import (
+    ConfigurationError,
     GroupStoppedError,
     LeaderNotReadyError,
     NoQuorumError,
@@ -21,7 +24,7 @@ from trioraft.raft.errors import (
 )
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import Configuration, Member, NodeId, Role
-from trioraft.rpc import Channel
+from trioraft.rpc import Channel, GRPCError
 
 from .environment import split_address
 from .host import Host
@@ -29,6 +32,8 @@ from .host import Host
 __all__ = ["NodeAdmin"]
 
 T = TypeVar("T")
+
+_IDENTIFY_TIMEOUT = 2.0  # seconds that a node which is to be added may take to say who it is
 
 
 class NodeAdmin:
@@ -81,6 +86,29 @@ class NodeAdmin:
         member = (Member(id, address, priority),)
         change = MembershipChange.add(learners=member) if learner else MembershipChange.add(member)
         return await self.change_membership(change)
+
+    async def identify(self, address: str) -> NodeId:
+        """The id of the node that waits at `address` to be added to this cluster.
+
+        Raises ConfigurationError if nobody answers there, or it is of another cluster.
+        """
+        split_address(address)
+        with self._host.visit(address) as channel:
+            try:
+                found: StatusReply = await NodeServiceStub(channel).Status(
+                    StatusRequest(), timeout=_IDENTIFY_TIMEOUT
+                )
+            except GRPCError as error:
+                raise ConfigurationError(
+                    f"no node answers at {address} ({error.message}): start it with --join first"
+                ) from error
+        ours = (self._host.cluster, self._host.dialect.name)
+        if (found.cluster, found.wire) != ours:
+            raise ConfigurationError(
+                f"the node at {address} is of cluster {found.cluster!r} and speaks {found.wire}; "
+                f"this is {ours[0]!r} and speaks {ours[1]}"
+            )
+        return found.node_id
 
     async def remove_member(self, *ids: NodeId) -> Configuration:
         """Remove voters or learners; this node, too. Raises as `change_membership`."""

@@ -8,7 +8,8 @@ task begins with the next pass of the event loop, and a call that is made before
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -118,11 +119,23 @@ class ChannelPool:
                 limits=self._limits,
                 rng=self._environment.rng,
             )
-            self._nursery.start_soon(pair.keep, partial(self._pairs.pop, address))
+            self._nursery.start_soon(pair.keep, lambda: self._forget(address))
         elif not pair.users:
             pair.unused = trio.Event()
         pair.users += 1
         return pair
+
+    def _forget(self, address: str) -> None:
+        del self._pairs[address]
+
+    @contextmanager
+    def visit(self, address: str) -> Iterator[PeerChannel]:
+        """A channel to somebody who need not be a peer, for the length of the block."""
+        pair = self.acquire(address)
+        try:
+            yield pair.bulk
+        finally:
+            self.release(address)
 
     def release(self, address: str) -> None:
         """One user less. Without users the pair closes in a moment, which ends its calls."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -243,6 +243,10 @@ class Host:
         if pair is None:
             raise PeerUnreachableError(f"{member.id} at {member.address} is not a peer any more")
         return pair.bulk
+
+    def visit(self, address: str) -> AbstractContextManager[Channel]:
+        """A channel to any trioraft node, for the length of the block."""
+        return self._channels.visit(address)
 
     # -- listeners
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from trioraft.node import WriteResult
 from trioraft.protocols.etcd import Answer, ClusterMember
+from trioraft.raft.types import Member
 
 from .node import Node
 
@@ -87,11 +88,37 @@ class KvBackend:
 
     def members(self) -> list[ClusterMember]:
         self._check_configuration()
-        rows = []
-        for member in self._node.members:
-            urls = (f"http://{member.address}",)
-            rows.append(ClusterMember(self._ids[member.id], member.id, urls, urls))
-        return rows
+        is_voter = self._configuration.is_voter
+        return [self._row(m, learner=not is_voter(m.id)) for m in self._configuration.members()]
+
+    def _row(self, member: Member, *, learner: bool) -> ClusterMember:
+        """Ids are made from names, so a member keeps its id wherever it moves."""
+        urls = (f"http://{member.address}",)
+        return ClusterMember(etcd_id(self._node.cluster, member.id), member.id, urls, urls, learner)
+
+    async def add_member(self, address: str, *, learner: bool) -> ClusterMember:
+        """The new node is asked for its name: etcd's request has none."""
+        joiner = await self._node.identify(address)
+        await self._node.add_member(joiner, address, learner=learner)
+        return self._row(Member(joiner, address), learner=learner)
+
+    async def remove_member(self, name: str) -> None:
+        await self._node.remove_member(name)
+
+    async def move_member(self, name: str, address: str) -> None:
+        present = self._node.configuration.member(name)
+        await self._node.add_member(
+            name,
+            address,
+            learner=present is not None and not self._node.configuration.is_voter(name),
+            priority=0 if present is None else present.priority,
+        )
+
+    async def promote_member(self, name: str) -> None:
+        await self._node.promote(name)
+
+    async def move_leader(self, name: str) -> None:
+        await self._node.transfer_leadership(name)
 
 
 class _Reply:

@@ -2,8 +2,8 @@
 
     await serve(etcd_services(backend), port=2379)
 
-Methods that are not offered (watches, leases, authentication, member changes) are absent, so
-clients get UNIMPLEMENTED.
+Methods that are not offered (watches, leases, authentication) are absent, so clients get
+UNIMPLEMENTED.
 """
 
 from __future__ import annotations

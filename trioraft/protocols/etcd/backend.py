@@ -94,3 +94,21 @@ class Backend(Protocol):
 
     def members(self) -> Sequence[ClusterMember]:
         """The current configuration, in a fixed order."""
+
+    # Changes of members raise what the runtime raises: ConfigurationError, ChangeInProgressError,
+    # StagingTimeoutError, NoQuorumError (nothing has changed), ProposalDroppedError (who knows).
+
+    async def add_member(self, address: str, *, learner: bool) -> ClusterMember:
+        """Add the node that waits at `host:port`; its name is what it calls itself."""
+
+    async def remove_member(self, name: str) -> None:
+        """Remove a member."""
+
+    async def move_member(self, name: str, address: str) -> None:
+        """Have a member at another `host:port`."""
+
+    async def promote_member(self, name: str) -> None:
+        """Make a voter of a learner, once it has caught up."""
+
+    async def move_leader(self, name: str) -> None:
+        """Hand leadership over; on the leader only. Raises NotLeaderError, too."""

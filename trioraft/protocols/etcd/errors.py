@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError
 
 from trioraft.machines.kv import KvError
 from trioraft.raft.errors import (
+    ChangeInProgressError,
     EntryTooLargeError,
     GroupStoppedError,
+    LeaderNotReadyError,
     NoQuorumError,
     NotLeaderError,
     OverloadedError,
@@ -23,6 +25,7 @@ from trioraft.rpc import GRPCError, Status
 __all__ = [
     "LEADER_CHANGED",
     "NOT_FOR_LEARNER",
+    "NOT_LEADER",
     "NO_LEADER",
     "REQUEST_TOO_LARGE",
     "TIMED_OUT",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 NO_LEADER = (Status.UNAVAILABLE, "etcdserver: no leader")
+NOT_LEADER = (Status.FAILED_PRECONDITION, "etcdserver: not leader")
 LEADER_CHANGED = (Status.UNAVAILABLE, "etcdserver: leader changed")
 TIMED_OUT = (Status.UNAVAILABLE, "etcdserver: request timed out")
 STOPPED = (Status.UNAVAILABLE, "etcdserver: server stopped")
@@ -41,11 +45,17 @@ _LEADER_FAILED = (
     "etcdserver: request timed out, possibly due to previous leader failure",
 )
 _TOO_MANY_REQUESTS = (Status.RESOURCE_EXHAUSTED, "etcdserver: too many requests")
+_CHANGE_IN_PROGRESS = (
+    Status.UNAVAILABLE,
+    "etcdserver: the members are being changed already",
+)
 
 _STATUSES: tuple[tuple[type[TrioraftError], tuple[Status, str]], ...] = (
     (NoQuorumError, TIMED_OUT),
     (ProposalDroppedError, _LEADER_FAILED),
     (OverloadedError, _TOO_MANY_REQUESTS),
+    (ChangeInProgressError, _CHANGE_IN_PROGRESS),
+    (LeaderNotReadyError, LEADER_CHANGED),
     (EntryTooLargeError, REQUEST_TOO_LARGE),
     (GroupStoppedError, STOPPED),
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from trioraft._proto.etcd import rpc_pb2
 from trioraft.machines.kv import Tag
+from trioraft.raft.errors import ConfigurationError, NotLeaderError
 from trioraft.rpc import GRPCError, Handler, Status
 
-from .errors import NO_LEADER
+from .cluster import BAD_LEADER_TRANSFEREE, find_member
+from .errors import NO_LEADER, NOT_LEADER
 from .unary import Caller
 
 __all__ = ["API_VERSION", "MaintenanceService"]
@@ -16,7 +18,7 @@ API_VERSION = "3.4.0"
 
 
 class MaintenanceService:
-    """Status, hashes, and alarms, of which there are none."""
+    """Status, hashes, another leader, and alarms, of which there are none."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -28,6 +30,7 @@ class MaintenanceService:
             "/etcdserverpb.Maintenance/Alarm": handler(self._alarm),
             "/etcdserverpb.Maintenance/Hash": handler(self._hash),
             "/etcdserverpb.Maintenance/HashKV": handler(self._hash_kv),
+            "/etcdserverpb.Maintenance/MoveLeader": handler(self._move_leader),
         }
 
     async def _status(self, data: bytes) -> bytes:
@@ -66,3 +69,22 @@ class MaintenanceService:
         """Comparable between trioraft nodes; not the number etcd computes (see `snapshot`)."""
         rpc_pb2.HashKVRequest.FromString(data)
         return await self._caller.query(Tag.HASH_KV, data, linearizable=False)
+
+    async def _move_leader(self, data: bytes) -> bytes:
+        """Only the leader does it; clients look for it first."""
+        request = rpc_pb2.MoveLeaderRequest.FromString(data)
+        backend = self._caller.backend
+        target = find_member(backend.members(), request.targetID)
+        if backend.leader_member_id != backend.member_id:
+            raise GRPCError(*NOT_LEADER)
+        if target is None or target.is_learner:
+            raise GRPCError(*BAD_LEADER_TRANSFEREE)
+        if target.id == backend.member_id:
+            return self._caller.header.encode()
+        try:
+            await backend.move_leader(target.name)
+        except NotLeaderError:
+            raise GRPCError(*NOT_LEADER) from None
+        except ConfigurationError as error:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"etcdserver: {error}") from error
+        return self._caller.header.encode()
