@@ -42,9 +42,10 @@ lint: $(VENV)/.lint
 types: $(VENV)/.lint
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench  ## against grpcio, grpclib and etcd; `make bench ARGS=--quick`
+bench: $(VENV)/.bench  ## against grpcio, grpclib, etcd and PySyncObj; `make bench ARGS=--quick`
 	$(BIN)/python bench/rpc.py $(ARGS)
 	$(BIN)/python bench/kv.py $(ARGS)
+	$(BIN)/python bench/engine.py $(ARGS)
 
 proto: $(VENV)/.test  ## regenerate trioraft/_proto from schema/
 	$(BIN)/python tools/make_proto.py

@@ -4,7 +4,10 @@
 
 Three processes on one machine, each with its own log on disk, synced before it counts. The
 proposals are made in the leader's process; its two followers are real ones, over TCP. Then one
-follower is started again far behind, and then once more with everything it needs.
+follower is started again far behind, and the other one with everything it needs.
+
+PySyncObj, the other engine that a Python program can embed, makes the same proposals if it is
+installed. Its journal is a memory map that is not synced before it acknowledges, so it does less.
 
 See bench/kv.py for the key-value server, bench/groups.py for many groups.
 """
@@ -16,19 +19,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
-from _report import Scenario, write_json
+from _report import Scenario, alternate, write_json
 from rich.console import Console
 from rich.table import Table
 
 from trioraft.cli.demo.ports import free_addresses
 
 NODE = Path(__file__).with_name("_engine_node.py")
+PEER_NODE = Path(__file__).with_name("_pysyncobj_node.py")
 US = "trioraft"
+PEER = "PySyncObj (no sync)"
+GET_PEER = (
+    "PySyncObj is not installed, so there is nobody to compare with: `pip install pysyncobj`."
+)
 PROPOSERS = (1, 64, 1024)
 
 #: What the project sets itself; compared with the median.
@@ -38,8 +48,10 @@ TARGETS = {"proposals, 1024 at once": 40_000.0, "catching up": 150_000.0, "resta
 class Process:
     """A node that takes orders."""
 
-    def __init__(self, name: str, peers: str, folder: Path) -> None:
-        command = [sys.executable, str(NODE), name, peers, str(folder / name)]
+    def __init__(self, contestant: str, name: str, peers: str, folder: Path) -> None:
+        program = [str(NODE)] if contestant == US else [str(PEER_NODE)]
+        command = [sys.executable, *program, name, peers, str(folder / name)]
+        command += ["single"] if contestant == PEER else []
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -75,12 +87,12 @@ class Marks:
     """What is measured."""
 
     def __init__(self) -> None:
-        self.rates = {n: Scenario(f"proposals, {n} at once", "1/s", US) for n in PROPOSERS}
+        self.rates = {n: Scenario(f"proposals, {n} at once", "1/s", PEER) for n in PROPOSERS}
         self.p50 = {n: _lower(f"p50, {n} at once", "ms") for n in PROPOSERS}
         self.p99 = {n: _lower(f"p99, {n} at once", "ms") for n in PROPOSERS}
         self.leader_cpu = _lower("leader's CPU per proposal, 1024 at once", "us")
         self.memory = _lower("leader's peak memory", "MiB")
-        self.catch_up = Scenario("catching up", "entries/s", US)
+        self.catch_up = Scenario("catching up", "entries/s", PEER)
         self.restart = _lower("restart", "s")
 
     def all(self) -> list[Scenario]:
@@ -89,47 +101,67 @@ class Marks:
 
 
 def _lower(name: str, unit: str) -> Scenario:
-    return Scenario(name, unit, US, higher_is_better=False)
+    return Scenario(name, unit, PEER, higher_is_better=False)
 
 
-def measure(folder: Path, proposals: int, behind: int, marks: Marks) -> None:
-    """One round, on a new cluster."""
+@contextmanager
+def cluster(contestant: str, folder: Path) -> Iterator[Callable[[str], Process]]:
+    """What starts the nodes `n1` to `n3`; they end with the block."""
     peers = ",".join(
         f"n{number}={address}" for number, address in enumerate(free_addresses(3), start=1)
     )
     with ExitStack() as stack:
 
         def start(name: str) -> Process:
-            process = Process(name, peers, folder)
+            process = Process(contestant, name, peers, folder)
             stack.callback(process.kill)
             return process
 
-        leader, second, third = nodes = [start(name) for name in ("n1", "n2", "n3")]
+        yield start
+
+
+def measure(contestant: str, folder: Path, proposals: int, behind: int, marks: Marks) -> None:
+    """One turn of one contestant, on a new cluster."""
+    with cluster(contestant, folder) as start:
+        nodes = [start(name) for name in ("n1", "n2", "n3")]
         for node in nodes:
             node.wait_ready()
-        done = _load(leader, 2000, 64)
-        for at_once in PROPOSERS:
-            count = proposals if at_once > 1 else max(proposals // 50, 200)
-            before = leader.ask("stats")["cpu"]
-            found = leader.ask(f"load {count} {at_once}")
-            done += count
-            marks.rates[at_once].add(US, count / found["seconds"])
-            marks.p50[at_once].add(US, found["p50"] * 1e3)
-            marks.p99[at_once].add(US, found["p99"] * 1e3)
-        cpu = leader.ask("stats")["cpu"] - before
-        marks.leader_cpu.add(US, cpu / count * 1e6)
-        third.ask(f"wait {done}")
-        third.kill()
-        done += _load(leader, behind, 1024)
-        marks.memory.add(US, leader.ask("stats")["memory"])
-        third = start("n3")
-        third.wait_ready()
-        found = third.ask(f"wait {done}")
-        marks.catch_up.add(US, found["entries"] / found["seconds"])
-        second.ask(f"wait {done}")
-        second.kill()
-        second = start("n2")
-        marks.restart.add(US, second.wait_ready())
+        done = _proposals(contestant, nodes[0], proposals, marks)
+        if contestant == US:
+            _far_behind(start, nodes, done, behind, marks)
+
+
+def _proposals(contestant: str, leader: Process, proposals: int, marks: Marks) -> int:
+    done = _load(leader, 2000, 64)
+    cpu = 0.0
+    for at_once in PROPOSERS:
+        count = proposals if at_once > 1 else max(proposals // 50, 200)
+        before = leader.ask("stats")["cpu"]
+        found = leader.ask(f"load {count} {at_once}")
+        cpu = (leader.ask("stats")["cpu"] - before) / count
+        done += count
+        marks.rates[at_once].add(contestant, count / found["seconds"])
+        marks.p50[at_once].add(contestant, found["p50"] * 1e3)
+        marks.p99[at_once].add(contestant, found["p99"] * 1e3)
+    marks.leader_cpu.add(contestant, cpu * 1e6)
+    marks.memory.add(contestant, leader.ask("stats")["memory"])
+    return done
+
+
+def _far_behind(
+    start: Callable[[str], Process], nodes: list[Process], done: int, behind: int, marks: Marks
+) -> None:
+    leader, second, third = nodes
+    third.ask(f"wait {done}")
+    third.kill()
+    done += _load(leader, behind, 1024)
+    third = start("n3")
+    third.wait_ready()
+    found = third.ask(f"wait {done}")
+    marks.catch_up.add(US, found["entries"] / found["seconds"])
+    second.ask(f"wait {done}")
+    second.kill()
+    marks.restart.add(US, start("n2").wait_ready())
 
 
 def _load(leader: Process, count: int, at_once: int) -> int:
@@ -138,22 +170,24 @@ def _load(leader: Process, count: int, at_once: int) -> int:
 
 
 def show(title: str, marks: Marks, console: Console) -> None:
-    """Medians beside what the project sets itself."""
+    """Medians beside the peer's, and beside what the project sets itself."""
     table = Table(title=title)
     table.add_column("what")
-    for heading in ("median", "lowest to highest", "target", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in (US, PEER, "better", "target", ""):
+        table.add_column(heading, justify="right")
     for row in marks.all():
-        median, values = row.median(US), row.values[US]
+        median = row.median(US)
         target = TARGETS.get(row.name)
         verdict = ""
         if target is not None:
             met = median >= target if row.higher_is_better else median <= target
             verdict = "met" if met else "[bold]missed[/bold]"
+        peer = PEER in row.values
         table.add_row(
             f"{row.name}, {row.unit}",
             _number(median),
-            f"{_number(min(values))} to {_number(max(values))}",
+            _number(row.median(PEER)) if peer else "",
+            f"{row.ratio(US):.1f}x" if peer else "",
             "" if target is None else _number(target),
             verdict,
         )
@@ -178,10 +212,17 @@ def main(
     proposals = 20_000 if quick else 200_000
     behind = behind or (100_000 if quick else 1_000_000)
     marks = Marks()
-    for number in range(1, (1 if quick else rounds) + 1):
-        console.print(f"[dim]round {number}[/dim]")
+    contestants = [US]
+    if find_spec("pysyncobj") is not None:
+        contestants.append(PEER)
+    else:
+        console.print(GET_PEER)
+
+    def run(contestant: str) -> None:
         with tempfile.TemporaryDirectory(prefix="trioraft-bench-", dir=data) as folder:
-            measure(Path(folder), proposals, behind, marks)
+            measure(contestant, Path(folder), proposals, behind, marks)
+
+    alternate(contestants, 1 if quick else rounds, run, console)
     title = f"Embedded leader, two followers, 64 B entries; {behind:,} entries behind"
     show(title, marks, console)
     if json_path is not None:
