@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from raft_group import Group, ids, members
 
+from trioraft.raft.errors import ChangeInProgressError, NotLeaderError
 from trioraft.raft.membership import MembershipChange
+from trioraft.raft.types import Role
 
 
 def test_three_become_five_and_three_others() -> None:
@@ -20,3 +23,117 @@ def test_three_become_five_and_three_others() -> None:
     assert group.agreed()
     assert group.cluster.core("n1").removed
     assert group.cluster.core("n2").removed
+
+
+def test_every_member_is_replaced_under_load() -> None:
+    group = Group("n1", "n2", "n3", joining="n4 n5 n6")
+    group.elect("n1")
+    for old, new in (("n1", "n4"), ("n2", "n5"), ("n3", "n6")):
+        for change in (MembershipChange.add(members(new)), MembershipChange.remove(old)):
+            assert group.leader is not None
+            group.cluster.propose(group.leader, b"before " + new.encode())
+            group.change(change)
+            assert group.agreed()
+    leader = group.cluster.leader
+    assert leader is not None
+    assert ids(leader.configuration) == (["n4", "n5", "n6"], [])
+    assert [group.cluster.core(i).removed for i in group.cluster.nodes] == [True] * 3 + [False] * 3
+
+
+def test_all_voters_at_once_if_that_is_allowed() -> None:
+    group = Group("n1", "n2", "n3", joining="n4 n5 n6", majority_add=True)
+    group.elect("n1")
+    group.change(MembershipChange.set(members("n4", "n5", "n6")))
+    assert group.leader in ("n4", "n5", "n6")
+    assert group.agreed()
+
+
+def test_a_removed_node_can_be_added_again() -> None:
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    group.change(MembershipChange.remove("n3"))
+    assert group.cluster.core("n3").removed
+    group.change(MembershipChange.add(members("n3")))
+    assert not group.cluster.core("n3").removed
+    assert group.agreed()
+
+
+def test_a_node_that_joins_by_snapshot_knows_the_members() -> None:
+    group = Group("n1", "n2", "n3", joining="n4")
+    group.elect("n1")
+    group.cluster.propose("n1", *(b"x" for _ in range(20)))
+    group.run(1)
+    group.cluster.compact("n1", 20)
+    group.change(MembershipChange.add(members("n4")))
+    assert group.cluster.core("n4").log.base_index == 20
+    assert group.agreed()
+    group.cluster.crash("n4")
+    group.cluster.start(group.cluster.nodes["n4"])
+    assert group.cluster.core("n4").configuration == group.cluster.core("n1").configuration
+
+
+def test_a_learner_hears_of_everything_and_decides_nothing() -> None:
+    group = Group("n1", "n2", "n3", joining="n4")
+    group.elect("n1")
+    group.change(MembershipChange.add((), members("n4")))
+    group.cut = {"n2", "n3"}
+    group.cluster.propose("n1", b"x")
+    group.settle()
+    assert group.cluster.core("n4").last_index == group.cluster.core("n1").last_index
+    assert group.cluster.core("n1").commit < group.cluster.core("n1").last_index
+    group.run(10)
+    assert group.cluster.core("n4").role is Role.FOLLOWER
+    assert group.leader is None
+
+
+def test_the_leader_can_become_a_learner() -> None:
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    group.change(MembershipChange.demote("n1"))
+    assert group.leader in ("n2", "n3")
+    assert not group.cluster.core("n1").removed
+    assert group.agreed()
+
+
+def test_no_handover_while_members_change_and_no_change_during_a_handover() -> None:
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    core = group.cluster.core("n1")
+    core.change_membership(MembershipChange.add(members("n4")), "c", group.cluster.now)
+    with pytest.raises(ChangeInProgressError):
+        core.transfer_leadership("n2", group.cluster.now)
+    assert core.abandon_change(group.cluster.now)
+    core.transfer_leadership("n2", group.cluster.now)
+    with pytest.raises(NotLeaderError, match="handed to n2"):
+        core.change_membership(MembershipChange.remove("n3"), "c", group.cluster.now)
+
+
+def test_reads_that_wait_when_the_voters_become_fewer_are_answered() -> None:
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    group.cut = {"n3"}
+    group.cluster.change("n1", MembershipChange.remove("n2"))
+    group.cluster.read("n1", "r")
+    group.run(1)
+    group.cut = set()
+    group.run(2)
+    assert group.cluster.answers["r"] is not None
+
+
+def test_a_leader_that_left_is_no_leader_soon() -> None:
+    """Nobody takes over, and it steps down all the same."""
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    for node in ("n2", "n3"):
+        group.cluster.core(node).pause_elections()
+    group.cluster.change("n1", MembershipChange.remove("n1"))
+    group.settle()
+    assert group.cluster.core("n1").role is Role.LEADER
+    with pytest.raises(NotLeaderError):
+        group.cluster.propose("n1", b"x")
+    group.run(2.5)
+    assert group.cluster.core("n1").role is Role.FOLLOWER
+    for node in ("n2", "n3"):
+        group.cluster.core(node).resume_elections(group.cluster.now)
+    group.run(4)
+    assert group.leader in ("n2", "n3")
