@@ -231,7 +231,7 @@ class Driver:
     def check_running(self) -> None:
         """Raises GroupStoppedError if the group has stopped."""
         if self._stopped is not None:
-            raise GroupStoppedError("the group has stopped on this node") from self._stopped
+            raise GroupStoppedError(str(self._stopped)) from self._stopped
 
     # -- turns
 
