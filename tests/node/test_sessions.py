@@ -56,6 +56,31 @@ async def test_a_retry_at_a_restarted_node_gets_the_first_answer(
         assert await (await cluster.leader()).write(b"a", call(1)) == before
 
 
+async def test_sessions_survive_snapshots(autojump_clock: trio.testing.MockClock) -> None:
+    """Once from the node's own snapshot, once from one that a leader sent."""
+    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5)
+    async with loop_cluster(settings=settings) as cluster:
+        leader = await cluster.leader()
+        behind = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(behind)
+        before = await leader.write(b"a", call(1))
+        for number in range(100):
+            await leader.propose(b"%d" % number)
+        for name in list(cluster.groups):
+            cluster.kill(name)
+        cluster.start()
+        await cluster.until(lambda: len(cluster.machines[behind].seen) == 101)
+        assert cluster.machines[behind].restored == 1
+        second = await cluster.leader()
+        assert await second.write(b"a", call(1)) == before
+        if second.node_id != behind:
+            await second.transfer_leadership(behind)
+            second = await cluster.leader()
+        assert second.node_id == behind
+        assert await second.write(b"a", call(1)) == before
+        assert await second.propose(b"b") == b"102"
+
+
 async def test_calls_under_way_are_joined(autojump_clock: trio.testing.MockClock) -> None:
     """Repeats in one batch, and of a call that is in the log and not committed yet."""
     async with loop_cluster() as cluster:
