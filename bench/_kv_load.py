@@ -1,7 +1,8 @@
 """The load generator of `kv.py`: a process of its own, the same for every contestant.
 
-python _kv_load.py put|get TARGET COUNT CLIENTS CONNECTIONS NAME
+python _kv_load.py put|get TARGET COUNT CLIENTS CONNECTIONS NAME KEYS
 
+Puts and gets go round and round over KEYS keys whose names begin with NAME.
 Prints one line of JSON: seconds, p50 and p99 in seconds, CPU seconds of this process, failures.
 Requests are encoded beforehand and replies not decoded, so that little of the machine is lost here.
 """
@@ -21,14 +22,13 @@ from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
 from trioraft.rpc import Channel, Encoded, GRPCError, open_channel
 
 VALUE_BYTES = 256
-KEYS = 10_000  # distinct keys, written round and round
 
 PATHS = {"put": "/etcdserverpb.KV/Put", "get": "/etcdserverpb.KV/Range"}
 
 
-def requests(work: str, name: str, count: int) -> list[Encoded]:
+def requests(work: str, name: str, count: int, among: int) -> list[Encoded]:
     """One encoded request per call."""
-    keys = [f"{name}/{number % KEYS:08d}".encode() for number in range(count)]
+    keys = [f"{name}/{number % among:08d}".encode() for number in range(count)]
     if work == "get":
         return [Encoded(RangeRequest(key=key).SerializeToString()) for key in keys]
     value = b"v" * VALUE_BYTES
@@ -36,10 +36,10 @@ def requests(work: str, name: str, count: int) -> list[Encoded]:
 
 
 async def generate(
-    work: str, target: str, count: int, clients: int, connections: int, name: str
+    work: str, target: str, count: int, clients: int, connections: int, name: str, among: int
 ) -> dict[str, float]:
     """Make the calls, `clients` at a time over so many connections."""
-    todo = iter(requests(work, name, count))
+    todo = iter(requests(work, name, count, among))
     latencies: list[float] = []
     failures = 0
 
@@ -78,6 +78,8 @@ async def generate(
 
 
 if __name__ == "__main__":
-    work, target, count, clients, connections, name = sys.argv[1:]
-    result = trio.run(generate, work, target, int(count), int(clients), int(connections), name)
+    work, target, count, clients, connections, name, keys = sys.argv[1:]
+    result = trio.run(
+        generate, work, target, int(count), int(clients), int(connections), name, int(keys)
+    )
     print(json.dumps(result))

@@ -3,6 +3,7 @@
     python bench/kv.py [--quick] [--rounds N] [--wire ratis|openraft|both] [--json FILE]
 
 Each node is a process of its own, and so is the load generator, which is the same for all.
+PySyncObj has no server to send a put to: it is compared in process, by bench/engine.py.
 Contestants take turns (A B A B ...), each time as a new cluster, and medians are compared.
 """
 
@@ -27,6 +28,8 @@ LOAD = Path(__file__).with_name("_kv_load.py")
 BASELINE = "etcd"
 CLIENTS = 64
 CONNECTIONS = 4
+CROWD = 1000
+CROWD_CONNECTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,17 @@ class Marks:
         def lower(name: str, unit: str) -> Scenario:
             return Scenario(name, unit, BASELINE, higher_is_better=False)
 
-        clients = f"{CLIENTS} clients"
+        clients, crowd = f"{CLIENTS} clients", f"{CROWD} clients"
         self.puts = Scenario(f"durable puts, 256 B, {clients}", "puts/s", BASELINE)
         self.p50 = lower(f"put p50, {clients}", "ms")
         self.p99 = lower(f"put p99, {clients}", "ms")
         self.single = lower("put p50, 1 client", "ms")
         self.gets = Scenario(f"linearizable gets, {clients}", "gets/s", BASELINE)
+        self.crowd = Scenario(f"durable puts, 256 B, {crowd}", "puts/s", BASELINE)
+        self.crowd_p50 = lower(f"put p50, {crowd}", "ms")
+        self.crowd_p99 = lower(f"put p99, {crowd}", "ms")
         self.cpu = lower("CPU per put, 3 nodes", "us")
+        self.get_cpu = lower("CPU per get, 3 nodes", "us")
         self.memory = lower("peak memory, 3 nodes", "MiB")
         self.generator = lower("CPU per put, load generator", "us")
 
@@ -64,10 +71,12 @@ class Marks:
         return list(vars(self).values())
 
 
-async def load(work: str, target: str, count: int, clients: int, name: str) -> dict[str, float]:
-    """Run the generator; its numbers. Raises RuntimeError if a call failed."""
-    connections = min(CONNECTIONS, clients)
-    arguments = [work, target, str(count), str(clients), str(connections), name]
+async def load(
+    work: str, target: str, count: int, clients: int, name: str, *, among: int = 10_000
+) -> dict[str, float]:
+    """Run the generator, over so many keys; its numbers. Raises RuntimeError if a call failed."""
+    connections = CROWD_CONNECTIONS if clients == CROWD else min(CONNECTIONS, clients)
+    arguments = [work, target, str(count), str(clients), str(connections), name, str(among)]
     done = await trio.run_process(
         [sys.executable, str(LOAD), *arguments], capture_stdout=True, stderr=subprocess.DEVNULL
     )
@@ -88,13 +97,20 @@ async def measure(
         puts = await load("put", target, sizes.puts, CLIENTS, "load")
         cpu = running.cpu_seconds() - before
         single = await load("put", target, sizes.single, 1, "single")
+        before = running.cpu_seconds()
         gets = await load("get", target, sizes.gets, CLIENTS, "load")
+        get_cpu = running.cpu_seconds() - before
+        crowd = await load("put", target, sizes.puts, CROWD, "crowd")
         marks.puts.add(contestant, sizes.puts / puts["seconds"])
         marks.p50.add(contestant, puts["p50"] * 1e3)
         marks.p99.add(contestant, puts["p99"] * 1e3)
         marks.single.add(contestant, single["p50"] * 1e3)
         marks.gets.add(contestant, sizes.gets / gets["seconds"])
+        marks.crowd.add(contestant, sizes.puts / crowd["seconds"])
+        marks.crowd_p50.add(contestant, crowd["p50"] * 1e3)
+        marks.crowd_p99.add(contestant, crowd["p99"] * 1e3)
         marks.cpu.add(contestant, cpu / sizes.puts * 1e6)
+        marks.get_cpu.add(contestant, get_cpu / sizes.gets * 1e6)
         marks.memory.add(contestant, running.peak_memory())
         marks.generator.add(contestant, puts["cpu"] / sizes.puts * 1e6)
 
@@ -137,7 +153,11 @@ def main(quick: bool, rounds: int, wire: str, data: Path | None, json_path: Path
     title = "Three durable nodes on one machine, load on the leader"
     show(title, marks.all(), console)
     if json_path is not None:
-        notes = {"clients": CLIENTS, "connections": CONNECTIONS, "value bytes": 256}
+        notes = {
+            "clients": [CLIENTS, 1, CROWD],
+            "connections": [CONNECTIONS, 1, CROWD_CONNECTIONS],
+            "value bytes": 256,
+        }
         write_json(json_path, title, marks.all(), notes)
 
 

@@ -1,0 +1,158 @@
+"""Does an operation cost the same when there is much already? Keys to 10^6, entries to 10^7.
+
+    python bench/growth.py [--quick] [--keys N] [--entries N] [--svg FILE] [--json FILE]
+
+Keys: a cluster of three `trioraft node`, 64 clients; puts of new keys until there are so many,
+then at each size a sample of puts of keys that exist, and of gets. Entries: the embedded engine
+of bench/engine.py with a machine that keeps nothing and a log that is never cut. What counts is
+CPU time per operation, as the clock on the wall tells of other programs, too; memory beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import trio
+from _kv_clusters import Running, trioraft_cluster
+from _plot import write_charts
+from engine import US, cluster
+from kv import CLIENTS, load
+from rich.console import Console
+from rich.table import Table
+
+Rows = list[dict[str, float]]
+
+
+def sizes_to(most: int) -> list[int]:
+    """1, 3, 10, 30... times a thousand up to `most`."""
+    found, size = [], 10_000
+    while size < most:
+        found += [size, 3 * size]
+        size *= 10
+    return [size for size in found if size < most] + [most]
+
+
+async def grow_keys(root: Path, most: int, sample: int, console: Console) -> Rows:
+    rows: Rows = []
+    async with trioraft_cluster(root, "ratis") as running:
+        have = 0
+        for size in sizes_to(most):
+            chunk = 0
+            while have < size:
+                count = min(size - have, 50_000)
+                await load("put", running.leader, count, CLIENTS, f"grow{have}", among=count)
+                have, chunk = have + count, count
+            name = f"grow{have - chunk}"
+            rows.append(await _sample(running, size, sample, name, chunk))
+            console.print(f"[dim]{size:,} keys: {_words(rows[-1])}[/dim]")
+    return rows
+
+
+async def _sample(
+    running: Running, size: int, sample: int, name: str, among: int
+) -> dict[str, float]:
+    row: dict[str, float] = {"size": size}
+    for work in ("put", "get"):
+        before = running.cpu_seconds()
+        found = await load(work, running.leader, sample, CLIENTS, name, among=among)
+        row[f"{work} CPU"] = (running.cpu_seconds() - before) / sample * 1e6
+        row[f"{work} p50"] = found["p50"] * 1e3
+        row[f"{work}s/s"] = sample / found["seconds"]
+    row["memory"] = running.peak_memory()
+    return row
+
+
+def grow_log(root: Path, most: int, sample: int, console: Console) -> Rows:
+    rows: Rows = []
+    with cluster(US, root) as start:
+        leader, *others = nodes = [start(name) for name in ("n1", "n2", "n3")]
+        for node in nodes:
+            node.wait_ready()
+        have = 0
+        for size in sizes_to(most):
+            leader.ask(f"load {size - have - sample} 1024")
+            before = sum(node.ask("stats")["cpu"] for node in nodes)
+            found = leader.ask(f"load {sample} 1024")
+            have = size
+            for node in others:
+                node.ask(f"wait {have}")
+            stats = [node.ask("stats") for node in nodes]
+            row = {
+                "size": size,
+                "entry CPU": (sum(one["cpu"] for one in stats) - before) / sample * 1e6,
+                "entry p50": found["p50"] * 1e3,
+                "entries/s": sample / found["seconds"],
+                "memory": sum(one["memory"] for one in stats),
+            }
+            rows.append(row)
+            console.print(f"[dim]{size:,} entries: {_words(row)}[/dim]")
+    return rows
+
+
+def _words(row: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:,.4g}" for name, value in row.items() if name != "size")
+
+
+def show(title: str, rows: Rows, console: Console) -> None:
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*(f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in row.values()))
+    console.print(table)
+
+
+def points(rows: Rows, name: str) -> list[tuple[float, float]]:
+    return [(row["size"], row[name]) for row in rows]
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Keys to 30,000 and entries to 100,000.")
+@click.option("--keys", type=int, help="Most keys; by default a million.")
+@click.option("--entries", type=int, help="Most entries; by default ten million (1 GB per node).")
+@click.option("--data", type=click.Path(path_type=Path), help="Disk to measure on (a directory).")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the curves there.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write results there.")
+def main(
+    quick: bool,
+    keys: int | None,
+    entries: int | None,
+    data: Path | None,
+    svg: Path | None,
+    json_path: Path | None,
+) -> None:
+    """Measure the cost of an operation as the store and the log grow."""
+    console = Console()
+    sample = 3000 if quick else 8000
+    with tempfile.TemporaryDirectory(prefix="trioraft-bench-", dir=data) as root:
+        most = keys or (30_000 if quick else 1_000_000)
+        by_keys = trio.run(grow_keys, Path(root) / "keys", most, sample, console)
+    with tempfile.TemporaryDirectory(prefix="trioraft-bench-", dir=data) as root:
+        most = entries or (100_000 if quick else 10_000_000)
+        by_log = grow_log(Path(root), most, sample, console)
+    show("Three nodes; times in ms, CPU of all nodes in µs, memory in MiB", by_keys, console)
+    show("Embedded engine, 64 B entries", by_log, console)
+    if svg is not None:
+        charts = {
+            "CPU of all nodes per operation, µs": {
+                name: points(by_keys, f"{name} CPU") for name in ("put", "get")
+            },
+            "peak memory of all nodes, MiB": {"key-value nodes": points(by_keys, "memory")},
+        }
+        write_charts(svg, "Cost as the number of keys grows", "keys", charts)
+        log_charts = {
+            "CPU of all nodes per entry, µs": {"entry": points(by_log, "entry CPU")},
+            "peak memory of all nodes, MiB": {"nodes": points(by_log, "memory")},
+        }
+        other = svg.with_stem(f"{svg.stem}-log")
+        write_charts(other, "Cost as the log grows", "entries", log_charts)
+        console.print(f"drawn: {svg} and {other}")
+    if json_path is not None:
+        json_path.write_text(json.dumps({"keys": by_keys, "log": by_log}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
