@@ -106,13 +106,13 @@ class RaftCore(CoreView):
                 )
             ),
         )
+        self._s.refresh_configuration()
+        self._s.outbox.peers = None
         self._s.set_commit(commit)
         if log.base_term > hard_state.term:
             # A snapshot of a newer leader became durable, then we crashed before the term did.
             # Nothing was answered in that term, so no vote was given in it.
             self._s.set_hard_state(log.base_term, None)
-        self._s.refresh_configuration()
-        self._s.outbox.peers = None
         if hard_state.term > NO_TERM:
             self._s.heard = now  # what was promised to a leader before the restart holds on
         self._s.restart_timer()
@@ -350,20 +350,13 @@ class RaftCore(CoreView):
         """`ready` would return something to do."""
         s = self._s
         replication.pump(s)
-        self._notice_removal()
         return s.outbox.has_output(s.log, s.commit, self.soft)
 
     def ready(self) -> Ready:
         """Everything that came of the inputs since the last call. Carry it out, in order."""
         s = self._s
         replication.pump(s)
-        self._notice_removal()
         return s.outbox.take(s.log, s.commit, self.soft)
-
-    def _notice_removal(self) -> None:
-        s = self._s
-        if s.removed is not s.removal_told:
-            s.outbox.removed = s.removal_told = s.removed
 
     def _awake(self, now: float) -> State:
         s = self._advance(now)

@@ -83,6 +83,7 @@ def handle_vote_reply(s: State, reply: VoteReply) -> None:
             s.restart_timer()  # let those that this voter may elect go first
     if reply.shutdown and s.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
         s.shut_out = True
+        s.notice_removal()
         become_follower(s, max(s.term, reply.term))
         return
     if reply.term > s.term:

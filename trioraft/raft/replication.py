@@ -92,7 +92,8 @@ def handle_append_reply(s: State, reply: AppendReply) -> None:
             f"{reply.follower} claims index {reply.match_index}, the log ends at {s.log.last_index}"
         )
     follower.contact = s.now
-    follower.commit = max(follower.commit, reply.commit)
+    if reply.commit > follower.commit:
+        follower.commit = reply.commit
     if reply.success and reply.round > follower.acked_round:
         follower.acked_round = min(reply.round, lead.round)
         follower.acked_at = max(follower.acked_at, lead.round_time(follower.acked_round))

@@ -45,6 +45,7 @@ def follow(s: State, term: int, leader: NodeId) -> None:
         become_follower(s, term, leader)
     if s.behind or s.shut_out:
         s.behind = s.shut_out = False
+        s.notice_removal()
         s.restart_timer()
     s.heard = s.timer_start = s.now
 

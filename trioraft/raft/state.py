@@ -233,6 +233,8 @@ class State:
                 f"commit {index} is not in {self.commit}..{self.log.last_index} (the log's end)"
             )
         self.commit = index
+        if not self.is_member:
+            self.notice_removal()
 
     def truncate(self, index: int) -> None:
         """Drop the log from `index` on, which conflicts with the leader's (Raft §5.3)."""
@@ -255,7 +257,14 @@ class State:
         self.unvoted_at = NO_INDEX if self.is_voter else self._find_unvoted()
         self.is_member = configuration.member(self.node_id) is not None
         self.was_member = self.was_member or self.is_member
+        self.notice_removal()
         self.refresh_peers()
+
+    def notice_removal(self) -> None:
+        """Whatever `removed` depends on may have changed: the next Ready tells if it has."""
+        if self.removed is not self.removal_told:
+            self.removal_told = self.removed
+            self.outbox.removed = self.removal_told
 
     def _find_unvoted(self) -> int:
         """The oldest of the configurations without our vote that follow the last one with it."""
