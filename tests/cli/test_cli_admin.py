@@ -98,7 +98,7 @@ async def test_priorities_move_leadership(admin: Operator) -> None:
     cluster = admin.cluster
     leader = await cluster.wait_leader()
     heir = next(name for name in cluster.nodes if name != leader)
-    await admin("add", f"{heir}={cluster.nodes[heir].address}", "--priority", "5")
+    await admin("update", heir, "--priority", "5")
     assert (await admin.members())[heir]["priority"] == 5
     with trio.fail_after(20):
         while await cluster.leader() != heir:

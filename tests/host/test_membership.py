@@ -289,7 +289,7 @@ async def test_a_member_moves_to_another_address(tmp_path: Path) -> None:
         await write(leader, b"x")
         await group.stop(name)
         group.addresses[name] = free_address()
-        now = await leader.add_member(name, group.addresses[name])
+        now = await leader.update_member(name, group.addresses[name])
         moved = now.member(name)
         assert moved is not None
         assert moved.address == group.addresses[name]

@@ -18,9 +18,9 @@ from trioraft.raft.types import Configuration, Member
 
 from .errors import explained
 from .member_table import member_rows, member_table
-from .operate import ClusterView, at_leader, at_members, look, watch_joining
+from .operate import ClusterView, at_leader, at_members, look, look_for_leader, watch_joining
 from .options import endpoints_option
-from .peers import parse_member, parse_members
+from .peers import parse_address, parse_member, parse_members
 
 __all__ = ["admin"]
 
@@ -74,30 +74,52 @@ def members(as_json: bool, endpoints: str, group: str, timeout: float) -> None:
         raise click.ClickException("the group has no leader now; shown is what one node knows.")
 
 
+_priority_option = click.option(
+    "--priority",
+    type=click.IntRange(min=0, max=2**31 - 1),
+    help="Of candidates with equally good logs the higher one is elected.",
+)
+
+
 @admin.command()
 @click.argument("member", metavar="ID=HOST:PORT")
 @click.option("--learner", is_flag=True, help="It gets the log, but no vote.")
-@click.option(
-    "--priority",
-    type=click.IntRange(min=0, max=2**31 - 1),
-    help="Of candidates with equally good logs the higher one is elected.  [default: what the "
-    "member has, else 0]",
-)
+@_priority_option
 @_common
 def add(member: str, learner: bool, priority: int | None, **where: Any) -> None:
-    """Add a node that was started with --join, or change a member's address or priority.
+    """Add a node that was started with --join.
 
     A new voter is brought up to date first; the command returns when it votes. Cancelling it
     (Ctrl-C) while the node catches up gives the addition up.
     """
     node_id, address = parse_member(member)
+    new = (Member(node_id, address, priority or 0),)
+    change = MembershipChange.add(learners=new) if learner else MembershipChange.add(new)
+    _change(lambda _: change, f"{node_id} is a {'learner' if learner else 'voter'} now", **where)
+
+
+@admin.command()
+@click.argument("id")
+@click.option("--address", metavar="HOST:PORT", help="Where its peers and clients dial it.")
+@_priority_option
+@_common
+def update(id: str, address: str | None, priority: int | None, **where: Any) -> None:
+    """Change a member's address or priority; it stays what it is.
+
+    A member that moves is restarted at its new place with its data and --join.
+    """
 
     def change(view: ClusterView) -> MembershipChange:
-        present = {m.node_id: m.priority for m in view.members}.get(node_id, 0)
-        new = (Member(node_id, address, present if priority is None else priority),)
-        return MembershipChange.add(learners=new) if learner else MembershipChange.add(new)
+        present = view.member(id)
+        return MembershipChange.update(
+            Member(
+                id,
+                present.address if address is None else parse_address(address, "--address"),
+                present.priority if priority is None else priority,
+            )
+        )
 
-    _change(change, f"{node_id} is a {'learner' if learner else 'voter'} now", **where)
+    _change(change, f"{id} is updated", **where)
 
 
 @admin.command()
@@ -233,7 +255,7 @@ def _run(
 
     async def main() -> _T:
         with trio.move_on_after(timeout):
-            return await body(await look(endpoints, _group_id(group), min(timeout, 2.0)))
+            return await body(await look_for_leader(endpoints, _group_id(group), timeout))
         raise TrioraftError(
             f"no outcome within {timeout:g} s; it may still come. Look at `trioraft admin "
             "members`, or give it more --timeout."

@@ -16,10 +16,11 @@ from trioraft.client.status import LEADER, ask_all
 from trioraft.raft.errors import ConfigurationError, NoQuorumError, TrioraftError
 from trioraft.rpc import GRPCError, open_channel
 
-__all__ = ["ClusterView", "at_leader", "at_members", "look", "watch_joining"]
+__all__ = ["ClusterView", "at_leader", "at_members", "look", "look_for_leader", "watch_joining"]
 
 T = TypeVar("T")
 
+_PATIENCE = 10.0  # seconds that a command waits for a leader
 _POLL = 0.2  # seconds between two looks at a change that goes on
 
 
@@ -39,11 +40,11 @@ class ClusterView:
     members: tuple[MemberStatus, ...]
     failures: dict[str, str]
 
-    def address_of(self, node_id: str) -> str:
-        """Where a member serves. Raises ConfigurationError for somebody else."""
+    def member(self, node_id: str) -> MemberStatus:
+        """A member. Raises ConfigurationError for somebody else."""
         for member in self.members:
             if member.node_id == node_id:
-                return str(member.address)
+                return member
         known = ", ".join(member.node_id for member in self.members)
         raise ConfigurationError(f"{node_id} is not a member; members are {known}")
 
@@ -66,6 +67,16 @@ async def look(endpoints: str, group: bytes, timeout: float) -> ClusterView:
     others = [a for a in dict.fromkeys(named) if a not in answers and a not in known]
     answers.update(zip(others, await ask_all(others, timeout=timeout), strict=True))
     return _view(answers, group)
+
+
+async def look_for_leader(endpoints: str, group: bytes, timeout: float) -> ClusterView:
+    """As `look`, again and again until somebody leads or the time (seconds) is up."""
+    deadline = trio.current_time() + min(timeout, _PATIENCE)
+    while True:
+        view = await look(endpoints, group, min(timeout, 2.0))
+        if view.leader or trio.current_time() >= deadline:
+            return view
+        await trio.sleep(_POLL)
 
 
 def _view(answers: dict[str, StatusReply | GRPCError], group_id: bytes) -> ClusterView:
@@ -118,7 +129,7 @@ async def at_members(
     """Call these members themselves, all if none is named, one after the other."""
     done = {}
     for node_id in node_ids or [member.node_id for member in view.members]:
-        async with open_channel(view.address_of(node_id)) as channel:
+        async with open_channel(view.member(node_id).address) as channel:
             done[node_id] = await call(channel)
     return done
 

@@ -65,8 +65,9 @@ class NodeAdmin:
         and with `forward=False` NotLeaderError. ProposalDroppedError: leadership was lost, the
         change may or may not happen; look at `members`. GroupStoppedError.
         """
-        self._host.dialect.check_members(Configuration(change.voters, change.learners))
-        for member in (*change.voters, *change.learners):
+        named = (*change.voters, *change.learners, *change.members)
+        self._host.dialect.check_members(Configuration(named))
+        for member in named:
             split_address(member.address)
         return await self._at_leader(
             lambda: self._group.admin.change_membership(change),
@@ -79,13 +80,28 @@ class NodeAdmin:
     async def add_member(
         self, id: NodeId, address: str, *, learner: bool = False, priority: int = 0
     ) -> Configuration:
-        """Add a node that was started with `join`, or change a member's address or priority.
+        """Add a node that was started with `join`. Raises as `change_membership`.
 
-        A learner gets the log and has no vote. Raises as `change_membership`.
+        A learner gets the log and has no vote.
         """
         member = (Member(id, address, priority),)
         change = MembershipChange.add(learners=member) if learner else MembershipChange.add(member)
         return await self.change_membership(change)
+
+    async def update_member(
+        self, id: NodeId, address: str | None = None, *, priority: int | None = None
+    ) -> Configuration:
+        """Change where a member is dialled, or its priority. Raises as `change_membership`."""
+        present = self._group.configuration.member(id)
+        if present is None:
+            known = ", ".join(m.id for m in self._group.configuration.members())
+            raise ConfigurationError(f"{id} is not a member; members are {known}")
+        wanted = Member(
+            id,
+            present.address if address is None else address,
+            present.priority if priority is None else priority,
+        )
+        return await self.change_membership(MembershipChange.update(wanted))
 
     async def identify(self, address: str) -> NodeId:
         """The id of the node that waits at `address` to be added to this cluster.

@@ -106,13 +106,7 @@ class KvBackend:
         await self._node.remove_member(name)
 
     async def move_member(self, name: str, address: str) -> None:
-        present = self._node.configuration.member(name)
-        await self._node.add_member(
-            name,
-            address,
-            learner=present is not None and not self._node.configuration.is_voter(name),
-            priority=0 if present is None else present.priority,
-        )
+        await self._node.update_member(name, address)
 
     async def promote_member(self, name: str) -> None:
         await self._node.promote(name)

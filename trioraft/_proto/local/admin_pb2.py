@@ -24,33 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trioraft/_proto/local/admin.proto\x12\x0etrioraft.local\"<\n\x06Member\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\"\x80\x02\n\x17\x43hangeMembershipRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12(\n\x04mode\x18\x02 \x01(\x0e\x32\x1a.trioraft.local.ChangeMode\x12&\n\x06voters\x18\x03 \x03(\x0b\x32\x16.trioraft.local.Member\x12(\n\x08learners\x18\x04 \x03(\x0b\x32\x16.trioraft.local.Member\x12\x10\n\x08node_ids\x18\x05 \x03(\t\x12\x17\n\x0f\x65xpected_voters\x18\x06 \x03(\t\x12\x19\n\x11\x65xpected_learners\x18\x07 \x03(\t\x12\x11\n\tforwarded\x18\x08 \x01(\x08\"i\n\x15\x43hangeMembershipReply\x12&\n\x06voters\x18\x01 \x03(\x0b\x32\x16.trioraft.local.Member\x12(\n\x08learners\x18\x02 \x03(\x0b\x32\x16.trioraft.local.Member\"P\n\x19TransferLeadershipRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tforwarded\x18\x03 \x01(\x08\",\n\x17TransferLeadershipReply\x12\x11\n\tleader_id\x18\x01 \x01(\t\"\'\n\x13TakeSnapshotRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\"0\n\x11TakeSnapshotReply\x12\r\n\x05index\x18\x01 \x01(\x12\x12\x0c\n\x04size\x18\x02 \x01(\x04\"7\n\x13SetElectionsRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"\x13\n\x11SetElectionsReply*X\n\nChangeMode\x12\x07\n\x03SET\x10\x00\x12\x07\n\x03\x41\x44\x44\x10\x01\x12\x13\n\x0f\x43OMPARE_AND_SET\x10\x02\x12\n\n\x06REMOVE\x10\x03\x12\x0b\n\x07PROMOTE\x10\x04\x12\n\n\x06\x44\x45MOTE\x10\x05\x32\x8c\x03\n\x0c\x41\x64minService\x12\x62\n\x10\x43hangeMembership\x12\'.trioraft.local.ChangeMembershipRequest\x1a%.trioraft.local.ChangeMembershipReply\x12h\n\x12TransferLeadership\x12).trioraft.local.TransferLeadershipRequest\x1a\'.trioraft.local.TransferLeadershipReply\x12V\n\x0cTakeSnapshot\x12#.trioraft.local.TakeSnapshotRequest\x1a!.trioraft.local.TakeSnapshotReply\x12V\n\x0cSetElections\x12#.trioraft.local.SetElectionsRequest\x1a!.trioraft.local.SetElectionsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trioraft/_proto/local/admin.proto\x12\x0etrioraft.local\"<\n\x06Member\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\r\"\xa9\x02\n\x17\x43hangeMembershipRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12(\n\x04mode\x18\x02 \x01(\x0e\x32\x1a.trioraft.local.ChangeMode\x12&\n\x06voters\x18\x03 \x03(\x0b\x32\x16.trioraft.local.Member\x12(\n\x08learners\x18\x04 \x03(\x0b\x32\x16.trioraft.local.Member\x12\x10\n\x08node_ids\x18\x05 \x03(\t\x12\x17\n\x0f\x65xpected_voters\x18\x06 \x03(\t\x12\x19\n\x11\x65xpected_learners\x18\x07 \x03(\t\x12\x11\n\tforwarded\x18\x08 \x01(\x08\x12\'\n\x07members\x18\t \x03(\x0b\x32\x16.trioraft.local.Member\"i\n\x15\x43hangeMembershipReply\x12&\n\x06voters\x18\x01 \x03(\x0b\x32\x16.trioraft.local.Member\x12(\n\x08learners\x18\x02 \x03(\x0b\x32\x16.trioraft.local.Member\"P\n\x19TransferLeadershipRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tforwarded\x18\x03 \x01(\x08\",\n\x17TransferLeadershipReply\x12\x11\n\tleader_id\x18\x01 \x01(\t\"\'\n\x13TakeSnapshotRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\"0\n\x11TakeSnapshotReply\x12\r\n\x05index\x18\x01 \x01(\x12\x12\x0c\n\x04size\x18\x02 \x01(\x04\"7\n\x13SetElectionsRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"\x13\n\x11SetElectionsReply*d\n\nChangeMode\x12\x07\n\x03SET\x10\x00\x12\x07\n\x03\x41\x44\x44\x10\x01\x12\x13\n\x0f\x43OMPARE_AND_SET\x10\x02\x12\n\n\x06REMOVE\x10\x03\x12\x0b\n\x07PROMOTE\x10\x04\x12\n\n\x06\x44\x45MOTE\x10\x05\x12\n\n\x06UPDATE\x10\x06\x32\x8c\x03\n\x0c\x41\x64minService\x12\x62\n\x10\x43hangeMembership\x12\'.trioraft.local.ChangeMembershipRequest\x1a%.trioraft.local.ChangeMembershipReply\x12h\n\x12TransferLeadership\x12).trioraft.local.TransferLeadershipRequest\x1a\'.trioraft.local.TransferLeadershipReply\x12V\n\x0cTakeSnapshot\x12#.trioraft.local.TakeSnapshotRequest\x1a!.trioraft.local.TakeSnapshotReply\x12V\n\x0cSetElections\x12#.trioraft.local.SetElectionsRequest\x1a!.trioraft.local.SetElectionsReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trioraft._proto.local.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANGEMODE']._serialized_start=778
-  _globals['_CHANGEMODE']._serialized_end=866
+  _globals['_CHANGEMODE']._serialized_start=819
+  _globals['_CHANGEMODE']._serialized_end=919
   _globals['_MEMBER']._serialized_start=53
   _globals['_MEMBER']._serialized_end=113
   _globals['_CHANGEMEMBERSHIPREQUEST']._serialized_start=116
-  _globals['_CHANGEMEMBERSHIPREQUEST']._serialized_end=372
-  _globals['_CHANGEMEMBERSHIPREPLY']._serialized_start=374
-  _globals['_CHANGEMEMBERSHIPREPLY']._serialized_end=479
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=481
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=561
-  _globals['_TRANSFERLEADERSHIPREPLY']._serialized_start=563
-  _globals['_TRANSFERLEADERSHIPREPLY']._serialized_end=607
-  _globals['_TAKESNAPSHOTREQUEST']._serialized_start=609
-  _globals['_TAKESNAPSHOTREQUEST']._serialized_end=648
-  _globals['_TAKESNAPSHOTREPLY']._serialized_start=650
-  _globals['_TAKESNAPSHOTREPLY']._serialized_end=698
-  _globals['_SETELECTIONSREQUEST']._serialized_start=700
-  _globals['_SETELECTIONSREQUEST']._serialized_end=755
-  _globals['_SETELECTIONSREPLY']._serialized_start=757
-  _globals['_SETELECTIONSREPLY']._serialized_end=776
-  _globals['_ADMINSERVICE']._serialized_start=869
-  _globals['_ADMINSERVICE']._serialized_end=1265
+  _globals['_CHANGEMEMBERSHIPREQUEST']._serialized_end=413
+  _globals['_CHANGEMEMBERSHIPREPLY']._serialized_start=415
+  _globals['_CHANGEMEMBERSHIPREPLY']._serialized_end=520
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=522
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=602
+  _globals['_TRANSFERLEADERSHIPREPLY']._serialized_start=604
+  _globals['_TRANSFERLEADERSHIPREPLY']._serialized_end=648
+  _globals['_TAKESNAPSHOTREQUEST']._serialized_start=650
+  _globals['_TAKESNAPSHOTREQUEST']._serialized_end=689
+  _globals['_TAKESNAPSHOTREPLY']._serialized_start=691
+  _globals['_TAKESNAPSHOTREPLY']._serialized_end=739
+  _globals['_SETELECTIONSREQUEST']._serialized_start=741
+  _globals['_SETELECTIONSREQUEST']._serialized_end=796
+  _globals['_SETELECTIONSREPLY']._serialized_start=798
+  _globals['_SETELECTIONSREPLY']._serialized_end=817
+  _globals['_ADMINSERVICE']._serialized_start=922
+  _globals['_ADMINSERVICE']._serialized_end=1318
 # @@protoc_insertion_point(module_scope)

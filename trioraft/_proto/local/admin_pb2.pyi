@@ -15,12 +15,14 @@ class ChangeMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REMOVE: _ClassVar[ChangeMode]
     PROMOTE: _ClassVar[ChangeMode]
     DEMOTE: _ClassVar[ChangeMode]
+    UPDATE: _ClassVar[ChangeMode]
 SET: ChangeMode
 ADD: ChangeMode
 COMPARE_AND_SET: ChangeMode
 REMOVE: ChangeMode
 PROMOTE: ChangeMode
 DEMOTE: ChangeMode
+UPDATE: ChangeMode
 
 class Member(_message.Message):
     __slots__ = ("node_id", "address", "priority")
@@ -33,7 +35,7 @@ class Member(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., address: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class ChangeMembershipRequest(_message.Message):
-    __slots__ = ("group_id", "mode", "voters", "learners", "node_ids", "expected_voters", "expected_learners", "forwarded")
+    __slots__ = ("group_id", "mode", "voters", "learners", "node_ids", "expected_voters", "expected_learners", "forwarded", "members")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     VOTERS_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +44,7 @@ class ChangeMembershipRequest(_message.Message):
     EXPECTED_VOTERS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LEARNERS_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     group_id: bytes
     mode: ChangeMode
     voters: _containers.RepeatedCompositeFieldContainer[Member]
@@ -50,7 +53,8 @@ class ChangeMembershipRequest(_message.Message):
     expected_voters: _containers.RepeatedScalarFieldContainer[str]
     expected_learners: _containers.RepeatedScalarFieldContainer[str]
     forwarded: bool
-    def __init__(self, group_id: _Optional[bytes] = ..., mode: _Optional[_Union[ChangeMode, str]] = ..., voters: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., learners: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., node_ids: _Optional[_Iterable[str]] = ..., expected_voters: _Optional[_Iterable[str]] = ..., expected_learners: _Optional[_Iterable[str]] = ..., forwarded: _Optional[bool] = ...) -> None: ...
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, group_id: _Optional[bytes] = ..., mode: _Optional[_Union[ChangeMode, str]] = ..., voters: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., learners: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., node_ids: _Optional[_Iterable[str]] = ..., expected_voters: _Optional[_Iterable[str]] = ..., expected_learners: _Optional[_Iterable[str]] = ..., forwarded: _Optional[bool] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class ChangeMembershipReply(_message.Message):
     __slots__ = ("voters", "learners")

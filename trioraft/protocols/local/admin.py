@@ -151,6 +151,7 @@ async def change_membership(
         voters=_encode_members(change.voters),
         learners=_encode_members(change.learners),
         node_ids=change.ids,
+        members=_encode_members(change.members),
         expected_voters=change.expected_voters,
         expected_learners=change.expected_learners,
         forwarded=forwarded,
@@ -220,9 +221,10 @@ def _decode_change(request: ChangeMembershipRequest) -> MembershipChange:
         raise ConfigurationError(f"change mode {request.mode} is not known here") from None
     return MembershipChange(
         mode,
-        _decode_members(request.voters),
-        _decode_members(request.learners),
-        tuple(request.node_ids),
-        tuple(request.expected_voters),
-        tuple(request.expected_learners),
+        voters=_decode_members(request.voters),
+        learners=_decode_members(request.learners),
+        members=_decode_members(request.members),
+        ids=tuple(request.node_ids),
+        expected_voters=tuple(request.expected_voters),
+        expected_learners=tuple(request.expected_learners),
     )
