@@ -10,7 +10,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-from trioraft.node import Command, SnapshotSink, SnapshotSource, StateMachine
+from trioraft.node.machine import (
+    Command,
+    SnapshotCapture,
+    SnapshotSink,
+    SnapshotSource,
+    StateMachine,
+)
 
 from .invariants import InvariantViolatedError
 
@@ -70,6 +76,15 @@ class ObservedMachine(StateMachine):
         self._tell(commands, replies)
         return replies
 
+    def apply_now(self, commands: Sequence[Command]) -> Sequence[bytes] | None:
+        replies = self.inner.apply_now(commands)
+        if replies is not None:
+            self._tell(commands, replies)
+        return replies
+
+    def query_now(self, request: bytes) -> bytes | None:
+        return self.inner.query_now(request)
+
     def _tell(self, commands: Sequence[Command], replies: Sequence[bytes]) -> None:
         for command, reply in zip(commands, replies, strict=True):
             self._model.applied(self._name, self._last, command, reply)
@@ -80,6 +95,9 @@ class ObservedMachine(StateMachine):
 
     async def snapshot(self, sink: SnapshotSink) -> None:
         await self.inner.snapshot(sink)
+
+    def capture(self) -> SnapshotCapture | None:
+        return self.inner.capture()
 
     async def restore(self, source: SnapshotSource) -> None:
         self._last = None

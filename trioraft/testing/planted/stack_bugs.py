@@ -1,0 +1,109 @@
+"""Mistakes around the core: runtime, storage, sessions, reads. Found by whole clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trioraft.node.applier import Applier
+from trioraft.node.driver import Driver
+from trioraft.node.sessions import SessionTable
+from trioraft.protocols.local import GrpcForwarder
+from trioraft.raft.ready import Ready
+from trioraft.raft.types import NO_INDEX, NO_TERM, Session
+from trioraft.storage.interface import PersistBatch
+from trioraft.storage.writer import GroupCommit
+from trioraft.testing.disk import SimDisk
+
+from .bug import Patches, PlantedBug
+
+__all__ = ["STACK_BUGS"]
+
+
+def _acknowledge_before_the_disk() -> Patches:
+    def persist(self: Any, ready: Ready) -> None:
+        self._durable(ready)
+        batch = PersistBatch(ready.hard_state, ready.entries, ready.reset)
+        self._storage.persist(batch, lambda _error: None)
+        if ready.must_persist:
+            last = ready.entries[-1] if ready.entries else None
+            index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
+            self.call(lambda _now: self.core.persisted(index, term, ready.sequence))
+
+    return ((Driver, "_persist", persist),)
+
+
+def _forget_the_vote() -> Patches:
+    honest = Driver._persist
+
+    def persist(self: Driver, ready: Ready) -> None:
+        ready.hard_state = None
+        honest(self, ready)
+
+    return ((Driver, "_persist", persist),)
+
+
+def _never_sync() -> Patches:
+    def sync(self: GroupCommit) -> None:
+        """The bytes are in the page cache; that must do."""
+
+    return ((GroupCommit, "sync", sync),)
+
+
+def _never_sync_directories() -> Patches:
+    def sync_directory(self: SimDisk, path: str) -> None:
+        """As if storage had not asked."""
+
+    return ((SimDisk, "sync_directory", sync_directory),)
+
+
+def _apply_uncommitted() -> Patches:
+    honest = Applier.commit_to
+
+    def commit_to(self: Applier, index: int) -> None:
+        honest(self, max(index, self._log.last_index))
+
+    return ((Applier, "commit_to", commit_to),)
+
+
+def _stale_follower_reads() -> Patches:
+    async def read_index(self: GrpcForwarder, leader: object) -> int:
+        return NO_INDEX
+
+    return ((GrpcForwarder, "read_index", read_index),)
+
+
+def _repeat_calls() -> Patches:
+    def admit(self: SessionTable, session: Session, index: int) -> int:
+        return index
+
+    def find(self: SessionTable, session: Session) -> None:
+        return None
+
+    return ((SessionTable, "admit", admit), (SessionTable, "find", find))
+
+
+def _forget_sessions() -> Patches:
+    def become(self: SessionTable, other: SessionTable) -> None:
+        """The table was not in the snapshot."""
+
+    return ((SessionTable, "become", become),)
+
+
+def _bug(name: str, what: str, seeds: int, patches: Any) -> PlantedBug:
+    return PlantedBug(name, "stack", what, seeds, patches)
+
+
+STACK_BUGS = (
+    _bug("acknowledge-before-disk", "answer before the log is on disk", 100,
+         _acknowledge_before_the_disk),
+    _bug("forget-vote", "keep the vote in memory only", 100, _forget_the_vote),
+    _bug("never-sync", "leave the log in the page cache", 100, _never_sync),
+    _bug("never-sync-directories", "leave new files out of their directories", 100,
+         _never_sync_directories),
+    _bug("apply-uncommitted", "apply entries before they are committed", 100,
+         _apply_uncommitted),
+    _bug("stale-follower-reads", "answer reads on a follower without asking the leader", 100,
+         _stale_follower_reads),
+    _bug("repeat-calls", "apply a retried call again", 200, _repeat_calls),
+    _bug("forget-sessions", "leave the sessions out of the snapshot", 200, _forget_sessions),
+)  # fmt: skip
