@@ -10,7 +10,13 @@ from typing import Any
 import trio
 import trio.testing
 
-from trioraft.node.peers import AppendStream, PeerTransport, SnapshotChunk, UnknownGroupError
+from trioraft.node.peers import (
+    AppendStream,
+    PeerTransport,
+    Resume,
+    SnapshotChunk,
+    UnknownGroupError,
+)
 from trioraft.protocols import Dialect
 from trioraft.raft.types import (
     AppendReply,
@@ -91,7 +97,10 @@ class FakeGroup:
         """Nothing to do: `handle_append` has answered, or holds the answer back."""
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self,
+        request: SnapshotRequest,
+        chunks: AsyncIterator[SnapshotChunk],
+        resume: Resume | None = None,
     ) -> SnapshotReply:
         self._maybe_fail()
         files: dict[str, bytes] = {}
@@ -105,6 +114,38 @@ class FakeGroup:
         self._maybe_fail()
         self.elections.append(request)
         return self.campaigns
+
+
+class Chunks:
+    """`SnapshotChunks` out of a list; what was sought is remembered and left out."""
+
+    def __init__(self, *chunks: tuple[str, bytes]) -> None:
+        self.left = [SnapshotChunk(*chunk) for chunk in chunks]
+        self.sought: tuple[int, int] | None = None
+
+    def seek(self, files: int, offset: int) -> None:
+        self.sought = files, offset
+        names = list(dict.fromkeys(chunk.file for chunk in self.left))
+        left = [chunk for chunk in self.left if chunk.file in names[files:]]
+        while left and offset >= len(left[0].data) and len(left) > 1:
+            offset -= len(left.pop(0).data)
+        if left:
+            left[0] = SnapshotChunk(left[0].file, left[0].data[offset:])
+        self.left = left
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> SnapshotChunk:
+        await trio.lowlevel.checkpoint()
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+
+def pieces(*chunks: bytes, file: str = "state") -> Chunks:
+    """The chunks of a snapshot of one file."""
+    return Chunks(*((file, chunk) for chunk in chunks or (b"",)))
 
 
 async def received(stream: AppendStream) -> list[AppendReply]:

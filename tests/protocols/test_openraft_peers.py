@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import msgpack
 import pytest
 import trio
-from peer_wire import Wire, received, settle, wired
+from peer_wire import Wire, pieces, received, settle, wired
 from trio.testing import MockClock
 
-from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
+from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols import dialect
 from trioraft.protocols.calls import STALL_TIMEOUT
 from trioraft.protocols.openraft.payload import unwrap, wrap
@@ -384,11 +382,6 @@ def snapshot(size: int) -> SnapshotRequest:
     return SnapshotRequest(T5, "1", meta)
 
 
-async def pieces(*chunks: bytes, file: str = "state") -> AsyncGenerator[SnapshotChunk]:
-    for chunk in chunks or (b"",):
-        yield SnapshotChunk(file, chunk)
-
-
 @pytest.mark.parametrize(
     "chunks",
     [(), (b"tiny",), (bytes(range(256)), b"", b"b"), (b"\xff" * (2 * CHUNK_BYTES + 5),)],
@@ -405,8 +398,8 @@ async def test_a_refused_snapshot_names_the_term() -> None:
     async with wired(OPENRAFT, "1", "2") as wire:
         wire.group.reads_snapshot = False
         wire.group.snapshot_reply = lambda request: SnapshotReply(pack_term(9, 3), "2", False)
-        async with aclosing(pieces(*[bytes(CHUNK_BYTES)] * 20)) as chunks:
-            reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
+        chunks = pieces(*[bytes(CHUNK_BYTES)] * 20)
+        reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
         assert reply == SnapshotReply(pack_term(9, 3), "2", False)
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import pytest
 import trio
-from peer_wire import GROUP, received, settle, wired
+from peer_wire import GROUP, Chunks, pieces, received, settle, wired
 from trio.testing import MockClock
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
-from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
+from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols import dialect
 from trioraft.protocols.calls import MAX_PENDING, MAX_UNANSWERED, STALL_TIMEOUT
 from trioraft.protocols.ratis.entries import NOBODY
@@ -369,11 +367,6 @@ def snapshot(size: int) -> SnapshotRequest:
     return SnapshotRequest(5, "n0", meta)
 
 
-async def pieces(*chunks: bytes, file: str = "state") -> AsyncGenerator[SnapshotChunk]:
-    for chunk in chunks or (b"",):
-        yield SnapshotChunk(file, chunk)
-
-
 @pytest.mark.parametrize(
     "chunks",
     [
@@ -396,8 +389,8 @@ async def test_a_refused_snapshot_names_the_term() -> None:
     async with wired(RATIS, "n0", "n1") as wire:
         wire.group.reads_snapshot = False
         wire.group.snapshot_reply = lambda request: SnapshotReply(9, "n1", False)
-        async with aclosing(pieces(*[bytes(CHUNK_BYTES)] * 20)) as chunks:
-            reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
+        chunks = pieces(*[bytes(CHUNK_BYTES)] * 20)
+        reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
         assert reply == SnapshotReply(9, "n1", False)
 
 
@@ -494,13 +487,10 @@ async def test_several_files_arrive_by_name() -> None:
     files = {"b": bytes(CHUNK_BYTES) + b"end", "empty": b"", "a.idx": b"second"}
     described = tuple(SnapshotFile(name, len(data), 0) for name, data in files.items())
     meta = SnapshotMeta(40, 3, CONFIGURATION, sum(map(len, files.values())), 12, described)
-
-    async def chunks() -> AsyncGenerator[SnapshotChunk]:
-        for name, data in files.items():
-            yield SnapshotChunk(name, data)
-
     async with wired(RATIS, "n0", "n1") as wire:
-        reply = await wire.transport.send_snapshot(SnapshotRequest(5, "n0", meta), chunks())
+        reply = await wire.transport.send_snapshot(
+            SnapshotRequest(5, "n0", meta), Chunks(*files.items())
+        )
         assert reply.success
         assert [arrived for _, arrived in wire.group.snapshots] == [files]
 

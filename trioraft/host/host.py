@@ -30,6 +30,7 @@ from trioraft.node import (
 )
 from trioraft.protocols.dialect import Dialect
 from trioraft.protocols.local.link import LinkedTransport, LinkService, LinkSettings
+from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
 from trioraft.rpc import Channel, Limits, Service, serve
@@ -258,7 +259,12 @@ class Host:
         await self._nursery.start(
             partial(
                 serve,
-                [*self.dialect.services(self), *self._link_services(), *services],
+                [
+                    *self.dialect.services(self),
+                    SnapshotService(self),
+                    *self._link_services(),
+                    *services,
+                ],
                 listeners=self._listeners,
                 uds=uds,
                 limits=self._limits,
@@ -309,6 +315,7 @@ class _Connector:
             entries=pair.bulk,
             heartbeats=pair.urgent,
         )
+        transport = SnapshotTransport(transport, pair.bulk, self._group_id, peer)
         if self._links is None:
             return transport
         link = self._links.acquire(peer, pair.urgent)

@@ -139,8 +139,8 @@ class Group:
         )
         self.admin = GroupAdmin(core, self._driver)
         self.rest = GroupRest(core, self._driver)
-        receiver = SnapshotReceiver(self._driver, self._snapshots, storage)
-        self.inbound = GroupInbound(node_id, self._driver, receiver)
+        self._receiver = SnapshotReceiver(self._driver, self._snapshots, storage, settings)
+        self.inbound = GroupInbound(node_id, self._driver, self._receiver)
 
     # -- running
 
@@ -160,6 +160,7 @@ class Group:
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
                 nursery.start_soon(self._snapshots.run)
+                nursery.start_soon(self._receiver.run)
                 nursery.start_soon(self._driver.run)
         except* Exception as error:
             logger.error(

@@ -17,7 +17,7 @@ from trioraft.raft.types import (
 )
 
 from .driver import Driver
-from .peers import SnapshotChunk
+from .peers import Resume, SnapshotChunk
 from .snapshot_receiver import SnapshotReceiver
 from .wakeups import Slot
 
@@ -56,9 +56,12 @@ class GroupInbound:
         return await slot.wait()
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self,
+        request: SnapshotRequest,
+        chunks: AsyncIterator[SnapshotChunk],
+        resume: Resume | None = None,
     ) -> SnapshotReply:
-        return await self._snapshots.receive(request, chunks)
+        return await self._snapshots.receive(request, chunks, resume)
 
 
 def _check_entries(request: AppendRequest) -> None:

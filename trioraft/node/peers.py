@@ -10,7 +10,7 @@ reconnects and probes again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Never, Protocol
 
@@ -34,7 +34,9 @@ __all__ = [
     "PeerRouter",
     "PeerTransport",
     "PeerUnreachableError",
+    "Resume",
     "SnapshotChunk",
+    "SnapshotChunks",
     "UnknownGroupError",
 ]
 
@@ -88,6 +90,20 @@ class SnapshotChunk(NamedTuple):
     data: bytes
 
 
+class SnapshotChunks(Protocol):
+    """The chunks of a snapshot that is being sent, from its beginning unless told otherwise."""
+
+    def seek(self, files: int, offset: int) -> None:
+        """Go on behind so many whole files and bytes of the next; before any chunk is taken.
+
+        Raises ValueError if the snapshot has no such place.
+        """
+
+    def __aiter__(self) -> AsyncIterator[SnapshotChunk]: ...
+
+    async def __anext__(self) -> SnapshotChunk: ...
+
+
 class PeerTransport(Protocol):
     """How one group reaches one follower."""
 
@@ -98,7 +114,7 @@ class PeerTransport(Protocol):
         """Open the stream for entries, or the separate one for heartbeats."""
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self, request: SnapshotRequest, chunks: SnapshotChunks
     ) -> SnapshotReply:
         """Stream a snapshot and wait until the follower has installed or refused it.
 
@@ -121,6 +137,10 @@ class PeerConnector(Protocol):
 
         Calls that are still under way on it may fail with PeerUnreachableError.
         """
+
+
+Resume = Callable[[int, int], Awaitable[None]]
+"""Tells the sender of a snapshot how many whole files, and bytes of the next, need no sending."""
 
 
 class PeerHandler(Protocol):
@@ -159,9 +179,16 @@ class PeerHandler(Protocol):
         """
 
     async def handle_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self,
+        request: SnapshotRequest,
+        chunks: AsyncIterator[SnapshotChunk],
+        resume: Resume | None = None,
     ) -> SnapshotReply:
         """Spool and install a snapshot; answers when it is durable. Cancelling drops the spool.
+
+        With `resume`, for a wire that can go on where it broke off: it is called before the first
+        chunk with what is there already (whole files, bytes of the next), `chunks` begin behind
+        that, and a transfer that breaks off is kept for a while.
 
         If `request.meta` names files, what arrives must be those. Raises ValueError for names,
         an order or sizes that no correct peer sends, and what `chunks` raises.

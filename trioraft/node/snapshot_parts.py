@@ -12,7 +12,7 @@ import trio
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import SnapshotReader, SnapshotWriter
-from trioraft.storage.snapshot_file import DATA_FILE, check_file_name
+from trioraft.storage.snapshot_file import DATA_FILE, MAX_FILES, check_file_name
 
 from .machine import StateMachine
 from .session_codec import SESSIONS_FILE, decode_sessions
@@ -20,6 +20,7 @@ from .sessions import SessionTable
 
 __all__ = [
     "DATA_FILE",
+    "MAX_FILES",
     "MachineSink",
     "check_file_name",
     "is_runtime_file",

@@ -1,36 +1,109 @@
-"""The receiving end of a snapshot transfer: spools what arrives, then has it installed."""
+"""The receiving end of a snapshot transfer: spools what arrives, then has it installed.
+
+One at a time. What a broken transfer has brought stays for a while, so that the next one of the
+same snapshot goes on from there; a transfer of another snapshot takes its place.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import trio
 
-from trioraft.raft.errors import OverloadedError
+from trioraft.raft.errors import OverloadedError, StorageError
 from trioraft.raft.types import SnapshotMeta, SnapshotReply, SnapshotRequest
-from trioraft.storage.interface import GroupStorage
+from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .driver import Driver
-from .peers import SnapshotChunk
+from .peers import Resume, SnapshotChunk
+from .settings import RuntimeSettings
 from .snapshots import Snapshots
-from .wakeups import Slot
+from .wakeups import Doorbell, Slot
 
 __all__ = ["SnapshotReceiver"]
 
 
-class SnapshotReceiver:
-    """Takes in the snapshots that leaders send to one group, one at a time."""
+class _Spool:
+    """A snapshot that is arriving, or that waits for its sender to come back."""
 
-    def __init__(self, driver: Driver, snapshots: Snapshots, storage: GroupStorage) -> None:
+    def __init__(self, meta: SnapshotMeta, writer: SnapshotWriter, stack: AsyncExitStack) -> None:
+        self.meta = meta
+        self.writer = writer
+        self.file: str | None = None  # being written
+        self.expires = math.inf
+        self._stack = stack
+
+    def is_of(self, meta: SnapshotMeta) -> bool:
+        """Whether `meta` stands for the same bytes: the same place, files and checksums."""
+        return bool(meta.files) and (meta, meta.files) == (self.meta, self.meta.files)
+
+    async def take(self, chunk: SnapshotChunk) -> None:
+        """Write a chunk whole or not at all: cancelling waits for the disk, about a MiB of it."""
+        with trio.CancelScope(shield=True):
+            if chunk.file != self.file:
+                await self.writer.create_file(chunk.file)
+                self.file = chunk.file
+            await self.writer.write(chunk.data)
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def check(self) -> None:
+        """Raises ValueError if what was announced is not what has arrived."""
+        with trio.CancelScope(shield=True):
+            files = await self.writer.finish()
+        if self.meta.files and files != self.meta.files:
+            raise ValueError(f"the snapshot is {files}, announced as {self.meta.files}")
+
+    async def close(self) -> None:
+        """Delete it, unless it has become the newest snapshot. Shielded."""
+        with trio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+
+class SnapshotReceiver:
+    """Takes in the snapshots that leaders send to one group."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        snapshots: Snapshots,
+        storage: GroupStorage,
+        settings: RuntimeSettings,
+    ) -> None:
         self._driver = driver
         self._snapshots = snapshots
         self._storage = storage
+        self._settings = settings
         self._receiving: trio.CancelScope | None = None
+        self._turn = trio.Lock()
+        self._kept: _Spool | None = None
+        self._bell = Doorbell()
+
+    async def run(self) -> None:
+        """Delete what nobody goes on with in time, until cancelled; then all of it."""
+        try:
+            while True:
+                with trio.move_on_at(self._kept.expires if self._kept else math.inf):
+                    await self._bell.wait()
+                if self._kept is not None and trio.current_time() >= self._kept.expires:
+                    spool, self._kept = self._kept, None
+                    await spool.close()
+        finally:
+            if self._kept is not None:
+                await self._kept.close()
 
     async def receive(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self,
+        request: SnapshotRequest,
+        chunks: AsyncIterator[SnapshotChunk],
+        resume: Resume | None = None,
     ) -> SnapshotReply:
-        """See `PeerHandler.handle_snapshot`; a newer sender takes the place of an older one."""
+        """See `PeerHandler.handle_snapshot`; a newer sender takes the place of an older one.
+
+        Raises OverloadedError for a transfer whose place was taken, StorageError if the disk
+        does not take it, ValueError for what no correct peer sends; the group goes on.
+        """
         core, driver = self._driver.core, self._driver
         answer: Slot[SnapshotReply] = Slot()
 
@@ -45,16 +118,47 @@ class SnapshotReceiver:
         with trio.CancelScope() as scope:
             self._receiving = scope
             try:
-                async with self._storage.create_snapshot() as writer:
-                    file = None
-                    async for chunk in chunks:
-                        if chunk.file != file:
-                            file = chunk.file
-                            await writer.create_file(file)
-                        await writer.write(chunk.data)
-                    await self._snapshots.install(writer, request.meta, installed)
+                async with self._turn:
+                    spool = await self._spool(request.meta, resume is not None)
+                    await self._fill(spool, chunks, resume)
+                    try:
+                        await self._snapshots.install(spool.writer, request.meta, installed)
+                    finally:
+                        await spool.close()
             finally:
                 if self._receiving is scope:
                     self._receiving = None
             return await answer.wait()
         raise OverloadedError("another snapshot has taken the place of this one")
+
+    async def _spool(self, meta: SnapshotMeta, resumes: bool) -> _Spool:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if resumes and kept.is_of(meta):
+                return kept
+            await kept.close()
+        async with AsyncExitStack() as stack:
+            writer = await stack.enter_async_context(self._storage.create_snapshot())
+            return _Spool(meta, writer, stack.pop_all())
+
+    async def _fill(
+        self, spool: _Spool, chunks: AsyncIterator[SnapshotChunk], resume: Resume | None
+    ) -> None:
+        """Take all chunks. A transfer that breaks off is kept if it can be gone on with."""
+        try:
+            if resume is not None:
+                await resume(*spool.writer.position)
+            async for chunk in chunks:
+                await spool.take(chunk)
+            await spool.check()
+        except (ValueError, StorageError):
+            await spool.close()
+            raise
+        except BaseException:
+            if resume is None or not spool.meta.files:
+                await spool.close()
+            else:
+                spool.expires = trio.current_time() + self._settings.partial_snapshot_timeout
+                self._kept = spool
+                self._bell.ring()
+            raise

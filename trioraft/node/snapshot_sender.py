@@ -7,12 +7,12 @@ went. It lives beside the follower's entry and heartbeat streams, so a transfer 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
 
+from trioraft.raft.errors import StorageError
 from trioraft.raft.types import NO_INDEX, AppendReply, NodeId, SnapshotMeta, SnapshotRequest
 from trioraft.storage.interface import GroupStorage, SnapshotReader
 
@@ -69,6 +69,9 @@ class SnapshotSender:
                 meta = await self._send()
             except PeerUnreachableError as error:
                 logger.info("snapshot to %s failed, will probe again: %s", self._follower, error)
+            except StorageError as error:
+                # Of no use to this follower or the next, but the log and the machine are whole.
+                logger.error("the snapshot for %s cannot be read: %s", self._follower, error)
             if meta is None:
                 await trio.sleep(self._settings.reconnect_max)
             self._events.snapshot_finished(self._follower, meta)
@@ -81,8 +84,8 @@ class SnapshotSender:
                 "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
             )
             request = SnapshotRequest(self._term, self._leader, meta)
-            async with aclosing(_chunks(reader, self._settings.snapshot_chunk_bytes)) as chunks:
-                reply = await self._transport.send_snapshot(request, chunks)
+            chunks = _Chunks(reader, self._settings.snapshot_chunk_bytes)
+            reply = await self._transport.send_snapshot(request, chunks)
         if reply.term > self._term:
             # Only the term matters: the core steps down on it.
             self._events.append_replies([AppendReply(reply.term, self._follower, False, NO_INDEX)])
@@ -90,10 +93,42 @@ class SnapshotSender:
         return meta if reply.success else None
 
 
-async def _chunks(reader: SnapshotReader, size: int) -> AsyncGenerator[SnapshotChunk, None]:
-    for file in reader.meta.files:
-        await reader.open_file(file.name)
-        if not file.size:
-            yield SnapshotChunk(file.name, b"")
-        while data := await reader.read(size):
-            yield SnapshotChunk(file.name, data)
+class _Chunks:
+    """Implements `peers.SnapshotChunks` over an open snapshot."""
+
+    def __init__(self, reader: SnapshotReader, size: int) -> None:
+        self._reader = reader
+        self._size = size
+        self._file = -1  # the one being read, by number
+        self._left = 0  # bytes of it
+        self._start = 0, 0
+
+    def seek(self, files: int, offset: int) -> None:
+        """See `SnapshotChunks.seek`."""
+        sizes = [file.size for file in self._reader.meta.files]
+        if files > len(sizes) or offset > (sizes[files] if files < len(sizes) else 0):
+            raise ValueError(f"a snapshot of {len(sizes)} files, wanted from {files}:{offset} on")
+        self._start = files, offset
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> SnapshotChunk:
+        files = self._reader.meta.files
+        if self._left:
+            return await self._read(files[self._file].name)
+        number = self._file + 1 if self._file >= 0 else self._start[0]
+        if number == len(files):
+            raise StopAsyncIteration
+        offset = self._start[1] if self._file < 0 else 0
+        file = files[number]
+        await self._reader.open_file(file.name, offset)
+        self._file, self._left = number, file.size - offset
+        if not self._left:
+            return SnapshotChunk(file.name, b"")
+        return await self._read(file.name)
+
+    async def _read(self, name: str) -> SnapshotChunk:
+        data = await self._reader.read(self._size)
+        self._left -= len(data)
+        return SnapshotChunk(name, data)

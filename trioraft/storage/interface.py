@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotMeta
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotFile, SnapshotMeta
 
 __all__ = [
     "GroupStorage",
@@ -77,6 +77,9 @@ class SnapshotWriter(Protocol):
 
         Cancelling it in the middle leaves a snapshot that can only be abandoned.
         """
+
+    async def finish(self) -> tuple[SnapshotFile, ...]:
+        """End the last file; what has been written. Raises StorageError."""
 
     async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
         """Sync, rename into place, sync the directory; returns `meta` with real size and files.

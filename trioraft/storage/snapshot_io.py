@@ -98,6 +98,15 @@ class FileSnapshotWriter:
             self._pending_bytes += len(rest)
         await trio.lowlevel.checkpoint()
 
+    async def finish(self) -> tuple[SnapshotFile, ...]:
+        """See `SnapshotWriter.finish`. Idempotent."""
+        self._check_open()
+        if self._name is None and not self._files:
+            self._name = DATA_FILE
+        await self._finish_file()
+        await trio.lowlevel.checkpoint()
+        return tuple(self._files)
+
     async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
         """See `SnapshotWriter`. A snapshot older than the newest is dropped: the newest's meta
         is returned. Once begun, a commit is carried out even if cancelled."""
@@ -109,10 +118,7 @@ class FileSnapshotWriter:
             return newest
         await trio.lowlevel.checkpoint_if_cancelled()
         with trio.CancelScope(shield=True):
-            if self._name is None and not self._files:
-                self._name = DATA_FILE
-            await self._finish_file()
-            meta = with_files(meta, self._files)
+            meta = with_files(meta, await self.finish())
             await self._run("commit", self._publish, meta)
             self._committed = True
             await self._store.published(meta)

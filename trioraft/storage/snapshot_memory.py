@@ -7,9 +7,9 @@ from typing import Protocol
 import trio
 
 from trioraft.raft.errors import StorageError
-from trioraft.raft.types import SnapshotMeta
+from trioraft.raft.types import SnapshotFile, SnapshotMeta
 
-from .snapshot_file import DATA_FILE, MAX_FILES, check_file_name
+from .snapshot_file import DATA_FILE, MAX_FILES, check_file_name, describe_file
 
 __all__ = ["MemorySnapshotReader", "MemorySnapshotWriter"]
 
@@ -50,6 +50,13 @@ class MemorySnapshotWriter:
         await trio.lowlevel.checkpoint()
         self._check_open()
         self._data_file().extend(data)
+
+    async def finish(self) -> tuple[SnapshotFile, ...]:
+        """See `SnapshotWriter.finish`. Idempotent."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        self._data_file()
+        return tuple(describe_file(name, bytes(data)) for name, data in self._files.items())
 
     async def commit(self, meta: SnapshotMeta) -> SnapshotMeta:
         """See `SnapshotWriter`; a snapshot older than the newest is dropped."""
