@@ -37,7 +37,7 @@ __all__ = ["status"]
     help="How long to wait for each node.",
 )
 def status(endpoints: str, socket: str | None, as_json: bool, timeout: float) -> None:
-    """Show role, term, indices, keys and disk use of every node.
+    """Show role, term, indices, keys and disk use of every node (members: trioraft admin members).
 
     Asks the endpoints, and the members of the cluster that they name. Exit status 1 if a node
     does not answer, after showing those that do.

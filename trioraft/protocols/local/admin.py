@@ -36,6 +36,8 @@ __all__ = [
     "AdminGroup",
     "AdminService",
     "change_membership",
+    "decode_change",
+    "encode_change",
     "set_elections",
     "take_snapshot",
     "transfer_leadership",
@@ -79,7 +81,7 @@ class AdminService(AdminServiceBase):
         async def change(request: ChangeMembershipRequest) -> ChangeMembershipReply:
             group = self._node.access(request.group_id)
             now = await group.change_membership(
-                _decode_change(request), forward=not request.forwarded
+                decode_change(request), forward=not request.forwarded
             )
             return ChangeMembershipReply(
                 voters=_encode_members(now.voters), learners=_encode_members(now.learners)
@@ -145,17 +147,8 @@ async def change_membership(
     timeout: float | None = None,
 ) -> Configuration:
     """Have the members changed; returns them once the change is committed."""
-    request = ChangeMembershipRequest(
-        group_id=group_id,
-        mode=change.mode.name,
-        voters=_encode_members(change.voters),
-        learners=_encode_members(change.learners),
-        node_ids=change.ids,
-        members=_encode_members(change.members),
-        expected_voters=change.expected_voters,
-        expected_learners=change.expected_learners,
-        forwarded=forwarded,
-    )
+    request = encode_change(change)
+    request.group_id, request.forwarded = group_id, forwarded
     reply = await _call(AdminServiceStub(channel).ChangeMembership, request, timeout)
     return Configuration(_decode_members(reply.voters), _decode_members(reply.learners))
 
@@ -213,7 +206,20 @@ def _decode_members(messages: Iterable[MemberMessage]) -> tuple[Member, ...]:
     return tuple(Member(m.node_id, m.address, m.priority) for m in messages)
 
 
-def _decode_change(request: ChangeMembershipRequest) -> MembershipChange:
+def encode_change(change: MembershipChange) -> ChangeMembershipRequest:
+    """A change as a request, without the group."""
+    return ChangeMembershipRequest(
+        mode=change.mode.name,
+        voters=_encode_members(change.voters),
+        learners=_encode_members(change.learners),
+        node_ids=change.ids,
+        members=_encode_members(change.members),
+        expected_voters=change.expected_voters,
+        expected_learners=change.expected_learners,
+    )
+
+
+def decode_change(request: ChangeMembershipRequest) -> MembershipChange:
     """Raises ConfigurationError for a mode that this version does not know."""
     try:
         mode = ChangeMode(request.mode)
