@@ -135,7 +135,11 @@ class Host:
 
     def use_links(self, links: LinkSettings, rest: RestSettings | None) -> None:
         """Send the heartbeats of all groups to one peer together, and put idle groups to rest."""
-        resting = self._resting = Resting(self.node_id, rest or RestSettings(idle_after=math.inf))
+        resting = self._resting = Resting(
+            self.node_id,
+            rest or RestSettings(idle_after=math.inf),
+            random.Random(self._environment.rng.getrandbits(64)),
+        )
         self._links = LinkPool(
             nursery=self._nursery,
             node_id=self.node_id,

@@ -12,6 +12,7 @@ Nothing of this matters for safety. Whatever a resting group is asked wakes it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ class RestSettings:
 
     idle_after: float = 2.0
     check_interval: float = 0.5
-    max_elections: int = 64
+    max_elections: int = 32
     election_patience: float = 3.0
 
     def __post_init__(self) -> None:
@@ -75,7 +76,8 @@ class _Question:
 class Resting:
     """Implements `RestDesk` for the groups of one host. Bounded by the number of groups."""
 
-    def __init__(self, node_id: NodeId, settings: RestSettings) -> None:
+    def __init__(self, node_id: NodeId, settings: RestSettings, rng: random.Random) -> None:
+        self._rng = rng
         self._node_id = node_id
         self._settings = settings
         self._watched: dict[bytes, _Watch] = {}
@@ -207,6 +209,9 @@ class Resting:
     def link_lost(self, leader: NodeId) -> None:
         """As `RestDesk.link_lost`."""
         under = [watch for watch in self._watched.values() if watch.under == leader]
+        for watch in under:
+            watch.group.rest.leader_gone()
+        self._rng.shuffle(under)  # other hosts wake theirs in another order: fewer split votes
         self._wake(under, lost=leader)
 
     # -- waking

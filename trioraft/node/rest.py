@@ -88,6 +88,10 @@ class GroupRest:
 
         self._driver.call(rest)
 
+    def leader_gone(self) -> None:
+        """The host of the leader, under which this replica rests, is gone."""
+        self._core.leader_gone()
+
     def wake(self) -> None:
         """Take up heartbeats or the election timer again."""
         self._driver.call(self._core.wake)

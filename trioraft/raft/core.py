@@ -262,6 +262,13 @@ class RaftCore(CoreView):
         """
         self._s.resting = True
 
+    def leader_gone(self) -> None:
+        """The server of the leader, under which this follower rests, is gone.
+
+        It rests on; when it is woken, or asked for its vote, it does not wait for that leader.
+        """
+        quiescence.leader_gone(self._s)
+
     def wake(self, now: float) -> None:
         """Take up heartbeats and timers again, counted from now. Does nothing when awake."""
         quiescence.wake(self._advance(now))

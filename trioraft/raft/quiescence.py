@@ -13,7 +13,7 @@ from collections.abc import Collection
 from .state import State
 from .types import AppendReply, NodeId, Role, VoteReply
 
-__all__ = ["is_idle_talk", "rest", "rest_possible", "wake"]
+__all__ = ["is_idle_talk", "leader_gone", "rest", "rest_possible", "wake"]
 
 
 def rest_possible(s: State, away: Collection[NodeId]) -> bool:
@@ -53,17 +53,28 @@ def rest(s: State, away: Collection[NodeId]) -> bool:
     return s.resting
 
 
+def leader_gone(s: State) -> None:
+    """The server of the leader is gone: a follower that rests need not wait for it on waking."""
+    s.leader_gone = s.resting and s.leadership is None
+
+
 def wake(s: State) -> None:
     """Take up the timers again, from now: nobody is late for what was not expected."""
     if not s.resting:
         return
     s.resting = False
+    gone, s.leader_gone = s.leader_gone, False
     lead = s.leadership
     if lead is None:
-        # The leader counts as alive for as long as it would have with heartbeats: a server that
-        # comes back and knows nobody must not depose it while it is still waking up.
-        s.heard = s.now
         s.restart_timer()
+        if s.leader_id is not None and not gone:
+            # The leader counts as alive for as long as it would have with heartbeats: a server
+            # that comes back and knows nobody must not depose it while it is still waking up.
+            s.heard = s.now
+        elif s.config.pre_vote and not s.behind and not s.shut_out:
+            # The host has done the waiting, and lets few groups of many try at once. A lease that
+            # somebody may still hold is kept: the time when he was heard from has not moved.
+            s.timeout = s.rng.uniform(0.0, s.config.heartbeat_interval)
         return
     lead.heartbeat_due = s.now
     lead.quorum_check_due = s.now + s.config.election_timeout_max

@@ -127,6 +127,7 @@ class State:
     shut_out: a leader has said that this node is no member any more.
     elections_paused: this node does not stand for election.
     resting: no heartbeats, no election timer, until something wakes it.
+    leader_gone: the host has lost sight of the leader under which this node rests.
     """
 
     node_id: NodeId
@@ -163,6 +164,7 @@ class State:
     removal_told: bool = False
     elections_paused: bool = False
     resting: bool = False
+    leader_gone: bool = False
 
     @property
     def removed(self) -> bool:
