@@ -169,6 +169,7 @@ async def test_a_log_that_cannot_be_read_back_stops_that_group(
         election_timeout_max=0.3,
         heartbeat_interval=0.03,
         max_cached_bytes=1 << 16,
+        max_append_bytes=1 << 14,  # what may wait in memory for a peer that is away
     )
     async with AsyncExitStack() as stack:
         replicas = [
