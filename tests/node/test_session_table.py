@@ -109,7 +109,7 @@ def test_without_pressure_a_retry_gets_the_first_answer(log: list[tuple[int, Ses
             floors[session.client_id] = floor
             expected = EXPIRED if number < floor else first_of.setdefault(call, index)
         else:
-            expected = first_of.setdefault(call, index)
+            expected = first_of[call] = index
         first = table.admit(session, index)
         assert first == expected
         if first == index:
@@ -173,10 +173,28 @@ def test_nobody_is_born_in_the_future() -> None:
     assert table.admit(ours(10, 1, 1, 1), 10) == 10
 
 
-def test_after_a_snapshot_without_sessions_those_born_before_are_refused() -> None:
-    table = SessionTable.unknown_before(10)
-    assert table.admit(ours(11, 1, 2, 2), 20) == EXPIRED
-    assert table.admit(ours(12, 1, 1, 1), 20) == 20
+def test_a_blind_table_lets_no_call_of_older_sessions_in_and_applies_what_is_there() -> None:
+    """Other replicas do, and another leader knew better."""
+    table = SessionTable.blind(10)
+    old = ours(11, 1, 2, 1)
+    with pytest.raises(SessionExpiredError):
+        table.find(old)
+    apply(table, [(20, old)], [0])
+    assert table.find(old) == (20, b"r20")
+    with pytest.raises(SessionExpiredError):
+        table.find(ours(11, 1, 1, 1))
+    assert table.find(ours(12, 1, 1, 1)) is None
+    copy = decode_sessions(encode_sessions(table), table.limits)
+    with pytest.raises(SessionExpiredError):
+        copy.find(ours(11, 1, 1, 1))
+
+
+def test_what_foreign_clients_have_in_the_log_is_applied() -> None:
+    """Their own servers do so; a leader finds what it remembers, and answers the retry."""
+    table = SessionTable(SMALL)
+    apply(table, [(n, foreign(1, 7)) for n in (3, 4)], [0])
+    assert table.find(foreign(1, 7)) == (4, b"r04")
+    assert list(table.replies) == [4]
 
 
 def test_long_client_ids_are_refused() -> None:

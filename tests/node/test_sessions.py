@@ -7,9 +7,14 @@ import trio
 from loopback import LoopCluster, loop_cluster
 
 from trioraft.node import RuntimeSettings, SessionLimits, WriteResult
-from trioraft.raft.errors import ConfigurationError, ProposalDroppedError, SessionExpiredError
+from trioraft.raft.errors import (
+    ConfigurationError,
+    NotLeaderError,
+    ProposalDroppedError,
+    SessionExpiredError,
+)
 from trioraft.raft.session_ids import call_id_of, client_id_of
-from trioraft.raft.types import Session
+from trioraft.raft.types import Proposal, Session
 
 
 def call(number: int, *, nonce: int = 1, birth: int = 0, lowest_open: int = 1) -> Session:
@@ -127,10 +132,10 @@ async def test_joined_calls_hear_of_lost_leadership(autojump_clock: trio.testing
         assert (await (await cluster.leader()).write(b"a", call(1))).reply == b"1"
 
 
-async def test_a_duplicate_in_the_log_is_skipped_everywhere(
+async def test_a_leader_holds_calls_of_sessions_until_it_can_tell_repeats(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """A leader that has not applied its predecessor's entries cannot know of a repeat."""
+    """It has not applied its predecessor's entries, and goes on with other writes meanwhile."""
     async with loop_cluster() as cluster:
         first = await cluster.leader()
         heir = next(name for name in cluster.groups if name != first.node_id)
@@ -141,18 +146,54 @@ async def test_a_duplicate_in_the_log_is_skipped_everywhere(
         assert second.node_id == heir
         results: list[WriteResult] = []
 
-        async def write() -> None:
-            results.append(await second.write(b"a", call(1)))
+        async def write(number: int) -> None:
+            results.append(await second.write(b"a", call(number)))
 
         async with trio.open_nursery() as nursery:
             last = second.core.last_index
-            nursery.start_soon(write)
+            for number in (1, 2, 2):
+                nursery.start_soon(write, number)
+            nursery.start_soon(second.propose, b"b")
             await cluster.until(lambda: second.commit_index > last)
+            assert second.core.last_index == last + 1
             assert not results
             hold.set()
-        assert results == [result]
-        assert await second.propose(b"b") == b"2"
-        await applied_everywhere(cluster, [b"a", b"b"])
+        again = WriteResult(b"3", last + 2)
+        assert sorted(results, key=lambda r: r.index) == [result, again, again]
+        await applied_everywhere(cluster, [b"a", b"b", b"a"])
+
+
+async def test_held_calls_hear_of_lost_leadership(autojump_clock: trio.testing.MockClock) -> None:
+    async with loop_cluster() as cluster:
+        first = await cluster.leader()
+        heir = next(name for name in cluster.groups if name != first.node_id)
+        cluster.machines[heir].hold = trio.Event()
+        await first.propose(b"a")
+        await first.transfer_leadership(heir)
+        second = await cluster.leader()
+
+        async def write() -> None:
+            with pytest.raises(NotLeaderError):
+                await second.write(b"b", call(1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.sleep(0.01)
+            cluster.isolate(heir)
+
+
+async def test_a_duplicate_in_the_log_is_skipped_everywhere(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """No leader of ours lets one in; every replica looks nevertheless."""
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        entries = [Proposal(data, call(number)) for data, number in ((b"a", 1), (b"b", 2))]
+        indices = leader.core.propose([*entries, entries[0], entries[1]], trio.current_time())
+        assert await leader.propose(b"c") == b"3"
+        await applied_everywhere(cluster, [b"a", b"b", b"c"])
+        assert await leader.write(b"a", call(1)) == WriteResult(b"1", indices[0])
+        assert await leader.write(b"b", call(2)) == WriteResult(b"2", indices[1])
 
 
 async def test_a_forgotten_session_is_refused(autojump_clock: trio.testing.MockClock) -> None:

@@ -255,6 +255,7 @@ class Applier:
                 writes.finish(entry, outcome)
         self.applied = entries[-1].index
         self.applied_term = entries[-1].term
+        writes.progressed()
         self._snapshots.count(size)
 
     def _outcome(self, entry: Entry, first: int) -> WriteResult | SessionExpiredError:

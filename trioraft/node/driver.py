@@ -106,6 +106,7 @@ class Driver:
         self._outbound = outbound
         self._settings = settings
         self._writes = writes
+        writes.on_release = self._resume_proposals
         self.watches = Watches(settings.max_watches)
         self._doorbell = Doorbell()
         self._ticked = Doorbell()
@@ -335,7 +336,8 @@ class Driver:
                 read.answer.fail(error)
 
     def _begin_proposals(self, now: float) -> None:
-        pending, self._proposals = self._writes.sort_out(self._proposals)
+        unknown = self.core.role is Role.LEADER and self._applier.applied_term != self.core.term
+        pending, self._proposals = self._writes.sort_out(self._proposals, hold=unknown)
         if self._proposals:
             self._doorbell.ring()
         if not pending:
@@ -352,6 +354,11 @@ class Driver:
         term = self.core.term
         for index, write in zip(indices, pending, strict=True):
             self._writes.placed(index, term, write)
+
+    def _resume_proposals(self) -> None:
+        """What was held for a leader that was not ready comes first in the next turn."""
+        self._proposals[:0] = self._writes.released()
+        self._doorbell.ring()
 
     def _propose_singly(self, pending: list[Pending], now: float) -> None:
         """One proposal of the batch was refused: find which, and let the others go on."""
@@ -376,6 +383,8 @@ class Driver:
             )
             self._soft = soft
             if lost:
+                for _, answer in self._writes.released():
+                    answer.fail(NotLeaderError(soft.leader_id))
                 self._drop_waiters(soft.leader_id)
                 self.watches.fail_all(NotLeaderError(soft.leader_id))
             outbound.role_changed(*soft)

@@ -3,7 +3,7 @@
 All numbers are big-endian; nothing may follow. Checksums are the snapshot's business.
 
     header   "TRSN" | version u8 = 1 | limits: clients, idle entries, foreign calls, reply bytes,
-             each u64 | horizon i64 | settled index i64 | clients u32 | replies u32
+             each u64 | horizon, blind to, settled index, each i64 | clients u32 | replies u32
     client   id length u16 | id | used i64 | floor u64 | calls u32 | (call u64, index i64) ...
     reply    index i64 | length u32 | bytes
 
@@ -28,7 +28,7 @@ __all__ = ["SESSIONS_FILE", "decode_sessions", "encode_sessions"]
 SESSIONS_FILE = "_sessions"
 
 _MAGIC = b"TRSN"
-_HEADER = struct.Struct(">4sBQQQQqqII")
+_HEADER = struct.Struct(">4sBQQQQqqqII")
 _ID = struct.Struct(">H")
 _CLIENT = struct.Struct(">qQI")
 _REPLY = struct.Struct(">qI")
@@ -47,6 +47,7 @@ def encode_sessions(table: SessionTable) -> bytes:
             limits.max_foreign_calls,
             limits.max_reply_bytes,
             table.horizon,
+            table.blind_to,
             table.settled,
             len(table.clients),
             len(table.replies),
@@ -78,7 +79,8 @@ def decode_sessions(data: bytes, limits: SessionLimits) -> SessionTable:
 
 
 def _decode(data: bytes, limits: SessionLimits) -> SessionTable:
-    magic, version, *found, horizon, settled, clients, replies = _HEADER.unpack_from(data)
+    fields = _HEADER.unpack_from(data)
+    magic, version, *found, horizon, blind_to, settled, clients, replies = fields
     if magic != _MAGIC or version != _VERSION:
         raise ValueError(f"not a session table of version {_VERSION}: {data[:5]!r}")
     names = ("max_clients", "idle_entries", "max_foreign_calls", "max_reply_bytes")
@@ -89,7 +91,7 @@ def _decode(data: bytes, limits: SessionLimits) -> SessionTable:
             f"with {kept_with}; they must be the same on every node, always"
         )
     table = SessionTable(limits)
-    table.horizon = horizon
+    table.horizon, table.blind_to = horizon, blind_to
     offset = _HEADER.size
     for _ in range(clients):
         (size,) = _ID.unpack_from(data, offset)

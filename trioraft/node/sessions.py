@@ -12,7 +12,11 @@ Two kinds of clients are told apart by their ids (`raft.session_ids`):
   that is unknown may also be one that was evicted; those were born no later than the *horizon*,
   the latest birth among all that ever were, so a session born after it is surely new.
 - **Foreign** clients, such as Apache Ratis's. As its retry cache does, the table remembers their
-  last calls and takes what it does not remember for new.
+  last calls and takes what it does not remember for new. What is in the log is applied, since
+  their own servers, which may be replicas of this group, do so.
+
+A leader asks `find` before a call enters the log; that no call of a registered client is applied
+twice rests on `admit` nevertheless, which every replica asks when it applies the entry.
 
 Everything is bounded, in log order alone: no clock could be the same on every replica.
 
@@ -97,17 +101,20 @@ class SessionTable:
         self.replies: OrderedDict[int, bytes] = OrderedDict()  # by the index of the first entry
         self.reply_bytes = 0
         self.horizon = NO_INDEX
+        self.blind_to = NO_INDEX  # sessions born up to here were never told to this replica
         self._forgotten: deque[tuple[int, int]] = deque()  # (found at entry, reply of entry)
         self.settled = NO_INDEX  # entries up to here are applied and settled
 
     @classmethod
-    def unknown_before(cls, index: int, limits: SessionLimits | None = None) -> SessionTable:
-        """A table for a state whose sessions were not told, after entry `index`.
+    def blind(cls, index: int, limits: SessionLimits | None = None) -> SessionTable:
+        """A table for a state whose sessions were not told, after entry `index`: a snapshot that
+        comes from another system.
 
-        Whoever was born by then may have been forgotten, so it is.
+        Of a session that was born by then it cannot know, so as a leader it lets no call of it
+        into the log (`find`). What another leader has let in is applied.
         """
         table = cls(limits)
-        table.horizon = index + 1  # births count entries
+        table.blind_to = index + 1  # births count entries
         table.settled = index
         return table
 
@@ -116,12 +123,13 @@ class SessionTable:
         self.clients, self.replies = other.clients, other.replies
         self.reply_bytes, self.horizon = other.reply_bytes, other.horizon
         self.settled, self._forgotten = other.settled, other._forgotten
+        self.blind_to = other.blind_to
 
     def admit(self, session: Session, index: int) -> int:
         """Decide about the entry at `index`; call it once per entry with a session, in order.
 
-        Returns `index` if it is to be applied, the index of the first entry of the same call
-        if that was applied, or `EXPIRED`: then and in the second case it must be skipped.
+        Returns `index` if it is to be applied. For a registered client also the index of the
+        first entry of the same call if that was applied, or `EXPIRED`: then it must be skipped.
         """
         limit = self.limits.idle_entries
         clients = self.clients
@@ -187,13 +195,15 @@ class SessionTable:
         client = self.clients.get(client_id)
         if client is None:
             birth = birth_of(client_id)
-            if birth is not None and birth <= self.horizon:
+            if birth is not None and birth <= max(self.horizon, self.blind_to):
                 raise expired(session)
             return None
         number = call_id if client.birth is None else split_call_id(call_id)[0]
         if number < client.floor:
             raise expired(session)
         index = client.calls.get(number)
+        if index is None and client.birth is not None and client.birth <= self.blind_to:
+            raise expired(session)
         if index is None or index > self.settled:
             return None  # or decided, and not applied yet: then the entry of a retry is skipped
         return index, self.first_reply(session, index)
@@ -207,11 +217,13 @@ class SessionTable:
         return client
 
     def _admit_foreign(self, client: ClientRecord, call_id: int, index: int) -> int:
-        first = client.calls.setdefault(call_id, index)
-        if len(client.calls) > self.limits.max_foreign_calls:
-            oldest = next(iter(client.calls))
-            self._forgotten.append((index, client.calls.pop(oldest)))
-        return first
+        calls = client.calls
+        if (before := calls.pop(call_id, None)) is not None:
+            self._forgotten.append((index, before))
+        elif len(calls) >= self.limits.max_foreign_calls:
+            self._forgotten.append((index, calls.pop(next(iter(calls)))))
+        calls[call_id] = index
+        return index
 
     def _raise_floor(self, client: ClientRecord, floor: int, index: int) -> None:
         """The client has the answers of all calls below `floor`."""

@@ -102,8 +102,8 @@ async def restore_parts(
 ) -> None:
     """Bring machine and sessions to an open snapshot. Raises CorruptionError, ConfigurationError.
 
-    Without the runtime's file (a leader that is not ours sent the snapshot), calls of sessions
-    that began before it are refused rather than applied twice.
+    Without the runtime's file (a leader that is not ours sent the snapshot) the table knows no
+    session that was born before it, and as a leader this node lets no call of those in.
     """
     table = await _read_sessions(reader, sessions)
     source = _MachineSource(reader)
@@ -117,7 +117,7 @@ async def _read_sessions(reader: SnapshotReader, sessions: SessionTable) -> Sess
     meta: SnapshotMeta = reader.meta
     file = next((f for f in meta.files if f.name == SESSIONS_FILE), None)
     if file is None:
-        return SessionTable.unknown_before(meta.index, sessions.limits)
+        return SessionTable.blind(meta.index, sessions.limits)
     if file.size > _MAX_RUNTIME_FILE:
         raise CorruptionError(SESSIONS_FILE, 0, f"{file.size} bytes of sessions")
     await reader.open_file(SESSIONS_FILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,7 +35,9 @@ class Writes:
     """From the driver's proposal to the applier's answer.
 
     A call of a session that is under way here already is not proposed again: it joins the first.
-    One that has been applied is answered from the session table.
+    One that has been applied is answered from the session table. A new leader cannot tell before
+    it has applied what its predecessors left: calls of sessions are held until then, so that no
+    call gets into the log twice (Ratis's leader answers "not ready" meanwhile).
     """
 
     def __init__(self, sessions: SessionTable) -> None:
@@ -44,15 +46,19 @@ class Writes:
         self._calls: dict[Session, int] = {}  # those that wait, by their entry's index
         self._joined: dict[int, list[Answer[WriteResult]]] = {}
         self._joined_count = 0
+        self._held: list[Pending] = []
+        self.on_release: Callable[[], None] = lambda: None  # told that `released` has something
 
     def __len__(self) -> int:
         """How many callers wait."""
-        return len(self._waiters) + self._joined_count
+        return len(self._waiters) + self._joined_count + len(self._held)
 
     # -- the driver
 
-    def sort_out(self, pending: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
-        """Answer or join what need not be proposed.
+    def sort_out(
+        self, pending: Sequence[Pending], *, hold: bool
+    ) -> tuple[list[Pending], list[Pending]]:
+        """Answer or join what need not be proposed; with `hold`, keep the calls of sessions.
 
         Returns what is to be proposed now, and later repeats within `pending` of a call that is:
         to be sorted out again when that has its place.
@@ -64,12 +70,19 @@ class Writes:
             session = write[0].session
             if session is None:
                 fresh.append(write)
+            elif hold:
+                self._held.append(write)
             elif session in begun:
                 repeats.append(write)
             elif not self._settle(session, write[1]):
                 begun[session] = True
                 fresh.append(write)
         return fresh, repeats
+
+    def released(self) -> list[Pending]:
+        """Take out what was held, to sort it out again."""
+        held, self._held = self._held, []
+        return held
 
     def placed(self, index: int, term: int, write: Pending) -> None:
         """A write has become the entry `index` of `term`."""
@@ -83,6 +96,7 @@ class Writes:
         slots = [slot for _, slot in self._waiters.values()]
         for joined in self._joined.values():
             slots += joined
+        slots += [slot for _, slot in self.released()]
         self._waiters.clear()
         self._calls.clear()
         self._joined.clear()
@@ -106,6 +120,11 @@ class Writes:
             self._joined_count -= len(joined)
             for other in joined:
                 _answer(other, outcome)
+
+    def progressed(self) -> None:
+        """Entries have been applied: what was held may go on."""
+        if self._held:
+            self.on_release()
 
     # -- inside
 
