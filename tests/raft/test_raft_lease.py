@@ -6,11 +6,12 @@ import random
 
 import pytest
 from raft_cluster import Cluster, Packet
+from raft_group import Group
 from raft_rig import TIMEOUT_MIN, Rig, append, only_reply, vote
 
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError, NotLeaderError
-from trioraft.raft.types import AppendReply, Role, StartElection, VoteReply
+from trioraft.raft.types import AppendReply, Role, StartElection, VoteReply, VoteRequest
 
 LEASE = 0.9 * TIMEOUT_MIN
 
@@ -170,6 +171,33 @@ def test_a_node_that_never_was_here_has_promised_nothing() -> None:
     assert only_reply(rig.settle()).granted
 
 
+def test_on_a_wire_that_marks_no_handovers_only_the_old_leader_lets_one_pass() -> None:
+    group = Group(
+        "n1", "n2", "n3", lease_reads=1, marked_transfers=0, priorities=0, commit_notice_delay=0
+    )
+    group.elect("n1")
+    core = group.cluster.core("n3")
+    term = core.term
+    core.step(vote(term + 1, (term, 0), "n2", transfer=True), "n2", group.cluster.now)
+    group.settle()
+    assert core.term == term, "a vote that says it is a handover, as all do, is not trusted"
+    group.cluster.core("n1").transfer_leadership("n2", group.cluster.now)
+    group.cluster.flush("n1")
+    group.settle()
+    assert group.leader == "n2"
+
+
+def test_no_node_campaigns_while_it_is_bound() -> None:
+    """Its own vote is promised, too; a timer may have been set to less."""
+    rig = Rig(1, term=1, lease_reads=True, pre_vote=False)
+    rig.step(append((1, 0), heartbeat=True), "h")
+    rig.core._s.timeout = 0.01
+    rig.wait(0.5)
+    assert rig.role() is Role.FOLLOWER
+    rig.wait(TIMEOUT_MIN)
+    assert rig.role() is Role.CANDIDATE
+
+
 class LeaseSchedule:
     """Again and again: one voter loses the leader, later the others do, some of them restart.
 
@@ -188,9 +216,11 @@ class LeaseSchedule:
             heartbeat_interval=0.03,
             lease_reads=True,
             pre_vote=self.rng.random() < 0.5,
+            marked_transfers=self.rng.random() < 0.5,
         )
         for node in self.cluster.nodes.values():
             node.clock_rate = self.rng.uniform(0.95, 1.05)
+        self.marked = self.cluster.config.marked_transfers
         self.cut: dict[tuple[str, str], bool] = {}
         self.held: list[tuple[float, Packet]] = []
         self.served = 0
@@ -241,6 +271,8 @@ class LeaseSchedule:
             for packet in cluster.packets:
                 if not self.cut.get((packet.source, packet.target)):
                     late = rng.choice([0.0, 0.0, 0.01, 0.1])
+                    if isinstance(packet.message, VoteRequest) and not self.marked:
+                        packet.message.transfer = True  # what Ratis's wire makes of every vote
                     if isinstance(packet.message, StartElection):
                         late = rng.uniform(0.0, 0.7)  # longer than the handover is waited for
                     self.held.append((cluster.now + late, packet))

@@ -35,6 +35,10 @@ class RaftConfig:
     lease_reads: voters keep the promises that lease reads rest on, also across a restart:
         for `election_timeout_min` after its start a node that has been here before votes for
         nobody. The same on every node; needs `check_quorum`.
+    marked_transfers: the wire says which votes are asked for because a leader hands over, so
+        that voters can let those pass, and only those, while they are bound to a leader. On
+        Ratis's every vote looks like that; with `lease_reads` voters then trust none of them, and
+        a handover in a group of five or more takes an election timeout.
     lease_ratio: the part of `election_timeout_min` for which a leader trusts an acknowledged
         heartbeat. Clocks must not differ in rate by more than 1 / lease_ratio.
     staging_max_gap: a new voter takes part once it lacks at most this many committed entries.
@@ -58,6 +62,7 @@ class RaftConfig:
     commit_notice_delay: float = 0.01
     priorities: bool = False
     lease_reads: bool = False
+    marked_transfers: bool = True
     lease_ratio: float = 0.9
     staging_max_gap: int = 1000  # entries
     staging_timeout: float = 10.0

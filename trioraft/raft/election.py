@@ -31,6 +31,9 @@ def election_timeout(s: State) -> None:
     """The election timer has fired: stand for election, if this node may."""
     if not s.may_campaign or s.role is Role.LEADER:
         s.restart_timer()
+    elif s.bound:
+        # Its own vote is promised, too. Timers run for as long as that, unless one was shortened.
+        s.timer_start, s.timeout = s.heard, s.config.election_timeout_min
     elif s.config.priorities and s.quorum.tally(s.votes) is Tally.WON:
         _won(s)  # voters of higher priority have had their time
     elif s.config.pre_vote:
@@ -134,11 +137,12 @@ def _vote(s: State, request: VoteRequest) -> bool:
     Whether this node or the candidate is a voter here is not asked: it may be one in a
     configuration that has not arrived yet, and the candidate knows (Raft §6).
     """
-    if request.term < s.term or (s.bound and not request.transfer):
+    handed_over = _is_handover(s, request)
+    if request.term < s.term or (s.bound and not handed_over):
         return False
     up_to_date = s.log.is_up_to_date(request.last_index, request.last_term)
     if request.term > s.term:
-        sticky = s.config.check_quorum and s.leader_alive and not request.transfer
+        sticky = s.config.check_quorum and s.leader_alive and not handed_over
         if sticky or not (up_to_date or s.config.adopt_term_on_reject):
             return False
         become_follower(s, request.term)
@@ -151,6 +155,16 @@ def _vote(s: State, request: VoteRequest) -> bool:
     s.behind = False
     s.restart_timer()
     return True
+
+
+def _is_handover(s: State, request: VoteRequest) -> bool:
+    """The leader has asked for this election itself, so no promise to it stands in the way."""
+    lead = s.leadership
+    if lead is not None and lead.transfer is not None and lead.transfer.asked:
+        asked = request.candidate == lead.transfer.target
+    else:
+        asked = False
+    return asked or (request.transfer and (s.config.marked_transfers or not s.config.lease_reads))
 
 
 def _outranks(s: State, request: VoteRequest) -> bool:

@@ -39,6 +39,7 @@ class RatisDialect:
             first_entry=EntryKind.CONFIGURATION,
             pre_vote=True,
             priorities=True,
+            marked_transfers=False,
             adopt_term_on_reject=True,
             max_entry_bytes=min(base.max_entry_bytes, 4 << 20),
         )
