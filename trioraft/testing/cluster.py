@@ -24,11 +24,15 @@ from .network import LinkSettings, SimNetwork
 from .processes import Processes
 from .scheduler import SeededRun
 
-__all__ = ["SimCluster"]
+__all__ = ["QUICK_ELECTIONS", "SimCluster"]
 
 logger = logging.getLogger(__name__)
 
 _PORT = 7101
+
+QUICK_ELECTIONS = RaftConfig(
+    election_timeout_min=0.2, election_timeout_max=0.4, heartbeat_interval=0.05
+)
 
 
 class SimCluster:
@@ -37,6 +41,7 @@ class SimCluster:
     new_machine: makes the state machine of a node, at every start anew.
     services: more services of a node, as `open_node` takes them.
     size: number of nodes; they are called 1, 2, 3..., which every dialect can express.
+    spares: further nodes, that wait to be added to the group.
     links: how the network behaves between any two machines.
     clock_drift: how much faster than virtual time a machine's clock may run; each draws its own.
 
@@ -56,6 +61,7 @@ class SimCluster:
         new_machine: Callable[[], StateMachine],
         services: Callable[[Node], Sequence[Service]] | None = None,
         size: int = 3,
+        spares: int = 0,
         wire: str = "ratis",
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
@@ -66,12 +72,11 @@ class SimCluster:
         self._new_machine = new_machine
         self._services = services
         self._wire = wire
-        self._config = config or RaftConfig(
-            election_timeout_min=0.2, election_timeout_max=0.4, heartbeat_interval=0.05
-        )
+        self._config = config or QUICK_ELECTIONS
         self._settings = settings or RuntimeSettings()
-        self.names = [str(number + 1) for number in range(size)]
+        self.names = [str(number + 1) for number in range(size + spares)]
         self.addresses = {name: f"node{name}:{_PORT}" for name in self.names}
+        self._founders = {name: self.addresses[name] for name in self.names[:size]}
         self.network = SimNetwork(run.rng("network"), links, trace=run.trace)
         self.disks = {name: SimDisk() for name in self.names}
         self.processes = Processes()
@@ -168,10 +173,21 @@ class SimCluster:
         leaders = [n for n in self.nodes if self.nodes[n].role is Role.LEADER]
         return max(leaders, key=lambda n: self.nodes[n].term, default=None)
 
+    def members(self) -> list[str]:
+        """The members of the group, as its leader sees them; none without a settled leader."""
+        leader = self.leader()
+        if leader is None:
+            return []
+        configuration = self.nodes[leader].configuration
+        if configuration.is_joint or not configuration.is_voter(leader):
+            return []
+        return [member.id for member in configuration.members()]
+
     async def _live(self, name: str, *, task_status: trio.TaskStatus[Node]) -> None:
         self._boots += 1
         rng = self._run.rng(f"boot/{self._boots}/{name}")
         machine = self._new_machine()
+        founds = name in self._founders
         ended = self._ended[name] = trio.Event()
         environment = SimEnvironment(
             self.host_of(name),
@@ -185,7 +201,9 @@ class SimCluster:
                 self._scopes[name] = scope
                 async with open_node(
                     id=name,
-                    peers=self.addresses,
+                    peers=self._founders if founds else None,
+                    join=not founds,
+                    listen=self.addresses[name],
                     machine=ObservedMachine(machine, self.applied, name),
                     data="/data",
                     wire=self._wire,

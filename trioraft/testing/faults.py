@@ -10,6 +10,8 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import trio
 
@@ -20,21 +22,26 @@ from .disk_faults import DiskFaults
 from .network import LinkSettings
 from .trace import Trace
 
-__all__ = ["FAULTS", "FaultInjector"]
+__all__ = ["FAULTS", "FaultInjector", "choose_faults"]
 
 _SLOW = LinkSettings(latency_min=0.05, latency_max=0.3, bandwidth=50_000.0, split=0.2)
 
 FAULTS = (
     "leader crash", "crash", "power cut", "restart", "leader isolated", "link cut",
     "connection reset", "slow link", "pause", "leader pause", "transfer", "snapshot",
-    "disk full", "disk error", "rot",
+    "membership", "disk full", "disk error", "rot",
 )  # fmt: skip
+
+
+def choose_faults(rng: random.Random) -> tuple[str, ...]:
+    """Some of `FAULTS`, at least one."""
+    return tuple(kind for kind in FAULTS if rng.random() < 0.6) or (rng.choice(FAULTS),)
 
 
 class FaultInjector:
     """Does harm, several kinds of it at a time, and repairs everything in the end.
 
-    kinds: which of `FAULTS` may happen; by default the seed chooses.
+    kinds: which of `FAULTS` may happen.
     counts: how often each kind really happened: a run that never lost a leader proves little.
     """
 
@@ -43,7 +50,7 @@ class FaultInjector:
         cluster: SimCluster,
         rng: random.Random,
         trace: Trace,
-        kinds: Sequence[str] | None = None,
+        kinds: Sequence[str] = FAULTS,
     ) -> None:
         self._cluster = cluster
         self._rng = rng
@@ -51,8 +58,6 @@ class FaultInjector:
         self._busy: set[str] = set()  # nodes that something is being done to
         self._disks = DiskFaults(cluster, rng, trace)
         self.counts: Counter[str] = Counter()
-        if kinds is None:
-            kinds = [kind for kind in FAULTS if rng.random() < 0.6] or FAULTS
         unknown = [kind for kind in kinds if kind not in FAULTS]
         if unknown:
             raise ValueError(f"faults: {unknown[0]!r} is none of {', '.join(FAULTS)}")
@@ -73,6 +78,7 @@ class FaultInjector:
             "leader pause": self._pause_leader,
             "transfer": self._transfer,
             "snapshot": self._snapshot,
+            "membership": self._change_members,
             "disk full": self._fill_disk,
             "disk error": self._break_disk,
             "rot": self._rot,
@@ -103,7 +109,8 @@ class FaultInjector:
         cluster.network.reset_links()
         cluster.network.heal()
         for name in cluster.names:
-            if name not in cluster.nodes:
+            # One with a broken disk may be about to stop over it.
+            if name not in cluster.nodes or name in cluster.fragile:
                 await cluster.restart(name)
 
     # -- whom
@@ -262,6 +269,36 @@ class FaultInjector:
             else:
                 self._trace.record(f"snapshot of {name} at {meta.index}")
         return True
+
+    async def _change_members(self) -> bool:
+        """Add, remove, promote or demote somebody, asked of any node."""
+        name, target = self._any(), self._rng.choice(self._cluster.names)
+        if name is None:
+            return False
+        node = self._cluster.nodes[name]
+        configuration = node.configuration
+        change: Callable[[], Awaitable[Any]]
+        if configuration.member(target) is None:
+            learner = self._rng.random() < 0.4
+            address = self._cluster.addresses[target]
+            what, change = "add", partial(node.add_member, target, address, learner=learner)
+        elif configuration.is_voter(target) and len(configuration.voters) <= 2:
+            return False
+        elif self._rng.random() < 0.5:
+            what, change = "remove", partial(node.remove_member, target)
+        elif configuration.is_voter(target):
+            what, change = "demote", partial(node.demote, target)
+        else:
+            what, change = "promote", partial(node.promote, target)
+        with trio.move_on_after(2.0):
+            try:
+                await change()
+            except TrioraftError as error:
+                self._trace.record(f"{what} {target}, asked of {name}: {type(error).__name__}")
+            else:
+                self._trace.record(f"{what} {target}, asked of {name}")
+                return True
+        return False
 
     # -- disks
 

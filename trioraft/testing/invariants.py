@@ -26,6 +26,7 @@ from trioraft.raft.types import (
     NO_TERM,
     Configuration,
     Entry,
+    EntryKind,
     HardState,
     NodeId,
     Role,
@@ -131,7 +132,8 @@ class GroupInvariants:
         written = self._written
         before = log.term_at(low - 1) if entries else NO_TERM
         for entry in entries:
-            fact = (entry.data, int(entry.kind), before)
+            data = entry.data if entry.kind is not EntryKind.CONFIGURATION else _voters(entry)
+            fact = (data, int(entry.kind), before)
             known = written.setdefault((entry.term, entry.index), fact)
             if known != fact:
                 _broken(
@@ -194,6 +196,13 @@ class GroupInvariants:
         durable = core.log.durable_index
         seen.durable = (durable, core.log.term_at(durable))
         seen.before = core.configuration
+
+
+def _voters(entry: Entry) -> bytes:
+    """What must be equal of a configuration: not every wire tells who is demoted meanwhile."""
+    configuration = Configuration.decode(entry.data)
+    halves = (configuration.voters, configuration.old_voters)
+    return "/".join(",".join(sorted(m.id for m in half)) for half in halves).encode()
 
 
 def _is_quorum(configuration: Configuration, holders: set[NodeId]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -17,8 +17,8 @@ from trioraft.raft import RaftConfig
 from trioraft.raft.errors import NotLeaderError
 from trioraft.rpc import Service
 
-from .cluster import SimCluster
-from .faults import FaultInjector
+from .cluster import QUICK_ELECTIONS, SimCluster
+from .faults import FaultInjector, choose_faults
 from .invariants import InvariantViolatedError
 from .network import LinkSettings
 from .scheduler import SeededRun, run_seeded
@@ -159,19 +159,21 @@ def _etcd_services(node: Node) -> list[Service]:
 
 async def _main(run: SeededRun, plan: _Plan) -> Outcome:
     world = run.rng("world")
+    kinds = choose_faults(world) if plan.faults is None else plan.faults
     cluster = SimCluster(
         run,
         new_machine=plan.new_machine,
         services=plan.services,
         size=plan.size,
+        spares=2 if "membership" in kinds else 0,
         wire=plan.wire,
-        config=plan.config,
+        config=plan.config or replace(QUICK_ELECTIONS, lease_reads=world.random() < 0.5),
         settings=plan.settings,
         links=world.choice(_LINKS),
         clock_drift=world.choice((0.0, 0.05)),
     )
     async with cluster:
-        faults = FaultInjector(cluster, run.rng("faults"), run.trace, plan.faults)
+        faults = FaultInjector(cluster, run.rng("faults"), run.trace, kinds)
         for name in cluster.names:
             await cluster.start(name)
         stopping = trio.Event()
@@ -190,7 +192,8 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
             stopping.set()
             nursery.cancel_scope.deadline = trio.current_time() + _FINISHING
         await _converge(cluster)
-        await plan.workload.check_replicas(cluster.machines)
+        members = cluster.members()
+        await plan.workload.check_replicas({name: cluster.machines[name] for name in members})
         await plan.workload.check(client("checker"))
     return Outcome(
         seed=run.seed,
@@ -219,15 +222,14 @@ async def _converge(cluster: SimCluster) -> None:
 
 
 async def _agree(cluster: SimCluster) -> bool:
-    leader = cluster.leader()
-    if leader is None or len(cluster.nodes) < len(cluster.names):
+    leader, members = cluster.leader(), cluster.members()
+    if leader is None or not members or len(cluster.nodes) < len(cluster.names):
         return False
     with trio.move_on_after(1.0):
         try:
             index = await cluster.nodes[leader].read_index()
         except NotLeaderError:
             return False
-        return all(
-            node.leader == leader and node.applied_index == index for node in cluster.nodes.values()
-        )
+        nodes = [cluster.nodes[name] for name in members]
+        return all(node.leader == leader and node.applied_index == index for node in nodes)
     return False

@@ -63,9 +63,10 @@ class KeyWorkload(Workload):
                 await client.think()
 
     async def check(self, client: SimClient) -> None:
+        member = client.cluster.names.index(client.cluster.members()[0])
         async with client.channels() as channels:
             for key in self._keys:
-                await self._get(client, KVStub(channels[0]), key)
+                await self._get(client, KVStub(channels[member]), key)
         assert_linearizable(self.history.operations, KeyValue())
 
     def _value(self) -> bytes:

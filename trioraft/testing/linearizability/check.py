@@ -15,6 +15,8 @@ from .text import describe
 
 __all__ = ["NotLinearizableError", "Report", "Violation", "assert_linearizable", "check"]
 
+_SHOWN = 5  # violations that a report spells out
+
 
 class NotLinearizableError(AssertionError):
     """A history has no linearization, or (it says so) none was found within the limit."""
@@ -78,7 +80,9 @@ class Report:
         if self.ok:
             return f"linearizable: {counted}"
         lines = [f"not linearizable: {counted}"]
-        lines += [violation.text() for violation in self.violations]
+        lines += [violation.text() for violation in self.violations[:_SHOWN]]
+        if len(self.violations) > _SHOWN:
+            lines.append(f"and {len(self.violations) - _SHOWN} more objects")
         lines += [f"undecided within the limit: {key!r}" for key in self.undecided]
         return "\n\n".join(lines)
 
