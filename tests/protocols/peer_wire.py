@@ -28,7 +28,7 @@ from trioraft.raft.types import (
     VoteReply,
     VoteRequest,
 )
-from trioraft.rpc import Channel, open_channel, serve
+from trioraft.rpc import Channel, Service, open_channel, serve
 
 GROUP = bytes.fromhex("02511d47d67c49a39011abb3109a44c1")
 
@@ -48,6 +48,7 @@ class FakeGroup:
         self.failure: Exception | None = None
         self.snapshot_reply: Callable[[SnapshotRequest], SnapshotReply] = self.installed
         self.reads_snapshot = True
+        self.resumes_at = 0, 0
         self.campaigns = True
 
     def success(self, request: AppendRequest) -> AppendReply:
@@ -104,6 +105,8 @@ class FakeGroup:
     ) -> SnapshotReply:
         self._maybe_fail()
         files: dict[str, bytes] = {}
+        if self.reads_snapshot and resume is not None:
+            await resume(*self.resumes_at)
         if self.reads_snapshot:
             async for file, data in chunks:
                 files[file] = files.get(file, b"") + data
@@ -127,7 +130,7 @@ class Chunks:
         self.sought = files, offset
         names = list(dict.fromkeys(chunk.file for chunk in self.left))
         left = [chunk for chunk in self.left if chunk.file in names[files:]]
-        while left and offset >= len(left[0].data) and len(left) > 1:
+        while len(left) > 1 and left[1].file == left[0].file and offset >= len(left[0].data):
             offset -= len(left.pop(0).data)
         if left:
             left[0] = SnapshotChunk(left[0].file, left[0].data[offset:])
@@ -222,14 +225,19 @@ class Wire:
 
 @asynccontextmanager
 async def wired(
-    dialect: Dialect, self_id: str, peer_id: str, *, group_id: bytes = GROUP
+    dialect: Dialect,
+    self_id: str,
+    peer_id: str,
+    *,
+    group_id: bytes = GROUP,
+    more: Callable[[FakeRouter], Sequence[Service]] = lambda router: (),
 ) -> AsyncIterator[Wire]:
-    """Serve a fake group under `dialect`, and reach it as `self_id`."""
+    """Serve a fake group under `dialect`, and reach it as `self_id`. `more`: further services."""
     listener = MemoryListener()
     wire = Wire(FakeRouter(FakeGroup(peer_id)), listener)
     peer = Member(peer_id, "127.0.0.1:1")
     async with trio.open_nursery() as nursery:
-        services = dialect.services(wire.router)
+        services = [*dialect.services(wire.router), *more(wire.router)]
         await nursery.start(partial(serve, services, listeners=[listener]))
         async with (
             open_channel("peer", dial=listener.dial) as entries,

@@ -48,10 +48,12 @@ class SnapshotTransport:
 
     async def _install(self, request: SnapshotRequest, chunks: SnapshotChunks) -> SnapshotReply:
         header = pb.SnapshotRequest(header=encode_header(self._group_id, request))
+        sent = False
         async with self._stub.Install.open() as stream:
             try:
                 with unreachable(self._peer):
                     await stream.send_message(header)
+                    sent = True
                     reply: pb.SnapshotReply = await _first_reply(stream)
                 if reply.HasField("resume"):
                     chunks.seek(reply.resume.files, reply.resume.offset)
@@ -68,7 +70,8 @@ class SnapshotTransport:
                         raise ValueError("it does not say what became of a snapshot")
                     return decode_outcome(self._peer.id, reply.outcome)
             finally:
-                await stream.cancel()
+                if sent:
+                    await stream.cancel()
 
 
 class _UnknownServiceError(Exception):
