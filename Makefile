@@ -46,7 +46,6 @@ bench: $(VENV)/.bench  ## against grpcio, grpclib, etcd and PySyncObj; `make ben
 	$(BIN)/python bench/rpc.py $(ARGS)
 	$(BIN)/python bench/kv.py $(ARGS)
 	$(BIN)/python bench/engine.py $(ARGS)
-	$(BIN)/python bench/growth.py $(ARGS)
 
 proto: $(VENV)/.test  ## regenerate trioraft/_proto from schema/
 	$(BIN)/python tools/make_proto.py
