@@ -16,7 +16,7 @@ from trioraft._proto.local.node_grpc import NodeServiceStub
 from trioraft._proto.local.node_pb2 import ProposeRequest, QueryRequest, StatusRequest
 from trioraft.protocols.local import ERROR_TRAILER
 from trioraft.raft.errors import InvariantError
-from trioraft.rpc import GRPCError, Status, open_channel
+from trioraft.rpc import Cardinality, Channel, Encoded, GRPCError, Limits, Status, open_channel
 
 FAST = trioraft.RaftConfig(
     election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03
@@ -250,3 +250,26 @@ async def test_a_session_that_the_wire_cannot_carry_is_refused_before_the_log() 
             with pytest.raises(trioraft.ConfigurationError, match="16 bytes"):
                 await node.propose(b"1", session=trioraft.Session(b"abc", 1))
             assert await node.propose(b"1", session=trioraft.Session(b"c" * 16, 1)) == b"1"
+
+
+async def test_only_peers_may_send_large_messages() -> None:
+    """The one address is open to everybody; the dialect's limit is for the dialect."""
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    async with (
+        trioraft.open_node(id="n1", peers={"n1": address}, machine=Counter(), config=FAST) as node,
+        open_channel(address, limits=Limits(max_send_message=16 << 20)) as channel,
+    ):
+        await node.wait_role(Role.LEADER)
+        large = Encoded(bytes(6 << 20))
+        with pytest.raises(GRPCError) as caught:
+            await _unary(channel, "/trioraft.local.NodeService/Propose", large)
+        assert caught.value.status is Status.RESOURCE_EXHAUSTED
+        with pytest.raises(GRPCError) as caught:
+            await _unary(channel, "/ratis.grpc.RaftServerProtocolService/requestVote", large)
+        assert caught.value.status is not Status.RESOURCE_EXHAUSTED
+
+
+async def _unary(channel: Channel, path: str, message: Encoded) -> None:
+    async with channel.request(path, Cardinality.UNARY_UNARY, Encoded, Encoded) as stream:
+        await stream.send_message(message)
+        await stream.recv_message()

@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from trioraft.protocols.local.link import LinkedTransport, LinkService, LinkSett
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
-from trioraft.rpc import Channel, Limits, Service, serve
+from trioraft.rpc import Channel, Limited, Limits, Service, serve
 from trioraft.storage import GroupStorage
 
 from .channels import ChannelPool
@@ -46,6 +47,7 @@ __all__ = ["Host", "open_host"]
 # Peers exchange small frames in bulk and rarely a snapshot: room above the dialect's largest
 # message for its envelope.
 _ENVELOPE_BYTES = 1 << 20
+_REQUEST_BYTES = 5 << 20  # of clients: no dialect has entries above 4 MiB
 # A peer that acknowledges nothing for this long (seconds) is dialled again: after a partition
 # the kernel's own retransmissions can stand still for minutes.
 _SILENCE_TIMEOUT = 5.0
@@ -258,20 +260,19 @@ class Host:
     async def serve(self, services: Sequence[Service], *, uds: str | None = None) -> None:
         """Serve peers and `services` on the host's address, and on a Unix socket if given.
 
-        Raises OSError when the Unix socket can't be bound.
+        Only the services of peers take messages as large as the dialect's; the others' requests
+        are bounded by 5 MiB, the largest entry and its envelope (wrap one in `rpc.Limited` for
+        another bound). Raises OSError when the Unix socket can't be bound.
         """
+        large = self._limits.max_receive_message
+        peers = [*self.dialect.services(self), SnapshotService(self), *self._link_services()]
         await self._nursery.start(
             partial(
                 serve,
-                [
-                    *self.dialect.services(self),
-                    SnapshotService(self),
-                    *self._link_services(),
-                    *services,
-                ],
+                [*(Limited(service, large) for service in peers), *services],
                 listeners=self._listeners,
                 uds=uds,
-                limits=self._limits,
+                limits=replace(self._limits, max_receive_message=_REQUEST_BYTES),
             )
         )
 
