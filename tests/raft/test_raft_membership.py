@@ -137,3 +137,32 @@ def test_a_leader_that_left_is_no_leader_soon() -> None:
         group.cluster.core(node).resume_elections(group.cluster.now)
     group.run(4)
     assert group.leader in ("n2", "n3")
+
+
+def test_a_removed_node_stays_quiet_after_a_restart() -> None:
+    """It says that it was removed as long as its log does; with only a snapshot it can't know."""
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    group.change(MembershipChange.remove("n3"))
+    node = group.cluster.nodes["n3"]
+    group.cluster.crash("n3")
+    group.cluster.start(node)
+    group.cut = {"n3"}
+    group.run(10)
+    assert node.up.role is Role.FOLLOWER
+    group.cut = set()
+    group.cluster.crash("n3")
+    group.cluster.start(node)
+    assert node.up.next_deadline == float("inf")
+    assert not node.up.removed, "nothing is known to be committed yet"
+
+
+def test_a_removed_node_tells_of_its_removal_when_it_knows() -> None:
+    group = Group("n1", "n2", "n3")
+    group.elect("n1")
+    told: list[str] = []
+    group.cluster.say = told.append
+    group.change(MembershipChange.remove("n3"))
+    assert told.count("  n3 is removed") == 1
+    group.change(MembershipChange.add(members("n3")))
+    assert told.count("  n3 is back") == 1

@@ -255,12 +255,14 @@ class RaftCore(CoreView):
         """
         return quiescence.rest(self._advance(now), away)
 
-    def begin_at_rest(self) -> None:
-        """A group that has just been built begins without timers, until it is woken.
+    def rest_leaderless(self, now: float) -> bool:
+        """Rest without a leader, or before there was one; whether it rests, which a candidate
+        that waits for votes does not.
 
-        For a host that opens many groups: their elections can then take turns.
+        For a host of many groups, whose elections take turns: when few servers can be reached,
+        or all groups begin at once, they would else starve each other.
         """
-        self._s.resting = True
+        return quiescence.rest_leaderless(self._advance(now))
 
     def leader_gone(self) -> None:
         """The server of the leader, under which this follower rests, is gone.

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .roles import become_follower
 from .state import State
 from .types import AppendReply, NodeId, Role, VoteReply
 
-__all__ = ["is_idle_talk", "leader_gone", "rest", "rest_possible", "wake"]
+__all__ = ["is_idle_talk", "leader_gone", "rest", "rest_leaderless", "rest_possible", "wake"]
 
 
 def rest_possible(s: State, away: Collection[NodeId]) -> bool:
@@ -50,6 +51,14 @@ def rest_possible(s: State, away: Collection[NodeId]) -> bool:
 def rest(s: State, away: Collection[NodeId]) -> bool:
     """Rest if that is possible; whether it is."""
     s.resting = s.resting or rest_possible(s, away)
+    return s.resting
+
+
+def rest_leaderless(s: State) -> bool:
+    """Stop asking for votes that do not come; whether it rests. A vote in this term is kept."""
+    if s.leader_id is None and s.role in (Role.FOLLOWER, Role.PRE_CANDIDATE):
+        become_follower(s, s.term)
+        s.resting = True
     return s.resting
 
 

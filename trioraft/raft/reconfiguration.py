@@ -40,8 +40,9 @@ def change_membership(s: State, change: MembershipChange, token: object) -> None
     if lead.transfer is not None:
         target = lead.transfer.target
         raise NotLeaderError(target, f"leadership is being handed to {target}")
-    # Without this two leaders could each commit a change that the other never saw, and their
-    # majorities would not overlap: the bug of 2015 in single-server changes.
+    # Joint consensus needs this less than single-server changes do (there its lack was the bug of
+    # 2015: two leaders commit changes by majorities that do not overlap), but a leader that does
+    # not know what is committed cannot know which configuration its change begins from.
     if s.commit < lead.term_start:
         raise LeaderNotReadyError(f"nothing is committed yet in term {s.term}")
     if lead.change is not None or s.configuration.is_joint or s.configuration_index > s.commit:
