@@ -7,6 +7,7 @@ import click
 from .admin import admin
 from .demo import demo
 from .kv import kv
+from .log import log
 from .node import node
 from .sim import sim
 from .status import status
@@ -20,5 +21,5 @@ def main() -> None:
     """gRPC and Raft for Trio: run a node, look at a cluster, read and write its keys."""
 
 
-for command in (node, status, admin, kv, demo, sim):
+for command in (node, status, admin, kv, log, demo, sim):
     main.add_command(command)

@@ -14,7 +14,15 @@ from typing import Protocol
 
 from trioraft.raft.errors import DataDirectoryError, StorageError
 
-__all__ = ["File", "FileLock", "FileSystem", "OsFileSystem", "storage_error", "write_aside"]
+__all__ = [
+    "File",
+    "FileLock",
+    "FileSystem",
+    "OsFile",
+    "OsFileSystem",
+    "storage_error",
+    "write_aside",
+]
 
 
 class File(Protocol):
@@ -115,7 +123,9 @@ def write_aside(filesystem: FileSystem, path: str, contents: bytes) -> None:
     filesystem.sync_directory(os.path.dirname(path))
 
 
-class _OsFile:
+class OsFile:
+    """A `File` of the operating system; owns the descriptor."""
+
     __slots__ = ("_fd",)
 
     def __init__(self, fd: int) -> None:
@@ -177,7 +187,7 @@ class OsFileSystem:
         flags = os.O_RDWR | os.O_CLOEXEC
         if create:
             flags |= os.O_CREAT | os.O_TRUNC
-        return _OsFile(os.open(path, flags, 0o600))
+        return OsFile(os.open(path, flags, 0o600))
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)

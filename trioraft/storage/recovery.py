@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.log import ENTRY_OVERHEAD
@@ -32,7 +33,7 @@ from .replay import Place, Replay, Stop
 from .scan import SLICE
 from .segments import SEALING_SIZE, ActiveFile, encode_sealing, segment_name, segment_number
 
-__all__ = ["OpenedLog", "open_log"]
+__all__ = ["ExaminedLog", "OpenedLog", "examine_log", "open_log", "segment_numbers"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,19 +65,38 @@ def open_log(
     must_exist: there was a log, and a new one would forget its vote.
     Raises CorruptionError having changed nothing, and OSError.
     """
-    numbers = [n for name in filesystem.list_directory(folder) if (n := segment_number(name))]
-    if not numbers:
-        if snapshot is not None:
-            reason = "there is a snapshot but no log: term and vote are lost"
-            raise CorruptionError(folder, 0, reason)
-        if must_exist:
-            reason = "this group had a log and has none now: its entries, term and vote are lost"
-            raise CorruptionError(folder, 0, reason)
-        numbers = [1]
+    if not segment_numbers(filesystem, folder) and snapshot is None and not must_exist:
         header = encode_segment_header(
             SegmentHeader(1, NO_INDEX, NO_TERM, HardState()), salt_of(group_id, 1)
         )
         write_aside(filesystem, f"{folder}/{segment_name(1)}", header)
+    examined = examine_log(filesystem, folder, group_id, snapshot)
+    replay, last = examined.replay, examined.last
+    if examined.unfinished is not None:
+        _seal(filesystem, replay, examined.unfinished)
+    end = _make_durable(filesystem, replay, last, examined.reset)
+    tail = _read_tail(filesystem, replay, tail_bytes)
+    active = ActiveFile(last.number, last.salt, end)
+    return OpenedLog(replay.index, replay.hard_state, replay.configurations, tail, active)
+
+
+class ExaminedLog(NamedTuple):
+    """What the files say, and what is to be done before the log can go on."""
+
+    replay: Replay
+    last: Stop
+    unfinished: Stop | None  # the file whose seal may not be durable
+    reset: SnapshotMeta | None  # the snapshot behind which the log has to begin anew
+
+
+def examine_log(
+    filesystem: FileSystem, folder: str, group_id: bytes, snapshot: SnapshotMeta | None
+) -> ExaminedLog:
+    """Read and check every record; changes nothing. Raises CorruptionError, OSError."""
+    numbers = segment_numbers(filesystem, folder)
+    if not numbers:
+        what = "there is a snapshot but no log" if snapshot else "the group had a log and has none"
+        raise CorruptionError(folder, 0, f"{what}: its entries, term and vote are lost")
     _refuse_gaps(folder, numbers)
     replay = Replay(folder, group_id)
     stops = [_replay(filesystem, replay, number, numbers) for number in numbers]
@@ -85,12 +105,12 @@ def open_log(
     if before is not None and not before.sealed and not is_fresh:
         raise CorruptionError(before.path, before.end, "the end of the file is missing")
     reset = _behind_snapshot(replay, last.path, snapshot)
-    if before is not None and is_fresh:
-        _seal(filesystem, replay, before)
-    end = _make_durable(filesystem, replay, last, reset)
-    tail = _read_tail(filesystem, replay, tail_bytes)
-    active = ActiveFile(last.number, last.salt, end)
-    return OpenedLog(replay.index, replay.hard_state, replay.configurations, tail, active)
+    return ExaminedLog(replay, last, before if is_fresh else None, reset)
+
+
+def segment_numbers(filesystem: FileSystem, folder: str) -> list[int]:
+    """The numbers of the log's files, ascending. Raises OSError."""
+    return [n for name in filesystem.list_directory(folder) if (n := segment_number(name))]
 
 
 def _refuse_gaps(folder: str, numbers: Sequence[int]) -> None:
