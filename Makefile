@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INPUT ?=
+SIM_MINUTES ?= 5
 ARGS ?=
 
-.PHONY: demo test torture lint types bench proto check-proto clean
+.PHONY: demo test sim torture lint types bench proto check-proto clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +35,11 @@ test: $(VENV)/.test  ## all tests that this machine can run
 
 torture: $(VENV)/.base  ## ten minutes of real faults on real processes; `make torture ARGS='--seconds 60'`
 	$(BIN)/python tests/interop/_torture $(ARGS)
+
+sim: $(VENV)/.test  ## fresh seeds of both levels for SIM_MINUTES, and every planted bug found
+	$(BIN)/trioraft sim --level core --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.3}')
+	$(BIN)/trioraft sim --level stack --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.5}')
+	$(BIN)/trioraft sim --planted
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

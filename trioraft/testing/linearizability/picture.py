@@ -11,15 +11,16 @@ from .text import label
 
 __all__ = ["draw"]
 
-_NEIGHBOURS = 200  # operations around the violation that are drawn
-_WIDTH = 1400  # pixels for all of the time shown
+_NEIGHBOURS = 50  # operations around the violation that are drawn
+_STEP = 28  # pixels from one event to the next
 _ROW = 26
 _LEFT = 120
 
 _STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 2em; background: #fff; color: #222 }
 pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
-svg { overflow: visible } svg text { font: 11px system-ui, sans-serif }
+svg text { font: 11px system-ui, sans-serif;
+           paint-order: stroke; stroke: #fff; stroke-width: 3px }
 .other { fill: #d5dbe3 } .essential { fill: #f2b134 } .origin { fill: #8fc1e3 }
 .stuck { fill: #d64541 } .open { fill-opacity: .45 } .lane { stroke: #eee }
 """
@@ -39,9 +40,13 @@ def draw(
         {op.invoked for op in shown} | {op.returned for op in shown if op.returned is not None}
     )
     # By rank, not to scale: microseconds beside seconds would hide either.
-    place = {moment: _LEFT + n * _WIDTH / len(moments) for n, moment in enumerate(moments)}
-    bars = [_bar(op, place, rows, _kind(op, stuck, excerpt)) for op in shown]
-    lanes = [_lane(str(process), row) for process, row in rows.items()]
+    place = {moment: _LEFT + n * _STEP for n, moment in enumerate(moments)}
+    width = len(moments) * _STEP
+    kinds = {op.invoked: _kind(op, stuck, excerpt) for op in shown}
+    # What matters is drawn last, so that nothing covers it.
+    shown.sort(key=lambda op: kinds[op.invoked] != "other")
+    bars = [_bar(op, place, rows, width, kinds[op.invoked]) for op in shown]
+    lanes = [_lane(str(process), row, width) for process, row in rows.items()]
     height = (len(rows) + 1) * _ROW
     return (
         "<!doctype html><meta charset='utf-8'>"
@@ -50,7 +55,7 @@ def draw(
         "<p>Time runs to the right, by the order of events and not to scale. Red: the answer that"
         " nothing explains. Yellow: the other operations that show it. Blue: where its value may"
         " come from. Pale: no answer arrived. Point at a bar to read it.</p>"
-        f"<svg width='{_LEFT + _WIDTH + 20}' height='{height}'>{''.join(lanes + bars)}</svg>"
+        f"<svg width='{_LEFT + width + 80}' height='{height}'>{''.join(lanes + bars)}</svg>"
         f"<pre>{escape(text)}</pre>"
     )
 
@@ -77,17 +82,19 @@ def _kind(op: Operation, stuck: Operation, excerpt: Excerpt) -> str:
     return "other"
 
 
-def _lane(name: str, row: int) -> str:
+def _lane(name: str, row: int, width: int) -> str:
     y = row * _ROW + _ROW / 2
     return (
-        f"<line class='lane' x1='{_LEFT}' x2='{_LEFT + _WIDTH}' y1='{y}' y2='{y}'/>"
+        f"<line class='lane' x1='{_LEFT}' x2='{_LEFT + width}' y1='{y}' y2='{y}'/>"
         f"<text x='0' y='{y + 4}'>{escape(name)}</text>"
     )
 
 
-def _bar(op: Operation, place: dict[float, float], rows: dict[Hashable, int], kind: str) -> str:
+def _bar(
+    op: Operation, place: dict[float, int], rows: dict[Hashable, int], width: int, kind: str
+) -> str:
     x = place[op.invoked]
-    end = _LEFT + _WIDTH if op.returned is None else place[op.returned]
+    end = _LEFT + width if op.returned is None else place[op.returned]
     y = rows[op.process] * _ROW + 4
     until = "no answer" if op.returned is None else f"{op.returned:.6f}"
     words = escape(label(op))
