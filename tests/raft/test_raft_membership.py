@@ -139,22 +139,19 @@ def test_a_leader_that_left_is_no_leader_soon() -> None:
     assert group.leader in ("n2", "n3")
 
 
-def test_a_removed_node_stays_quiet_after_a_restart() -> None:
-    """It says that it was removed as long as its log does; with only a snapshot it can't know."""
+def test_a_removed_node_that_restarts_is_told_again() -> None:
+    """It has the entry, but does not know that it is committed: it may be needed, so it asks."""
     group = Group("n1", "n2", "n3")
     group.elect("n1")
     group.change(MembershipChange.remove("n3"))
     node = group.cluster.nodes["n3"]
     group.cluster.crash("n3")
     group.cluster.start(node)
-    group.cut = {"n3"}
-    group.run(10)
-    assert node.up.role is Role.FOLLOWER
-    group.cut = set()
-    group.cluster.crash("n3")
-    group.cluster.start(node)
-    assert node.up.next_deadline == float("inf")
-    assert not node.up.removed, "nothing is known to be committed yet"
+    assert not node.up.removed
+    group.run(3)
+    assert node.up.removed
+    assert node.up.next_deadline > group.cluster.now + 10, "from now on it asks rarely"
+    assert group.leader == "n1"
 
 
 def test_a_removed_node_tells_of_its_removal_when_it_knows() -> None:

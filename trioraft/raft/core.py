@@ -272,8 +272,11 @@ class RaftCore(CoreView):
         quiescence.leader_gone(self._s)
 
     def wake(self, now: float) -> None:
-        """Take up heartbeats and timers again, counted from now. Does nothing when awake."""
-        quiescence.wake(self._advance(now))
+        """Take up heartbeats and timers again, counted from now. Does nothing when awake.
+
+        A follower whose leader is gone, or that has none, stands for election almost at once.
+        """
+        quiescence.wake(self._advance(now), eager=True)
 
     # --- reports of what a Ready asked for
 

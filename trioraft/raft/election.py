@@ -193,11 +193,16 @@ def _claims_precedence(s: State, reply: VoteReply) -> bool:
 
 
 def _is_removed(s: State, request: VoteRequest) -> bool:
-    """This leader knows that the candidate was removed, and the candidate can't (Ratis's rule)."""
+    """This leader knows that the candidate was removed (Ratis's `shouldShutdown`).
+
+    The candidate has nothing that this leader has not, so no newer configuration either. It may
+    have the entry that removed it, and not know after a restart that it is committed.
+    """
     return (
         s.leadership is not None
         and not s.configuration.is_joint
-        and request.last_index < s.configuration_index <= s.commit
+        and s.configuration_index <= s.commit
+        and (request.last_term, request.last_index) <= (s.log.last_term, s.log.last_index)
         and s.configuration.member(request.candidate) is None
         and request.candidate not in s.leadership.followers
     )

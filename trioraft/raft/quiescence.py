@@ -67,8 +67,12 @@ def leader_gone(s: State) -> None:
     s.leader_gone = s.resting and s.leadership is None
 
 
-def wake(s: State) -> None:
-    """Take up the timers again, from now: nobody is late for what was not expected."""
+def wake(s: State, *, eager: bool = False) -> None:
+    """Take up the timers again, from now: nobody is late for what was not expected.
+
+    eager: without a leader, stand for election almost at once. For the host, which has done the
+        waiting and lets few groups of many try at a time; not for one that a candidate wakes.
+    """
     if not s.resting:
         return
     s.resting = False
@@ -80,9 +84,8 @@ def wake(s: State) -> None:
             # The leader counts as alive for as long as it would have with heartbeats: a server
             # that comes back and knows nobody must not depose it while it is still waking up.
             s.heard = s.now
-        elif s.config.pre_vote and not s.behind and not s.shut_out:
-            # The host has done the waiting, and lets few groups of many try at once. A lease that
-            # somebody may still hold is kept: the time when he was heard from has not moved.
+        elif eager and s.config.pre_vote and not s.behind and not s.shut_out:
+            # A lease that somebody may still hold is kept: `heard` has not moved.
             s.timeout = s.rng.uniform(0.0, s.config.heartbeat_interval)
         return
     lead.heartbeat_due = s.now

@@ -170,7 +170,7 @@ class State:
     def removed(self) -> bool:
         """This node was a member, and is not, as far as it knows. Anybody may be wrong here:
         a node that was removed and added again sees its old removal while it catches up."""
-        if self.is_member:
+        if self.is_member or self.shut_out:
             return self.shut_out
         return self.was_member and self.configuration_index <= self.commit
 
