@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from trioraft._proto.etcd import rpc_pb2
 from trioraft.machines.kv import KvMachine, Tag
-from trioraft.machines.kv.snapshot import SnapshotDecoder, encode_store
+from trioraft.machines.kv.capture import StoreCapture
+from trioraft.machines.kv.snapshot import SnapshotDecoder
 from trioraft.node.machine import Command
 
 INTEGERS = [0, 0, 0, 1, 2, 3, 5, -1, -2, 2**31, 2**62, 2**63 - 1, -(2**63)]
@@ -64,8 +65,8 @@ async def test_odd_requests_are_answered_and_the_state_stays_sound(seed: int) ->
         assert await machine.query(data) == await twin.query(data)
     store = machine._store
     decoder = SnapshotDecoder()
-    for chunk in encode_store(store):
+    for chunk in StoreCapture(store).chunks():
         decoder.feed(chunk)
     restored = decoder.finish()
     assert restored.index.all_keys() == store.index.all_keys()
-    assert b"".join(encode_store(restored)) == b"".join(encode_store(twin._store))
+    assert b"".join(StoreCapture(restored).chunks()) == b"".join(StoreCapture(twin._store).chunks())

@@ -15,6 +15,7 @@ from trioraft.machines.kv import KvMachine, Tag
 from trioraft.machines.kv.snapshot import CHUNK_SIZE
 from trioraft.node.machine import Command
 from trioraft.raft.errors import CorruptionError
+from trioraft.raft.types import SnapshotFile
 
 
 class Sink:
@@ -24,10 +25,20 @@ class Sink:
     async def write(self, data: bytes) -> None:
         self.chunks.append(data)
 
+    async def create_file(self, name: str) -> None:
+        raise AssertionError("one file is enough for it")
+
 
 class Source:
     def __init__(self, data: bytes, sizes: Sequence[int] = (1 << 20,)) -> None:
         self._data, self._sizes, self._reads = data, sizes, 0
+
+    @property
+    def files(self) -> Sequence[SnapshotFile]:
+        return (SnapshotFile("state", len(self._data), 0),)
+
+    async def open_file(self, name: str) -> None:
+        raise AssertionError("it is open")
 
     async def read(self, max_bytes: int = 1 << 20) -> bytes:
         size = min(max_bytes, self._sizes[self._reads % len(self._sizes)])

@@ -9,14 +9,14 @@ the logarithm of the key count plus what it returns, however much history there 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sortedcontainers import SortedList
 
-__all__ = ["Index", "Pair", "Version"]
+__all__ = ["ForgettingWatcher", "Index", "Pair", "Version"]
 
 
 class Version(NamedTuple):
@@ -37,6 +37,11 @@ Pair = tuple[bytes, Version]
 _mod = itemgetter(0)
 
 
+class ForgettingWatcher(Protocol):
+    def forgetting(self, key: bytes, history: Sequence[Version], *, wholly: bool) -> None:
+        """Versions of `key` are about to be dropped from `history`; with `wholly`, all."""
+
+
 class Index:
     """Histories by key, and the order of the keys.
 
@@ -48,6 +53,8 @@ class Index:
         self._histories: dict[bytes, list[Version]] = {}
         self._live: SortedList[bytes] = SortedList()
         self._dead: SortedList[bytes] = SortedList()
+        self.watchers: list[ForgettingWatcher] = []
+        """Told before anything is forgotten; the few snapshots that are being written."""
 
     def __len__(self) -> int:
         """How many keys exist now."""
@@ -56,6 +63,23 @@ class Index:
     def all_keys(self) -> list[bytes]:
         """Every key with a history, existing or not, in order."""
         return list(merge(self._live, self._dead))
+
+    @property
+    def history_count(self) -> int:
+        """How many keys have a history, whether they exist now or not."""
+        return len(self._histories)
+
+    def keys_after(self, key: bytes | None) -> Iterator[bytes]:
+        """Every key with a history behind `key` (None: from the first), in order.
+
+        Costs the logarithm of their number to begin. No writes while it is in use.
+        """
+        live = self._live.irange(key, None, inclusive=(False, True))
+        return merge(live, self._dead.irange(key, None, inclusive=(False, True)))
+
+    def find_history(self, key: bytes) -> list[Version] | None:
+        """As `history`, None for a key without one."""
+        return self._histories.get(key)
 
     def history(self, key: bytes) -> list[Version]:
         """All versions of a key that has a history, oldest first. Not to be changed."""
@@ -134,6 +158,8 @@ class Index:
             return
         if not history[keep].number and history[keep].mod < revision:
             keep += 1
+        for watcher in self.watchers if keep else ():
+            watcher.forgetting(key, history, wholly=keep == len(history))
         del history[:keep]
         if not history:
             del self._histories[key]

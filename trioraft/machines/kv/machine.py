@@ -10,10 +10,11 @@ from google.protobuf.message import DecodeError
 from trioraft._proto.etcd import rpc_pb2
 from trioraft.node.machine import Command, SnapshotSink, SnapshotSource, StateMachine
 
+from .capture import StoreCapture
 from .codec import Tag, encode_error, encode_reply
 from .errors import MALFORMED, KvError
 from .read import encode_selection, run_range
-from .snapshot import SnapshotDecoder, encode_store, hash_store
+from .snapshot import SnapshotDecoder, hash_store
 from .steps import KEYS_PER_STEP, finish_steps, run_steps
 from .store import Store
 from .txn import is_read_only, run_txn
@@ -114,9 +115,16 @@ class KvMachine(StateMachine):
         return await _answer(self._queries, request)
 
     async def snapshot(self, sink: SnapshotSink) -> None:
-        """Write the store, history included, in chunks of about 256 KiB."""
-        for chunk in encode_store(self._store):
-            await sink.write(chunk)
+        """Write the store, history included, in chunks of at most about 256 KiB."""
+        capture = StoreCapture(self._store)
+        try:
+            await capture.write(sink)
+        finally:
+            capture.close()
+
+    def capture(self) -> StoreCapture:
+        """Take hold of the store at its revision, at once."""
+        return StoreCapture(self._store)
 
     async def restore(self, source: SnapshotSource) -> None:
         """Replace the store. Raises CorruptionError; then, or if cancelled, nothing changes."""

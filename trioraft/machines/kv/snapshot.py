@@ -17,7 +17,7 @@ It keeps all history from the compact revision on, so a restored replica answers
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from zlib import crc32
 
 from trioraft.raft.errors import CorruptionError
@@ -26,7 +26,7 @@ from .index import Version
 from .steps import KEYS_PER_STEP, Steps
 from .store import Store
 
-__all__ = ["CHUNK_SIZE", "SnapshotDecoder", "encode_store", "hash_store"]
+__all__ = ["CHUNK_SIZE", "SnapshotDecoder", "StoreEncoder", "hash_store"]
 
 CHUNK_SIZE = 1 << 18
 """A snapshot is written in chunks of about this many bytes; one value more at most."""
@@ -44,24 +44,39 @@ def _pack_version(version: Version) -> bytes:
     return _VERSION.pack(mod, sub, create, number, lease, len(value)) + value
 
 
-def encode_store(store: Store) -> Iterator[bytes]:
-    """The store in chunks. It must not change until the last one is taken."""
-    index = store.index
-    keys = index.all_keys()
-    chunk = bytearray(_HEADER.pack(_MAGIC, store.revision, store.compact_revision, len(keys)))
-    checksum = 0
-    for key in keys:
-        versions = index.history(key)
-        chunk += _KEY.pack(len(key), len(versions))
-        chunk += key
-        for version in versions:
-            chunk += _pack_version(version)
-            if len(chunk) >= CHUNK_SIZE:
-                checksum = crc32(chunk, checksum)
-                yield bytes(chunk)
-                chunk.clear()
-    checksum = crc32(chunk, checksum)
-    yield bytes(chunk) + _CHECKSUM.pack(checksum)
+class StoreEncoder:
+    """Takes a store apart into bytes, in the order of the format."""
+
+    def __init__(self) -> None:
+        self._chunk = bytearray()
+        self._checksum = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that `take` would return."""
+        return len(self._chunk)
+
+    def header(self, revision: int, compact_revision: int, keys: int) -> None:
+        self._chunk += _HEADER.pack(_MAGIC, revision, compact_revision, keys)
+
+    def key(self, key: bytes, versions: int) -> None:
+        self._chunk += _KEY.pack(len(key), versions)
+        self._chunk += key
+
+    def version(self, version: Version) -> None:
+        self._chunk += _pack_version(version)
+
+    def take(self) -> bytes:
+        """What has been encoded since the last time."""
+        chunk = bytes(self._chunk)
+        self._chunk.clear()
+        self._checksum = crc32(chunk, self._checksum)
+        return chunk
+
+    def end(self) -> bytes:
+        """The rest, after everything."""
+        chunk = self.take()
+        return chunk + _CHECKSUM.pack(self._checksum)
 
 
 def hash_store(store: Store, revision: int) -> Steps[int]:
