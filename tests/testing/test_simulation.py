@@ -6,15 +6,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from trioraft.node.driver import Driver
-from trioraft.raft.errors import InvariantError
-from trioraft.raft.ready import Ready
-from trioraft.storage.interface import PersistBatch
-from trioraft.testing.invariants import InvariantViolatedError
 from trioraft.testing.simulation import simulate_counter, simulate_kv
 from trioraft.testing.trace import Trace
 
@@ -67,38 +61,3 @@ def test_the_same_seed_is_the_same_run(wire: str) -> None:
         check=True,
     )
     assert other.stdout.strip() == first.trace_hash
-
-
-def acknowledge_before_the_disk(self: Any, ready: Ready) -> None:
-    self._durable(ready)
-    self._storage.persist(
-        PersistBatch(ready.hard_state, ready.entries, ready.reset), lambda _error: None
-    )
-    if ready.must_persist:
-        last = ready.entries[-1] if ready.entries else None
-        index, term = (last.index, last.term) if last else (-1, 0)
-        self.call(lambda _now: self.core.persisted(index, term, ready.sequence))
-
-
-def forget_the_vote(self: Any, ready: Ready) -> None:
-    ready.hard_state = None
-    honest_persist(self, ready)
-
-
-honest_persist = Driver._persist
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("bug", [acknowledge_before_the_disk, forget_the_vote])
-def test_it_sees_a_planted_bug(bug: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A simulator that finds nothing must be able to find something."""
-    monkeypatch.setattr(Driver, "_persist", bug)
-    for seed in range(200):
-        try:
-            simulate_kv(seed, wire="ratis", seconds=4.0)
-        except BaseExceptionGroup as group:
-            seen, _ = group.split((InvariantViolatedError, InvariantError))
-            assert seen is not None, "it noticed something else than what it is there to notice"
-            return
-    pytest.fail("200 seeds did not notice")

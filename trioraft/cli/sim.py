@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -89,12 +90,17 @@ _FRESH = 1 << 40  # fresh seeds are drawn below it
     metavar="BUG",
     help=f"Make a known mistake, to see it found: {', '.join(bug.name for bug in BUGS)}.",
 )
+@click.option(
+    "--planted",
+    is_flag=True,
+    help="Plant every known mistake in turn, and fail if one of them is not found.",
+)
 @click.option("--keep-going", is_flag=True, help="Do not stop at the first seed that fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def sim(
     seeds: int | None, minutes: float | None, first: int, fresh: bool, seed: int | None,
     trace: bool, level: str, wire: str | None, seconds: float, jobs: int | None,
-    plant: str | None, keep_going: bool, as_json: bool,
+    plant: str | None, planted: bool, keep_going: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run whole clusters under a virtual clock, with faults chosen by seeds.
 
@@ -107,9 +113,13 @@ def sim(
     trioraft sim --level core --minutes 5 --fresh
     trioraft sim --seed 42 --trace        one of them, with all that happens in it
     trioraft sim --level core --plant forget-votes --seeds 100
+    trioraft sim --planted                all known mistakes, and how soon each is found
     """
     if trace and seed is None:
         raise click.UsageError("--trace shows one run: add --seed S")
+    jobs = jobs or os.cpu_count() or 1
+    if planted:
+        raise SystemExit(_plant_all(first, jobs, as_json))
     options = Options(level, wire, seconds, plant)
     started = time.monotonic()
     if seed is not None:
@@ -120,7 +130,6 @@ def sim(
     else:
         first = random.SystemRandom().randrange(_FRESH) if fresh else first
         count = seeds if seeds or minutes else _DEFAULT_SEEDS[level]
-        jobs = jobs or os.cpu_count() or 1
         report = _run(first, count, options, jobs, minutes, keep_going, quiet=as_json)
         seed = first
     _show(report, options, seed, time.monotonic() - started, as_json)
@@ -149,7 +158,45 @@ def _run(
                 if total.failures and not keep_going:
                     break
         finally:
-            reports.close()  # type: ignore[attr-defined]
+            reports.close()
+    return total
+
+
+def _plant_all(first: int, jobs: int, as_json: bool) -> int:
+    """Look for every planted bug; the exit status is 1 if one was not found."""
+    rows: list[dict[str, Any]] = []
+    table = Table(title="planted bugs")
+    for column in ("bug", "level", "the mistake", "found after", "of at most"):
+        table.add_column(
+            column, justify="right" if column in ("found after", "of at most") else "left"
+        )
+    for bug in BUGS:
+        options = Options(bug.level, plant=bug.name)
+        with Console(stderr=True).status(f"{bug.name}: {bug.what}"):
+            report = _search(first, bug.seeds, options, jobs)
+        found = min(seed for seed, _, _ in report.failures) - first + 1 if report.failures else None
+        rows.append({"bug": bug.name, "level": bug.level, "found_after": found, "limit": bug.seeds})
+        table.add_row(
+            bug.name, bug.level, bug.what, "NOT FOUND" if found is None else f"{found:,} seeds",
+            f"{bug.seeds:,}", style="red" if found is None else None,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        Console().print(table)
+    return int(any(row["found_after"] is None for row in rows))
+
+
+def _search(first: int, count: int, options: Options, jobs: int) -> SeedsReport:
+    total = SeedsReport()
+    reports = run_seeds(first, count, options, jobs=jobs)
+    try:
+        for report in reports:
+            total += report
+            if total.failures:
+                break
+    finally:
+        reports.close()
     return total
 
 

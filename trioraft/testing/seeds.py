@@ -11,7 +11,7 @@ import multiprocessing
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ def run_seeds(
     *,
     jobs: int = 1,
     deadline: float | None = None,
-) -> Iterator[SeedsReport]:
+) -> Generator[SeedsReport, None, None]:
     """Run `count` seeds from `first` on, in `jobs` processes; yields reports as they come.
 
     count: None for no end. deadline: on the clock of `time.monotonic`; no seed is begun after it.

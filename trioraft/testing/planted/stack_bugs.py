@@ -105,5 +105,5 @@ STACK_BUGS = (
     _bug("stale-follower-reads", "answer reads on a follower without asking the leader", 100,
          _stale_follower_reads),
     _bug("repeat-calls", "apply a retried call again", 200, _repeat_calls),
-    _bug("forget-sessions", "leave the sessions out of the snapshot", 200, _forget_sessions),
+    _bug("forget-sessions", "leave the sessions out of the snapshot", 400, _forget_sessions),
 )  # fmt: skip
