@@ -24,29 +24,40 @@ if TYPE_CHECKING:
     )
     from .raft.config import RaftConfig
     from .raft.errors import (
+        ChangeInProgressError,
         ConfigurationError,
+        ConfigurationMismatchError,
         CorruptionError,
         DataDirectoryError,
         EntryTooLargeError,
         GroupStoppedError,
+        LeaderNotReadyError,
         NoQuorumError,
         NotLeaderError,
         NotReplicatedError,
         OverloadedError,
         ProposalDroppedError,
         SessionExpiredError,
+        StagingTimeoutError,
         StorageError,
         TrioraftError,
     )
-    from .raft.types import ReplicationLevel, Role, Session
+    from .raft.membership import MembershipChange
+    from .raft.types import Configuration, Member, ReplicationLevel, Role, Session
 
 __all__ = [
+    "ChangeInProgressError",
     "Command",
+    "Configuration",
     "ConfigurationError",
+    "ConfigurationMismatchError",
     "CorruptionError",
     "DataDirectoryError",
     "EntryTooLargeError",
     "GroupStoppedError",
+    "LeaderNotReadyError",
+    "Member",
+    "MembershipChange",
     "NoQuorumError",
     "Node",
     "NotLeaderError",
@@ -62,6 +73,7 @@ __all__ = [
     "SessionExpiredError",
     "SnapshotSink",
     "SnapshotSource",
+    "StagingTimeoutError",
     "StateMachine",
     "StorageError",
     "TrioraftError",
@@ -87,7 +99,10 @@ _HOMES = {
         ".node",
     ),
     "RaftConfig": ".raft.config",
-    **dict.fromkeys(("ReplicationLevel", "Role", "Session"), ".raft.types"),
+    "MembershipChange": ".raft.membership",
+    **dict.fromkeys(
+        ("Configuration", "Member", "ReplicationLevel", "Role", "Session"), ".raft.types"
+    ),
 }
 
 

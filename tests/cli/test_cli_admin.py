@@ -89,6 +89,8 @@ async def test_leadership_snapshots_and_elections(admin: Operator) -> None:
     assert [line.split(":")[0] for line in lines] == ["n1", "n2", "n3"]
     assert "snapshot at index" in await admin("snapshot", "n2")
     assert await admin("elections", "pause", "n1") == "elections paused on n1\n"
+    assert (await admin.members())["n1"]["elections_paused"]
+    assert "(paused)" in await admin("members")
     assert await admin("elections", "resume") == "elections resumed on n1, n2, n3\n"
     rows = await admin.members()
     assert all(row["snapshot_index"] >= 0 for row in rows.values())

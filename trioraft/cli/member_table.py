@@ -34,6 +34,7 @@ def _row(view: ClusterView, member: MemberStatus) -> dict[str, Any]:
         "address": member.address,
         "part": member.part,
         "role": "unreachable" if own is None else own.role,
+        "elections_paused": own is not None and own.elections_paused,
         "priority": member.priority,
         "match_index": member.match_index if led else None,
         "lag": view.groups[view.leader].last_index - member.match_index if led else None,
@@ -52,6 +53,8 @@ def member_table(view: ClusterView) -> Table:
     for row in member_rows(view):
         role = Text(row.pop("role"))
         role.style = _STYLES.get(role.plain, "")
+        if row.pop("elections_paused"):
+            role.append(" (paused)")
         first = [row.pop(name) for name in ("id", "address", "part")]
         rest = ["-" if value is None else str(value) for value in row.values()]
         table.add_row(*first, role, *rest)

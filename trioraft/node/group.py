@@ -243,6 +243,7 @@ class Group:
             members=member_statuses(core),
             machine=dict(self._machine.describe()),
             failure=None if self.failure is None else str(self.failure),
+            elections_paused=core.elections_paused,
         )
 
     async def wait_change(self) -> None:

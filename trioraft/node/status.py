@@ -43,6 +43,7 @@ class GroupStatus:
     members: tuple[MemberStatus, ...] = ()
     machine: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
+    elections_paused: bool = False
 
 
 def role_word(node_id: NodeId, role: Role, configuration: Configuration, *, running: bool) -> str:

@@ -121,7 +121,7 @@ class StatusReply(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire: _Optional[str] = ..., address: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ...) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ("group_id", "role", "term", "leader_id", "last_index", "commit_index", "applied_index", "bytes_on_disk", "members", "machine", "failure", "snapshot_index")
+    __slots__ = ("group_id", "role", "term", "leader_id", "last_index", "commit_index", "applied_index", "bytes_on_disk", "members", "machine", "failure", "snapshot_index", "elections_paused")
     class MachineEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class GroupStatus(_message.Message):
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    ELECTIONS_PAUSED_FIELD_NUMBER: _ClassVar[int]
     group_id: bytes
     role: str
     term: str
@@ -153,7 +154,8 @@ class GroupStatus(_message.Message):
     machine: _containers.ScalarMap[str, str]
     failure: str
     snapshot_index: int
-    def __init__(self, group_id: _Optional[bytes] = ..., role: _Optional[str] = ..., term: _Optional[str] = ..., leader_id: _Optional[str] = ..., last_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., machine: _Optional[_Mapping[str, str]] = ..., failure: _Optional[str] = ..., snapshot_index: _Optional[int] = ...) -> None: ...
+    elections_paused: bool
+    def __init__(self, group_id: _Optional[bytes] = ..., role: _Optional[str] = ..., term: _Optional[str] = ..., leader_id: _Optional[str] = ..., last_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., machine: _Optional[_Mapping[str, str]] = ..., failure: _Optional[str] = ..., snapshot_index: _Optional[int] = ..., elections_paused: _Optional[bool] = ...) -> None: ...
 
 class MemberStatus(_message.Message):
     __slots__ = ("node_id", "address", "voter", "match_index", "part", "priority")

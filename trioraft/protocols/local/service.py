@@ -177,4 +177,5 @@ def status_message(status: GroupStatus) -> GroupStatusMessage:
         ],
         machine=status.machine,
         failure=status.failure or "",
+        elections_paused=status.elections_paused,
     )

@@ -4,6 +4,9 @@ A membership is one set of voters, or two (old, new) while joint, and a map of a
 their addresses; who is in no set is a learner. Addresses are URIs there (`http://host:port`)
 and targets here (`host:port`); another scheme is kept as it is. Sets and maps go by ascending
 number, which is the order that a decoded configuration has.
+
+While joint, the wire does not say whether an old voter is being removed or becomes a learner. It is
+read as removed: if the leader dies in between, a member that was being demoted must be added again.
 """
 
 from __future__ import annotations
