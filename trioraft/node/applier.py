@@ -237,6 +237,7 @@ class Applier:
             )
         entries, _, skipped = batch
         writes = self._writes
+        waited_for = bool(writes)
         position = 0
         size = 0
         for entry in entries:
@@ -244,15 +245,16 @@ class Applier:
             if entry.kind is not EntryKind.WRITE:
                 continue
             if (first := skipped.get(entry.index)) is not None:
-                outcome: WriteResult | SessionExpiredError = self._outcome(entry, first)
+                outcome = self._outcome(entry, first)
+                if waited_for:
+                    writes.finish(entry, outcome)
             else:
                 reply = replies[position]
                 position += 1
                 if entry.session is not None:
                     self._sessions.settle(entry.index, reply)
-                outcome = WriteResult(reply, entry.index)
-            if writes:
-                writes.finish(entry, outcome)
+                if waited_for:
+                    writes.finish(entry, WriteResult(reply, entry.index))
         self.applied = entries[-1].index
         self.applied_term = entries[-1].term
         writes.progressed()

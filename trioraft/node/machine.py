@@ -12,9 +12,9 @@ from trioraft.raft.types import Session, SnapshotFile
 __all__ = ["Command", "SnapshotCapture", "SnapshotSink", "SnapshotSource", "StateMachine"]
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Command:
-    """One committed write. `index` and `term` are its place in the log."""
+    """One committed write, not to be changed. `index` and `term` are its place in the log."""
 
     index: int
     term: int

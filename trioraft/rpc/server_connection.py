@@ -54,6 +54,8 @@ class ServerConnection(Connection):
         self.overdue = overdue
         self._running = 0  # handlers, including those whose stream is gone already
         self._greeted = False
+        # A caller's headers are mostly the same each time: the last ones that passed the checks.
+        self._usual: tuple[tuple[tuple[bytes, bytes], ...], Method] | None = None
         self._handlers[RequestReceived] = self._on_request
         self._handlers[TrailersReceived] = self._on_trailers
 
@@ -67,6 +69,10 @@ class ServerConnection(Connection):
         self._greeted = True
 
     def _on_request(self, event: RequestReceived) -> None:
+        usual = self._usual
+        if usual is not None and event.headers == usual[0]:
+            self._open(event, usual[1], None)
+            return
         headers = dict(event.headers)
         path = headers.get(b":path", b"")
         size = len(b"".join(chain.from_iterable(event.headers)))
@@ -114,6 +120,11 @@ class ServerConnection(Connection):
             except ValueError as error:
                 self._refuse(event.stream_id, Status.INTERNAL, str(error))
                 return
+        else:
+            self._usual = event.headers, method
+        self._open(event, method, deadline)
+
+    def _open(self, event: RequestReceived, method: Method, deadline: Deadline | None) -> None:
         if self._running >= 2 * self.limits.max_concurrent_streams:
             # Handlers of calls that were reset are still cleaning up: too fast for us.
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)

@@ -6,6 +6,8 @@ concatenated are the canonical encoding of the whole message, and no reply is se
 
 from __future__ import annotations
 
+from trioraft.protocols.protobuf import varint
+
 from .backend import Backend
 
 __all__ = ["Header"]
@@ -18,20 +20,9 @@ _REVISION = b"\x18"
 _RAFT_TERM = b"\x20"
 
 
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def _field(tag: bytes, value: int) -> bytes:
     """A varint field; proto3 leaves zero out."""
-    return tag + _varint(value) if value else b""
+    return tag + varint(value) if value else b""
 
 
 class Header:

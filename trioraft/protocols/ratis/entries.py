@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 
 from trioraft._proto.ratis import raft_pb2 as pb
-from trioraft.protocols.protobuf import prefix, varint
+from trioraft.protocols.protobuf import varint
 from trioraft.raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
 
 from .members import decode_configuration, encode_configuration
@@ -29,10 +29,12 @@ CLIENT_ID_BYTES = 16
 NOBODY = b"trioraft-nobody!"
 _NOBODY_TAIL = b"\x72\x10" + NOBODY + b"\x78"
 _COMMIT_INDEX = struct.Struct(">q")
-# Field numbers of what is written by hand.
-_ENTRIES = 4  # AppendEntriesRequestProto
-_STATE_MACHINE_LOG_ENTRY = 3  # LogEntryProto
-_LOG_DATA = 1  # StateMachineLogEntryProto
+# What stands before the length of the fields that are written by hand: number << 3 | 2.
+_ENTRIES = b"\x22"  # AppendEntriesRequestProto
+_STATE_MACHINE_LOG_ENTRY = b"\x1a"  # LogEntryProto
+_LOG_DATA = b"\x0a"  # StateMachineLogEntryProto
+_WRITE = pb.StateMachineLogEntryProto.WRITE
+_EMPTY_CLIENT = bytes(CLIENT_ID_BYTES)
 
 
 def entry_field(entry: Entry) -> bytes:
@@ -49,23 +51,26 @@ def entry_field(entry: Entry) -> bytes:
             field = _write_field(entry, head)
         else:
             body = _encode_other(entry).SerializeToString()
-            field = b"".join((prefix(_ENTRIES, len(head) + len(body)), head, body))
+            field = b"".join((_ENTRIES, varint(len(head) + len(body)), head, body))
         entry.wire = field
     return field
 
 
 def _write_field(entry: Entry, head: bytes) -> bytes:
     """By hand, because this is done for every write, and protobuf copies large data three times."""
-    if entry.session is None:
-        tail = _NOBODY_TAIL + varint(entry.index) if entry.index else _NOBODY_TAIL[:-1]
-    else:
-        tail = _session_tail(entry.index, entry.session)
     data = entry.data
     size = len(data)
-    inner = prefix(_LOG_DATA, size) if size else b""
-    body = prefix(_STATE_MACHINE_LOG_ENTRY, len(inner) + size + len(tail)) + inner
-    whole = len(head) + len(body) + size + len(tail)
-    return b"".join((prefix(_ENTRIES, whole), head, body, data, tail))
+    tail = _tail(entry)
+    inner = _LOG_DATA + varint(size) if size else b""
+    body = varint(len(inner) + size + len(tail))
+    whole = varint(len(head) + 1 + len(body) + len(inner) + size + len(tail))
+    return b"".join((_ENTRIES, whole, head, _STATE_MACHINE_LOG_ENTRY, body, inner, data, tail))
+
+
+def _tail(entry: Entry) -> bytes:
+    if entry.session is not None:
+        return _session_tail(entry.index, entry.session)
+    return _NOBODY_TAIL + varint(entry.index) if entry.index else _NOBODY_TAIL[:-1]
 
 
 def _session_tail(index: int, session: Session) -> bytes:
@@ -110,13 +115,13 @@ def decode_entry(proto: pb.LogEntryProto) -> Entry:
 
 def _decode_write(index: int, write: pb.StateMachineLogEntryProto) -> tuple[bytes, Session | None]:
     client_id = write.clientId
-    if len(client_id) != CLIENT_ID_BYTES or not any(client_id):
+    if len(client_id) != CLIENT_ID_BYTES or client_id == _EMPTY_CLIENT:
         raise ValueError(f"entry {index}: client id {client_id.hex()!r}")
     # Both belong to features that keep part of a write outside the log; dropping that part
     # would make this replica differ from the others without a sign of it.
-    if write.type != pb.StateMachineLogEntryProto.WRITE:
+    if write.type != _WRITE:
         raise ValueError(f"entry {index}: writes of type {write.type} are not supported")
-    if write.stateMachineEntry.stateMachineData:
+    if write.HasField("stateMachineEntry") and write.stateMachineEntry.stateMachineData:
         raise ValueError(f"entry {index}: state machine data is not supported")
     if client_id == NOBODY:
         return write.logData, None
