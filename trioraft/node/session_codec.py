@@ -22,7 +22,7 @@ from trioraft.raft.session_ids import birth_of
 
 from .sessions import REPLY_OVERHEAD, ClientRecord, SessionLimits, SessionTable
 
-__all__ = ["SESSIONS_FILE", "decode_sessions", "encode_sessions"]
+__all__ = ["SESSIONS_FILE", "SessionsCapture", "decode_sessions", "encode_sessions"]
 
 #: The name of this file in a snapshot.
 SESSIONS_FILE = "_sessions"
@@ -33,13 +33,16 @@ _ID = struct.Struct(">H")
 _CLIENT = struct.Struct(">qQI")
 _REPLY = struct.Struct(">qI")
 _VERSION = 1
+_CHUNK = 64 << 10
 
 
-def encode_sessions(table: SessionTable) -> bytes:
-    """The table between two entries. Synchronous: about 2 us a client or reply."""
-    limits = table.limits
-    parts = [
-        _HEADER.pack(
+class SessionsCapture:
+    """The table between two entries, to be encoded beside the applier."""
+
+    def __init__(self, table: SessionTable) -> None:
+        """Copies what would change: about a microsecond for a client."""
+        limits = table.limits
+        self._header = _HEADER.pack(
             _MAGIC,
             _VERSION,
             limits.max_clients,
@@ -52,18 +55,40 @@ def encode_sessions(table: SessionTable) -> bytes:
             len(table.clients),
             len(table.replies),
         )
-    ]
-    for client_id, client in table.clients.items():
-        calls = client.calls
-        parts += (
-            _ID.pack(len(client_id)),
-            client_id,
-            _CLIENT.pack(client.used, client.floor, len(calls)),
-            struct.pack(f">{'Qq' * len(calls)}", *chain.from_iterable(calls.items())),
-        )
-    for index, reply in table.replies.items():
-        parts += (_REPLY.pack(index, len(reply)), reply)
-    return b"".join(parts)
+        self._clients = [
+            (client_id, client.used, client.floor, tuple(client.calls.items()))
+            for client_id, client in table.clients.items()
+        ]
+        self._replies = list(table.replies.items())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in pieces of about 64 KiB that take about a millisecond each."""
+        parts, size = [self._header], 0
+        for part in chain(map(_encode_client, self._clients), map(_encode_reply, self._replies)):
+            parts.append(part)
+            size += len(part)
+            if size >= _CHUNK:
+                yield b"".join(parts)
+                parts, size = [], 0
+        yield b"".join(parts)
+
+
+def encode_sessions(table: SessionTable) -> bytes:
+    """The table between two entries, at once."""
+    return b"".join(SessionsCapture(table).chunks())
+
+
+def _encode_client(row: tuple[bytes, int, int, tuple[tuple[int, int], ...]]) -> bytes:
+    client_id, used, floor, calls = row
+    numbers = struct.pack(f">{'Qq' * len(calls)}", *chain.from_iterable(calls))
+    return b"".join(
+        (_ID.pack(len(client_id)), client_id, _CLIENT.pack(used, floor, len(calls)), numbers)
+    )
+
+
+def _encode_reply(row: tuple[int, bytes]) -> bytes:
+    index, reply = row
+    return _REPLY.pack(index, len(reply)) + reply
 
 
 def decode_sessions(data: bytes, limits: SessionLimits) -> SessionTable:

@@ -6,6 +6,7 @@ from trioraft.raft.types import SnapshotMeta
 from trioraft.storage.interface import GroupStorage
 
 from .machine import SnapshotCapture, StateMachine
+from .session_codec import SessionsCapture
 from .snapshot_parts import MachineSink, write_runtime_file
 from .wakeups import Slot
 
@@ -19,7 +20,7 @@ class SnapshotJob:
         self,
         meta: SnapshotMeta,
         machine: StateMachine,
-        sessions: bytes,
+        sessions: SessionsCapture,
         wanted: list[Slot[SnapshotMeta]],
         bytes_since: int,
     ) -> None:

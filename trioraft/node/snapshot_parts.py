@@ -15,7 +15,7 @@ from trioraft.storage.interface import SnapshotReader, SnapshotWriter
 from trioraft.storage.snapshot_file import DATA_FILE, MAX_FILES, check_file_name
 
 from .machine import StateMachine
-from .session_codec import SESSIONS_FILE, decode_sessions
+from .session_codec import SESSIONS_FILE, SessionsCapture, decode_sessions
 from .sessions import SessionTable
 
 __all__ = [
@@ -91,10 +91,12 @@ class _MachineSource:
         return await self._reader.read(max_bytes)
 
 
-async def write_runtime_file(writer: SnapshotWriter, sessions: bytes) -> None:
-    """Add the encoded session table."""
+async def write_runtime_file(writer: SnapshotWriter, sessions: SessionsCapture) -> None:
+    """Add the captured session table. Lets others run every millisecond or so."""
     await writer.create_file(SESSIONS_FILE)
-    await writer.write(sessions)
+    for chunk in sessions.chunks():
+        await writer.write(chunk)
+        await trio.lowlevel.checkpoint()
 
 
 async def restore_parts(

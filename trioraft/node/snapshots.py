@@ -20,7 +20,7 @@ from trioraft.raft.types import NO_INDEX, NO_TERM, Configuration, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .machine import StateMachine
-from .session_codec import encode_sessions
+from .session_codec import SessionsCapture
 from .sessions import SessionTable
 from .settings import RuntimeSettings
 from .snapshot_job import SnapshotJob
@@ -218,7 +218,7 @@ class Snapshots:
             return
         at, configuration = self._configuration_at(applied)
         meta = SnapshotMeta(applied, term, configuration, configuration_index=at)
-        sessions = encode_sessions(self._sessions)
+        sessions = SessionsCapture(self._sessions)
         self._job = SnapshotJob(meta, self._machine, sessions, wanted, self._bytes_since)
         self._bytes_since = 0
         if self._job.capture is None:
