@@ -15,7 +15,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import trio
 
@@ -36,8 +37,9 @@ class RestSettings:
 
     idle_after: a group in which nothing has happened for this long is put to rest.
     check_interval: how often the host looks for such groups.
-    max_elections: groups of this host that may be without a leader at once, when many are woken;
-        the others are woken as those find one, or do not for `election_patience`.
+    max_elections: groups of this host that may look for a leader at the same time. The others
+        are at rest until those have found one, or have not within `election_patience`: then
+        they go to rest too, and wait for another turn.
     """
 
     idle_after: float = 2.0
@@ -59,6 +61,7 @@ class _Watch:
     group: Group
     mark: IdleMark
     since: float  # when the mark was first seen
+    led: float  # when it last had a leader, or was told to wait for its turn to find one
     asking: _Question | None = None
     under: NodeId | None = None  # the leader under which its replica here rests
 
@@ -71,6 +74,13 @@ class _Question:
     expires: float
     missing: list[NodeId]
     away: list[NodeId] = field(default_factory=list)
+
+
+class _Election(NamedTuple):
+    """A group that has been woken to find a leader: how long it may take, and who was lost."""
+
+    until: float
+    lost: NodeId | None
 
 
 class Resting:
@@ -91,8 +101,9 @@ class Resting:
 
     def add(self, group: Group) -> None:
         """Watch a group from now on. It must not run yet: it begins at rest, for its turn."""
-        group.rest.begin()
-        watch = _Watch(group, group.rest.mark(), trio.current_time())
+        now = trio.current_time()
+        group.rest.begin(now)
+        watch = _Watch(group, group.rest.mark(), now, now)
         self._watched[group.group_id] = watch
         self._wake((watch,))
 
@@ -120,6 +131,7 @@ class Resting:
     def _look(self, watch: _Watch, now: float) -> None:
         """Begin to put a group to rest that leads here and in which nothing happens."""
         rest = watch.group.rest
+        self._look_for_leader(watch, now)
         mark = rest.mark()
         if mark != watch.mark:
             watch.mark, watch.since, watch.asking = mark, now, None
@@ -129,6 +141,16 @@ class Resting:
         if watch.asking is not None and now < watch.asking.expires:
             return
         self._ask(watch, now)
+
+    def _look_for_leader(self, watch: _Watch, now: float) -> None:
+        """A group that finds no leader by itself gets in line with the others."""
+        if not self._leaderless(watch.group.group_id, None):
+            watch.led = now
+        elif now - watch.led > self._settings.election_patience:
+            watch.led = now
+            watch.group.rest.rest_leaderless()
+            self._to_wake.setdefault(watch.group.group_id, None)
+            self._wake_bell.set()
 
     def _ask(self, watch: _Watch, now: float) -> None:
         rest = watch.group.rest
@@ -225,26 +247,28 @@ class Resting:
 
     async def _wake_slowly(self) -> None:
         """Wake the groups in turn, as many at a time as elections may go on."""
-        electing: dict[bytes, tuple[float, NodeId | None]] = {}
+        electing: dict[bytes, _Election] = {}
         while True:
-            await self._wake_bell.wait()
-            self._wake_bell = trio.Event()
-            while self._to_wake:
-                now = trio.current_time()
-                electing = {
-                    group_id: (until, lost)
-                    for group_id, (until, lost) in electing.items()
-                    if until > now and self._leaderless(group_id, lost)
-                }
-                room = self._settings.max_elections - len(electing)
-                for group_id in list(self._to_wake)[:room]:
-                    lost = self._to_wake.pop(group_id)
-                    watch = self._watched[group_id]
-                    if watch.group.rest.resting:
-                        watch.since = now  # awake for a while, at least
-                        watch.group.rest.wake()
-                    electing[group_id] = now + self._settings.election_patience, lost
-                await trio.sleep(_WAKE_PAUSE)
+            if not self._to_wake and not electing:
+                await self._wake_bell.wait()
+                self._wake_bell = trio.Event()
+            now = trio.current_time()
+            for group_id, election in list(electing.items()):
+                if not self._leaderless(group_id, election.lost):
+                    del electing[group_id]
+                elif election.until <= now:
+                    del electing[group_id]
+                    self._watched[group_id].group.rest.rest_leaderless()
+                    self._to_wake[group_id] = election.lost  # behind those that wait
+            room = self._settings.max_elections - len(electing)
+            for group_id in list(islice(self._to_wake, max(0, room))):
+                lost = self._to_wake.pop(group_id)
+                watch = self._watched[group_id]
+                if watch.group.rest.resting:
+                    watch.since = now  # awake for a while, at least
+                    watch.group.rest.wake()
+                electing[group_id] = _Election(now + self._settings.election_patience, lost)
+            await trio.sleep(_WAKE_PAUSE)
 
     def _leaderless(self, group_id: bytes, lost: NodeId | None) -> bool:
         """It still has to find a leader other than the lost one, and this node a say in it."""

@@ -56,9 +56,13 @@ class GroupRest:
         core = self._core
         return core.leader_id in (None, lost) and core.configuration.is_voter(core.node_id)
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """Begin at rest. Only before the group runs."""
-        self._core.begin_at_rest()
+        self._core.rest_leaderless(now)
+
+    def rest_leaderless(self) -> None:
+        """Rest until an election can go on, unless a leader is known by now."""
+        self._driver.call(self._core.rest_leaderless)
 
     def possible(self, away: Collection[NodeId] = ()) -> bool:
         """As `RaftCore.rest_possible`."""

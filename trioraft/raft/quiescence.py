@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from .roles import become_follower
 from .state import State
-from .types import AppendReply, NodeId, Role, VoteReply
+from .types import AppendReply, NodeId, Role, VoteReply, VoteRequest
 
 __all__ = ["is_idle_talk", "leader_gone", "rest", "rest_leaderless", "rest_possible", "wake"]
 
@@ -95,7 +95,11 @@ def wake(s: State, *, eager: bool = False) -> None:
 
 
 def is_idle_talk(s: State, message: object) -> bool:
-    """An answer that was still under way when this node went to rest, and says nothing new."""
+    """What needs no timers here: an answer that was still under way when this node went to rest
+    and says nothing new, and the question whether a vote could be had where nobody leads."""
+    if isinstance(message, VoteRequest):
+        nobody_leads = s.leadership is None and (s.leader_id is None or s.leader_gone)
+        return message.pre and nobody_leads
     if isinstance(message, AppendReply):
         return message.success and message.term == s.term
     return isinstance(message, VoteReply) and message.term == s.term
