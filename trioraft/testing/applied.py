@@ -2,7 +2,8 @@
 
 Every machine of a simulated cluster is wrapped. The first replica that applies an index decides
 what belongs there; the others must apply the same command, get the same reply, and leave
-nothing out. That covers log, snapshots, sessions and the machine's own determinism at once.
+nothing out. That covers log, snapshots, sessions and the machine's own determinism at once. A
+call of a registered session may be applied at one index only: exactly once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from trioraft.node.machine import (
     SnapshotSource,
     StateMachine,
 )
+from trioraft.raft.session_ids import birth_of, split_call_id
 
 from .invariants import InvariantViolatedError
 
@@ -29,6 +31,7 @@ class AppliedModel:
     def __init__(self) -> None:
         self._commands: dict[int, tuple[int, bytes, bytes]] = {}  # term, data, reply
         self._order: list[int] = []
+        self._calls: dict[tuple[bytes, int], int] = {}  # of registered clients: applied where
 
     @property
     def count(self) -> int:
@@ -48,6 +51,7 @@ class AppliedModel:
             missed = order[-1] if order and last is not None and last < order[-1] else None
             order.append(index)
             self._commands[index] = fact
+            self._check_once(command)
         else:
             known = self._commands.get(index)
             if known is None:
@@ -60,6 +64,18 @@ class AppliedModel:
             missed = expected if expected != index else None
         if missed is not None:
             raise InvariantViolatedError(f"{name} went from {last} to {index} without {missed}")
+
+    def _check_once(self, command: Command) -> None:
+        session = command.session
+        if session is None or birth_of(session.client_id) is None:
+            return
+        call = (session.client_id, split_call_id(session.call_id)[0])
+        first = self._calls.setdefault(call, command.index)
+        if first != command.index:
+            raise InvariantViolatedError(
+                f"call {call[1]} of client {call[0].hex()} was applied at {first} and at "
+                f"{command.index}"
+            )
 
 
 class ObservedMachine(StateMachine):

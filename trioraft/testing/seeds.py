@@ -25,7 +25,7 @@ __all__ = ["LEVELS", "Options", "SeedsReport", "replay", "run_seeds"]
 
 LEVELS = ("stack", "core")
 _CHUNK = {"stack": 4, "core": 100}  # seeds that a process takes at a time
-_COUNTERS = (6, 7)  # of eight seeds, those with a counter; the others have keys
+_COUNTERS = (0, 1, 6, 7)  # of eight seeds, those with a counter; the others have keys
 _LAST_LINES = 40  # of the trace of a seed that failed
 
 

@@ -12,6 +12,7 @@ from trioraft.host import KvBackend, Node
 from trioraft.machines.counter import CounterMachine
 from trioraft.machines.kv import KvMachine
 from trioraft.node import RuntimeSettings, StateMachine
+from trioraft.node.sessions import SessionLimits
 from trioraft.protocols.etcd import etcd_services
 from trioraft.raft import RaftConfig
 from trioraft.raft.errors import NotLeaderError
@@ -30,6 +31,12 @@ __all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 
 _FINISHING = 30.0  # virtual seconds in which clients bring calls that are under way to an end
 _CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
+
+# Snapshots are frequent, and what followers need is often gone from the log.
+_SMALL = RuntimeSettings(snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=500)
+_TIGHT_SESSIONS = SessionLimits(
+    max_clients=3, idle_entries=60, max_foreign_calls=4, max_reply_bytes=2000
+)
 
 # How the network is: one room, a busy one, a continent.
 _LINKS = (
@@ -118,8 +125,7 @@ def simulate(
         size,
         faults,
         config,
-        settings
-        or RuntimeSettings(snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=500),
+        settings or _SMALL,
     )
     return run_seeded(lambda run: _main(run, plan), seed, trace=trace or Trace())
 
@@ -142,13 +148,18 @@ def simulate_kv(
 def simulate_counter(
     seed: int, *, wire: str | None = None, seconds: float = 5.0, trace: Trace | None = None
 ) -> Outcome:
-    """`simulate` with a counter, to which retried calls add exactly once (`CounterWorkload`)."""
+    """`simulate` with a counter, to which retried calls add exactly once (`CounterWorkload`).
+
+    Every other seed has so little room for sessions that they are evicted and expire.
+    """
+    limits = _TIGHT_SESSIONS if seed % 4 >= 2 else SessionLimits()
     return simulate(
         seed,
         new_machine=CounterMachine,
         workload=CounterWorkload(),
         wire=wire,
         seconds=seconds,
+        settings=replace(_SMALL, sessions=limits),
         trace=trace,
     )
 
