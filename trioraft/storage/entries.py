@@ -14,7 +14,14 @@ from trioraft.raft.types import Entry, EntryKind, Session
 
 from .record import HEAD, MAX_BODY, BadRecordError, RecordType, record_at, term_bytes
 
-__all__ = ["POINT_STRIDE", "decode_entry", "decode_run", "encode_entries", "entry_position"]
+__all__ = [
+    "ENTRY_BODY",
+    "POINT_STRIDE",
+    "decode_entry",
+    "decode_run",
+    "encode_entries",
+    "entry_position",
+]
 
 POINT_STRIDE = 16 << 10  # bytes of records from one entry that the index knows to the next
 
@@ -23,7 +30,7 @@ _JOINED = 4096  # bytes of data up to which it is quicker to copy than to add an
 
 _CRC = struct.Struct("<I")
 _ENTRY = struct.Struct("<IBBBq16s")  # length, type, kind, session form, index, term
-_ENTRY_BODY = struct.Struct("<BBq16s")
+ENTRY_BODY = struct.Struct("<BBq16s")  # kind, session form, index, term
 _WHOLE = struct.Struct("<IIBBBq16s")  # a record's head and the fixed part of an entry
 _SESSION = struct.Struct("<HQ")  # length of client id, call id
 
@@ -49,7 +56,7 @@ def encode_entries(
     term: int | None = None
     encoded_term = b""
     pack, checksum, append = _ENTRY.pack, _CRC.pack, parts.append
-    record_type, fixed, overhead = int(RecordType.ENTRY), _ENTRY_BODY.size, _CRC.size
+    record_type, fixed, overhead = int(RecordType.ENTRY), ENTRY_BODY.size, _CRC.size
     for entry in entries:
         if entry.term != term:
             term = entry.term
@@ -90,9 +97,9 @@ def _encode_session(session: Session) -> tuple[int, bytes]:
 
 def entry_position(data: bytes, body: int, end: int) -> tuple[int, int, int]:
     """(kind, index, term) of the entry in data[body:end]. Raises BadRecordError."""
-    if end - body < _ENTRY_BODY.size:
+    if end - body < ENTRY_BODY.size:
         raise BadRecordError("not an entry: its record is too short")
-    kind, form, index, term = _ENTRY_BODY.unpack_from(data, body)
+    kind, form, index, term = ENTRY_BODY.unpack_from(data, body)
     if kind not in _KINDS or form > _SESSION_NEGATIVE:
         raise BadRecordError(f"not an entry: kind {kind}, session form {form}")
     return kind, index, int.from_bytes(term, "little")
@@ -101,7 +108,7 @@ def entry_position(data: bytes, body: int, end: int) -> tuple[int, int, int]:
 def decode_entry(data: bytes, body: int, end: int) -> Entry:
     """The entry whose body is data[body:end]. Raises BadRecordError."""
     kind, index, term = entry_position(data, body, end)
-    start = body + _ENTRY_BODY.size
+    start = body + ENTRY_BODY.size
     session = None
     if (form := data[body + 1]) != _NO_SESSION:
         session, start = _decode_session(data, start, end, form)

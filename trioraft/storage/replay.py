@@ -10,9 +10,9 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from trioraft.raft.errors import CorruptionError
-from trioraft.raft.types import Entry, EntryKind, HardState
+from trioraft.raft.types import NO_INDEX, Entry, EntryKind, HardState
 
-from .entries import decode_entry, entry_position
+from .entries import ENTRY_BODY, POINT_STRIDE, decode_entry, entry_position
 from .filesystem import File
 from .index import LogIndex, Segment
 from .record import (
@@ -54,6 +54,18 @@ class Stop(NamedTuple):
     size: int
     sealed: bool
     rest: Rest
+
+
+class _Run:
+    """Entries from `first` to before `expected`, of one term, that the index lacks so far."""
+
+    __slots__ = ("due", "expected", "first", "points", "term")
+
+    def __init__(self, expected: int = NO_INDEX, term: bytes = b"", due: int = 0) -> None:
+        self.first = self.expected = expected
+        self.term = term
+        self.due = due
+        self.points: list[tuple[int, int]] = []
 
 
 class Replay:
@@ -112,19 +124,47 @@ class Replay:
         self.configurations.clear()
 
     def _records(self, number: int, file: File, size: int) -> tuple[int, str | None]:
-        """Apply a file's records; returns where they end, and why if that is not at `size`."""
+        """Apply a file's records; returns where they end, and why if that is not at `size`.
+
+        Almost all records are entries that follow the one before in the same term. Those are
+        only counted, and told to the index together.
+        """
         end = 0
-        entry_type = int(RecordType.ENTRY)
+        entry_type, unpack = int(RecordType.ENTRY), ENTRY_BODY.unpack_from
+        run = _Run()
         try:
             for offset, kind, data, body, stop in scan(file, self._salt, 0, size):
+                if kind == entry_type and stop - body >= ENTRY_BODY.size:
+                    what, form, index, term = unpack(data, body)
+                    if index == run.expected and term == run.term and what == 0 and form <= 2:
+                        run.expected += 1
+                        if offset >= run.due:
+                            run.points.append((index, offset))
+                            run.due = offset + POINT_STRIDE
+                        end = offset + HEAD.size + stop - body
+                        continue
+                self._tell(run)
                 if kind == entry_type:
                     self._entry(offset, data, body, stop)
+                    log = self.index
+                    run = _Run(log.last_index + 1, term, log.segments[-1].due)
                 else:
                     self._other(number, kind, offset, data, body, stop)
+                    if kind != RecordType.MARK:
+                        run = _Run()
                 end = offset + HEAD.size + stop - body
         except BadRecordError as error:
+            self._tell(run)
             return end, str(error)
+        self._tell(run)
         return end, None if end else "the file is empty"
+
+    def _tell(self, run: _Run) -> None:
+        """The index learns of the entries that were only counted."""
+        if run.expected > run.first:
+            self.index.extend(run.expected - run.first, run.points)
+            run.first = run.expected
+            run.points.clear()
 
     def _header(self, number: int, data: bytes, body: int, end: int) -> None:
         header = decode_segment_header(data, body, end)
