@@ -20,7 +20,7 @@ from .peers import PeerTransport, PeerUnreachableError, SnapshotChunk
 from .settings import RuntimeSettings
 from .wakeups import Doorbell
 
-__all__ = ["SnapshotEvents", "SnapshotSender"]
+__all__ = ["ReaderChunks", "SnapshotEvents", "SnapshotSender"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class SnapshotSender:
                 "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
             )
             request = SnapshotRequest(self._term, self._leader, meta)
-            chunks = _Chunks(reader, self._settings.snapshot_chunk_bytes)
+            chunks = ReaderChunks(reader, self._settings.snapshot_chunk_bytes)
             reply = await self._transport.send_snapshot(request, chunks)
         if reply.term > self._term:
             # Only the term matters: the core steps down on it.
@@ -93,7 +93,7 @@ class SnapshotSender:
         return meta if reply.success else None
 
 
-class _Chunks:
+class ReaderChunks:
     """Implements `peers.SnapshotChunks` over an open snapshot."""
 
     def __init__(self, reader: SnapshotReader, size: int) -> None:
@@ -110,7 +110,7 @@ class _Chunks:
             raise ValueError(f"a snapshot of {len(sizes)} files, wanted from {files}:{offset} on")
         self._start = files, offset
 
-    def __aiter__(self) -> _Chunks:
+    def __aiter__(self) -> ReaderChunks:
         return self
 
     async def __anext__(self) -> SnapshotChunk:
