@@ -99,7 +99,7 @@ async def test_watches_are_bounded_and_the_cancelled_leave_nothing(
             for _ in range(3):
                 nursery.start_soon(leader.watch, 10**6, ReplicationLevel.ALL)
             await trio.sleep(0.01)
-            with pytest.raises(OverloadedError, match="3 watches"):
+            with pytest.raises(OverloadedError, match="3 calls wait"):
                 await leader.watch(10**6, ReplicationLevel.ALL)
             nursery.cancel_scope.cancel()
         index = (await leader.write(b"a")).index
