@@ -34,6 +34,7 @@ _ENTRIES = b"\x22"  # AppendEntriesRequestProto
 _STATE_MACHINE_LOG_ENTRY = b"\x1a"  # LogEntryProto
 _LOG_DATA = b"\x0a"  # StateMachineLogEntryProto
 _WRITE = pb.StateMachineLogEntryProto.WRITE
+_WRITE_KIND = EntryKind.WRITE
 _EMPTY_CLIENT = bytes(CLIENT_ID_BYTES)
 
 
@@ -100,10 +101,14 @@ def decode_entry(proto: pb.LogEntryProto) -> Entry:
     index = proto.index
     if index < FIRST_INDEX:
         raise ValueError(f"entry index {index} is negative")
+    if proto.HasField("stateMachineLogEntry"):
+        write = proto.stateMachineLogEntry
+        client_id = write.clientId
+        session = None if client_id == NOBODY else _decode_session(index, client_id, write.callId)
+        if write.type != _WRITE or write.HasField("stateMachineEntry"):
+            _check_complete(index, write)
+        return Entry(proto.term, index, _WRITE_KIND, write.logData, session)
     body = proto.WhichOneof("LogEntryBody")
-    if body == "stateMachineLogEntry":
-        data, session = _decode_write(index, proto.stateMachineLogEntry)
-        return Entry(proto.term, index, EntryKind.WRITE, data, session)
     if body == "configurationEntry":
         data = decode_configuration(proto.configurationEntry).encode()
         return Entry(proto.term, index, EntryKind.CONFIGURATION, data)
@@ -113,16 +118,18 @@ def decode_entry(proto: pb.LogEntryProto) -> Entry:
     raise ValueError(f"entry {index} has no body that this version knows")
 
 
-def _decode_write(index: int, write: pb.StateMachineLogEntryProto) -> tuple[bytes, Session | None]:
-    client_id = write.clientId
+def _decode_session(index: int, client_id: bytes, call_id: int) -> Session:
     if len(client_id) != CLIENT_ID_BYTES or client_id == _EMPTY_CLIENT:
         raise ValueError(f"entry {index}: client id {client_id.hex()!r}")
-    # Both belong to features that keep part of a write outside the log; dropping that part
-    # would make this replica differ from the others without a sign of it.
+    return Session(client_id, call_id)
+
+
+def _check_complete(index: int, write: pb.StateMachineLogEntryProto) -> None:
+    """Refuse what belongs to features that keep part of a write outside the log.
+
+    Dropping that part would make this replica differ from the others without a sign of it.
+    """
     if write.type != _WRITE:
         raise ValueError(f"entry {index}: writes of type {write.type} are not supported")
-    if write.HasField("stateMachineEntry") and write.stateMachineEntry.stateMachineData:
+    if write.stateMachineEntry.stateMachineData:
         raise ValueError(f"entry {index}: state machine data is not supported")
-    if client_id == NOBODY:
-        return write.logData, None
-    return write.logData, Session(client_id, write.callId)
