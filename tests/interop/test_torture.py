@@ -1,7 +1,7 @@
 """Cables pulled, processes killed and stopped, disks filled, members replaced: nothing breaks.
 
 The script behind it, `_torture`, is for people, too (`make torture`). TRIORAFT_TORTURE_SECONDS is
-the time under fire (default 10), TRIORAFT_TORTURE_SEED chooses other faults.
+the time under fire (default 4), TRIORAFT_TORTURE_SEED chooses other faults.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = os.environ.get("TRIORAFT_TORTURE_SECONDS", "10")
+SECONDS = os.environ.get("TRIORAFT_TORTURE_SECONDS", "4")
 SEED = os.environ.get("TRIORAFT_TORTURE_SEED", "4")
 SCRIPT = Path(__file__).with_name("_torture")
 CANNOT = 2  # the exit status that says that this machine has no network namespaces
