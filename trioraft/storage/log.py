@@ -126,7 +126,7 @@ class FileStorage:
             opened,
             snapshot,
             settings=settings,
-            handles=handles or HandleCache(),
+            handles=HandleCache() if handles is None else handles,
             on_close=on_close,
         )
 
