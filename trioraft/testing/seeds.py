@@ -11,9 +11,9 @@ import multiprocessing
 import time
 import traceback
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from .core_level import run_schedule
@@ -106,16 +106,26 @@ def replay(seed: int, options: Options) -> tuple[SeedsReport, list[str]]:
 def _run_chunk(
     seeds: Sequence[int], options: Options, lines: list[str] | None = None
 ) -> SeedsReport:
-    # Nodes that crash and disks that fail are what is wanted here, not news.
-    logging.getLogger("trioraft").setLevel(logging.CRITICAL)
     report = SeedsReport()
     bug = next((bug for bug in BUGS if bug.name == options.plant), None)
-    with nullcontext() if bug is None else bug.planted():
+    with _quiet(), nullcontext() if bug is None else bug.planted():
         for seed in seeds:
             run = _run_core if options.level == "core" else _run_stack
             run(seed, options, report, lines)
             report.seeds += 1
     return report
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nodes that crash and disks that fail are what is wanted here, not news."""
+    logger = logging.getLogger("trioraft")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _run_core(seed: int, options: Options, report: SeedsReport, lines: list[str] | None) -> None:
