@@ -308,3 +308,14 @@ def test_a_candidate_that_a_longer_log_refused_lets_others_go_first() -> None:
     other.sync()
     other.step(VoteReply(other.core.term + 1, "n3", False, last_index=0, last_term=1))
     assert other.core.next_deadline <= other.now + TIMEOUT_MAX
+
+
+def test_a_vote_for_another_does_not_end_the_wait() -> None:
+    """Two short logs that elect each other in turn would keep the longer one from its turn."""
+    rig = Rig(1, pre_vote=False, behind_delay=10.0)
+    rig.time_out()
+    rig.sync()
+    rig.step(VoteReply(rig.core.term, "n2", False, last_index=5, last_term=1))
+    rig.step(vote(rig.core.term + 1, (1, 0), "n3"), "v")
+    assert only_reply(rig.settle()).granted
+    assert rig.core.next_deadline >= rig.now + 10.0

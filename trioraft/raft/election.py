@@ -152,7 +152,6 @@ def _vote(s: State, request: VoteRequest) -> bool:
     if free and _outranks(s, request):
         return False
     s.set_hard_state(s.term, request.candidate)
-    s.behind = False
     s.restart_timer()
     return True
 

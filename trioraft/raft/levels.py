@@ -28,7 +28,7 @@ def replicated(s: State, level: ReplicationLevel) -> int:
     if level is ReplicationLevel.MAJORITY:
         return s.commit
     if level is ReplicationLevel.MAJORITY_COMMITTED:
-        return s.quorum.agreed(committed, NO_INDEX)
+        return min(s.quorum.agreed(committed, NO_INDEX), s.commit)
     reached = stored if level is ReplicationLevel.ALL else committed
     lowest = min(reached(voter) for voters in s.quorum.voter_sets for voter in voters)
     return min(lowest, s.commit)
