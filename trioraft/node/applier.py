@@ -18,6 +18,7 @@ from trioraft.raft.log import RaftLog
 from trioraft.raft.types import Entry, EntryKind
 from trioraft.storage.interface import GroupStorage
 
+from .index_waits import IndexWaits
 from .machine import Command, StateMachine
 from .sessions import EXPIRED, SessionTable, expired
 from .settings import RuntimeSettings
@@ -79,6 +80,7 @@ class Applier:
         self._idle = False  # the task has nothing in hand
         self._prepared: _Batch | None = None  # what the machine could not do on the spot
         self._reads: list[tuple[int, int, Read]] = []  # heap by (index, arrival)
+        self.waits = IndexWaits(settings.max_reads)  # reads of this replica, for an index to come
         self._arrivals = 0
         self.applied = snapshots.index
         self.applied_term = snapshots.term
@@ -109,6 +111,7 @@ class Applier:
         for _, _, read in self._reads:
             read.answer.fail(error)
         self._reads.clear()
+        self.waits.fail_all(error)
         self._snapshots.stop(error)
 
     async def run(self) -> None:
@@ -122,6 +125,7 @@ class Applier:
                 self.applied, self.applied_term = installed.index, installed.term
                 self._prepared = None  # the snapshot has it
                 self._commit = max(self._commit, installed.index)
+                self.waits.reach(self.applied)
             while self.applied < self._commit:
                 await self._apply_batch()
                 await self._answer_reads()
@@ -258,6 +262,8 @@ class Applier:
         self.applied = entries[-1].index
         self.applied_term = entries[-1].term
         writes.progressed()
+        if self.waits:
+            self.waits.reach(self.applied)
         self._snapshots.count(size)
 
     def _outcome(self, entry: Entry, first: int) -> WriteResult | SessionExpiredError:

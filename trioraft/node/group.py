@@ -300,10 +300,15 @@ class Group:
         return await answer.wait()
 
     async def query_at(self, request: bytes, index: int) -> bytes:
-        """A query of this replica once it has applied `index` (-1: as it is)."""
+        """A query of this replica once it has applied `index` (-1: as it is).
+
+        Raises OverloadedError, GroupStoppedError. Cancelling is safe.
+        """
         self._driver.check_running()
+        if index > self._applier.applied:
+            await self._applier.waits.wait(index)
         answer: Slot[bytes] = Slot()
-        self._applier.read_at(index, [Read(request, answer)])
+        self._applier.read_at(NO_INDEX, [Read(request, answer)])
         return await answer.wait()
 
     async def watch(self, index: int, level: ReplicationLevel) -> int:
