@@ -12,7 +12,7 @@ import trio
 
 from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings, StateMachine
 from trioraft.node.machine import SnapshotSink, SnapshotSource
-from trioraft.node.peers import SnapshotChunk
+from trioraft.node.peers import SnapshotChunk, SnapshotChunks
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import (
     AppendReply,
@@ -129,9 +129,20 @@ class LoopTransport:
         yield LoopStream(self)
 
     async def send_snapshot(
-        self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
+        self, request: SnapshotRequest, chunks: SnapshotChunks
     ) -> SnapshotReply:
-        return await self.target().inbound.handle_snapshot(request, chunks)
+        async def resume(files: int, offset: int) -> None:
+            self._cluster.resumed.append((files, offset))
+            chunks.seek(files, offset)
+
+        async def arriving() -> AsyncIterator[SnapshotChunk]:
+            async for chunk in chunks:
+                if self._cluster.chunks_to_come == 0:
+                    raise PeerUnreachableError("the connection is lost")
+                self._cluster.chunks_to_come -= 1
+                yield chunk
+
+        return await self.target().inbound.handle_snapshot(request, arriving(), resume)
 
     async def start_election(self, request: StartElection) -> bool:
         return await self.target().inbound.handle_start_election(request)
@@ -172,6 +183,8 @@ class LoopCluster:
         self.groups: dict[str, Group] = {}
         self.scopes: dict[str, trio.CancelScope] = {}
         self.cut: list[tuple[str, str]] = []
+        self.chunks_to_come = -1  # of snapshots, before their connections break
+        self.resumed: list[tuple[int, int]] = []  # where transfers began
 
     def start(self, *names: str) -> None:
         for name in names or self.storages:
