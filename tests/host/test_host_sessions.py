@@ -21,9 +21,10 @@ from trioraft import (
 from trioraft.client import Client
 from trioraft.machines.counter import CounterMachine
 from trioraft.node import SessionLimits
+from trioraft.protocols.local import GrpcForwarder
 from trioraft.raft.errors import NotLeaderError
 from trioraft.raft.session_ids import call_id_of, client_id_of
-from trioraft.raft.types import Session
+from trioraft.raft.types import Member, Session
 
 FAST = trioraft.RaftConfig(
     election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03, lease_reads=True
@@ -151,7 +152,17 @@ async def test_a_read_after_a_write_on_any_node() -> None:
         assert scope.cancelled_caught, "the caller's scope bounds the wait"
 
 
-async def test_linearizable_reads_on_every_node_at_once() -> None:
+async def test_linearizable_reads_on_every_node_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower asks the leader once for all that come while a question is on its way."""
+    asked = 0
+    ask = GrpcForwarder.read_index
+
+    async def count(forwarder: GrpcForwarder, leader: Member) -> int:
+        nonlocal asked
+        asked += 1
+        return await ask(forwarder, leader)
+
+    monkeypatch.setattr(GrpcForwarder, "read_index", count)
     async with a_cluster() as cluster:
         total = 0
 
@@ -164,6 +175,7 @@ async def test_linearizable_reads_on_every_node_at_once() -> None:
                 for node in cluster.nodes.values():
                     for _ in range(30):
                         nursery.start_soon(read, node, total)
+        assert 0 < asked <= 2 * 5 * 2, "two followers, five times thirty reads, two rounds each"
 
 
 async def test_watch_from_the_leader_a_follower_and_a_client() -> None:

@@ -7,7 +7,8 @@ import trio
 from loopback import loop_cluster
 
 from trioraft.node import RuntimeSettings
-from trioraft.raft.errors import GroupStoppedError, OverloadedError
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import GroupStoppedError, NotLeaderError, OverloadedError
 
 
 async def test_a_read_waits_for_its_index_and_sees_it(
@@ -81,3 +82,30 @@ async def test_a_snapshot_reaches_an_index_too(autojump_clock: trio.testing.Mock
         with trio.fail_after(30):
             assert await cluster.groups[behind].query_at(b"", snapshot)
             assert await cluster.groups[behind].query_at(b"", index) == b"97,98,99"
+
+
+async def test_a_lease_answers_without_a_round_while_it_holds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    config = RaftConfig(lease_reads=True)
+    async with loop_cluster(config=config) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"a")
+        await trio.sleep(1)  # heartbeats have gone round
+        cluster.isolate(leader.node_id)
+        before = trio.current_time()
+        assert await leader.query(b"") == b"a"
+        assert trio.current_time() == before
+        await trio.sleep(config.election_timeout_min)
+        with trio.fail_after(10), pytest.raises(NotLeaderError):
+            await leader.query(b"")
+
+
+async def test_without_leases_a_round_is_needed(autojump_clock: trio.testing.MockClock) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"a")
+        await trio.sleep(1)
+        cluster.isolate(leader.node_id)
+        with trio.fail_after(10), pytest.raises(NotLeaderError):
+            await leader.query(b"")
