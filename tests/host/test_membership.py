@@ -235,8 +235,36 @@ async def test_a_leader_removes_itself_and_hands_over(tmp_path: Path) -> None:
         await group.nodes[rest[0]].propose(b"y")
         await trio.sleep(4 * FAST.election_timeout_max)  # the removed one disturbs nobody
         assert heir.term == term
-        with pytest.raises(NoQuorumError, match="removed"):
-            await leader.propose(b"z")
+        with trio.fail_after(1), pytest.raises(NoQuorumError, match="removed"):
+            await leader.query(b"")
+
+
+async def test_a_removed_node_refuses_what_it_will_never_know(tmp_path: Path) -> None:
+    async with cluster(tmp_path, "a", "b", "c") as group, trio.open_nursery() as nursery:
+        leader = await group.leader()
+        gone = next(node for node in group.nodes.values() if node is not leader)
+        await write(leader, b"x")
+        assert await gone.query(b"") == b"x"
+        failures: list[NoQuorumError] = []
+
+        async def read_later() -> None:
+            with pytest.raises(NoQuorumError, match="removed") as caught:
+                await gone.query(b"", linearizable=False, min_index=1_000)
+            failures.append(caught.value)
+
+        nursery.start_soon(read_later)
+        await trio.sleep(0.1)
+        assert not failures
+        await leader.remove_member(gone.id)
+        await until(lambda: gone.removed)
+        await write(leader, b"y")
+        with trio.fail_after(1):
+            with pytest.raises(NoQuorumError, match="removed"):
+                await gone.query(b"")
+            with pytest.raises(NoQuorumError, match="removed"):
+                await gone.query(b"", linearizable=False, min_index=1_000)
+            assert await gone.query(b"", linearizable=False) == b"x"
+        await until(lambda: failures)
 
 
 async def test_a_learner_follows_without_a_vote_and_is_promoted(tmp_path: Path) -> None:
@@ -369,6 +397,9 @@ async def test_paused_nodes_do_not_stand_for_election(tmp_path: Path) -> None:
         await leader.step_down()
         await leader.pause_elections()
         await until(lambda: free.role is Role.LEADER)
+        await write(free, b"x")
+        # Who lacks an entry could not win later.
+        await until(lambda: paused.status().last_index == free.status().last_index)
         await free.pause_elections()
         await free.step_down()
         await trio.sleep(4 * FAST.election_timeout_max)

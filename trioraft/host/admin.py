@@ -228,8 +228,12 @@ class NodeAdmin:
             ) from cause
 
     async def _wait_retry(self, deadline: float) -> None:
-        """Wait for leadership to change, or a moment. Raises NoQuorumError at the deadline."""
+        """Wait for leadership to change, or a moment.
+
+        Raises NoQuorumError at the deadline, and at once on a node that was removed.
+        """
         self._check_running()
+        self._group.admin.check_member()
         if trio.current_time() >= deadline:
             raise NoQuorumError(
                 f"no leader could be reached within {self._patience:g} s; {self._advice()}"
@@ -241,7 +245,5 @@ class NodeAdmin:
         configuration = self._group.configuration
         if not configuration.voters:
             return "this node waits to be added to a cluster (trioraft admin add ID=HOST:PORT)"
-        if self.removed:
-            return "this node was removed from the cluster"
         names = ", ".join(m.id for m in configuration.members())
         return f"check that a majority of {names} is running"

@@ -218,9 +218,11 @@ class Node(NodeAdmin):
         write. It waits for as long as that takes; bound it with a cancel scope.
 
         On a node that does not lead, all linearizable reads that wait share one question to the
-        leader. The same errors as `propose`, and what the machine's `query` raises. Cancelling
-        is safe.
+        leader. The same errors as `propose`, and what the machine's `query` raises; a node that
+        was removed answers only what it has applied, else NoQuorumError. Cancelling is safe.
         """
+        if linearizable or min_index > self._group.applied_index:
+            self._group.admin.check_member()
         if not linearizable:
             return await self._group.query_at(request, min_index)
         deadline = trio.current_time() + self._patience

@@ -114,6 +114,15 @@ class Applier:
         self.waits.fail_all(error)
         self._snapshots.stop(error)
 
+    def refuse_reads(self, error: BaseException) -> None:
+        """Fail the queries that wait for entries which this node may never get."""
+        for index, _, read in self._reads:
+            if index > self.applied:
+                read.answer.fail(error)
+        self._reads = [waiting for waiting in self._reads if waiting[0] <= self.applied]
+        heapq.heapify(self._reads)
+        self.waits.fail_all(error)
+
     async def run(self) -> None:
         """Runs until cancelled. Cancellation between batches loses nothing: the log has it all."""
         await self._snapshots.restore_latest()

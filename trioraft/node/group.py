@@ -44,7 +44,7 @@ from .applier import Applier, Read
 from .driver import Driver
 from .inbound import GroupInbound
 from .machine import StateMachine
-from .membership import GroupAdmin
+from .membership import GroupAdmin, removed_error
 from .outbound import GroupOutbound
 from .peer_set import PeerSet
 from .peers import PeerConnector
@@ -127,6 +127,7 @@ class Group:
             vote_timeout=config.election_timeout_min,
             rng=rng,
             on_change=self._signal_change,
+            on_removal=lambda: self._applier.refuse_reads(removed_error(node_id)),
         )
         self._driver = Driver(
             core=core,

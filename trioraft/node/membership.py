@@ -9,14 +9,19 @@ from __future__ import annotations
 import trio
 
 from trioraft.raft.core import RaftCore
-from trioraft.raft.errors import TrioraftError
+from trioraft.raft.errors import NoQuorumError, TrioraftError
 from trioraft.raft.membership import MembershipChange
-from trioraft.raft.types import Configuration
+from trioraft.raft.types import Configuration, NodeId
 
 from .driver import Driver
 from .wakeups import Slot
 
-__all__ = ["GroupAdmin"]
+__all__ = ["GroupAdmin", "removed_error"]
+
+
+def removed_error(node_id: NodeId) -> NoQuorumError:
+    """What a removed node says to whoever asks it for more than it has."""
+    return NoQuorumError(f"node {node_id} was removed from the group; ask one of its members")
 
 
 class GroupAdmin:
@@ -31,6 +36,11 @@ class GroupAdmin:
     def removed(self) -> bool:
         """This node was a member and is not any more; see `RaftCore.removed`."""
         return self._core.removed
+
+    def check_member(self) -> None:
+        """Raises NoQuorumError if this node was removed."""
+        if self._core.removed:
+            raise removed_error(self._core.node_id)
 
     async def change_membership(self, change: MembershipChange) -> Configuration:
         """Change who is a member (Raft §6); returns the members once that is committed.
