@@ -260,4 +260,8 @@ async def test_what_is_not_done_on_the_spot_changes_nothing() -> None:
     everything = rpc_pb2.RangeRequest(key=b"\0", range_end=b"\0").SerializeToString()
     assert machine.query_now(Tag.RANGE.encode(everything)) is None
     assert machine.query_now(Tag.REVISION.encode(b"")) is None
+    machine.apply_now([put(b"large", bytes(300_000))])
+    large = Tag.RANGE.encode(rpc_pb2.RangeRequest(key=b"large").SerializeToString())
+    assert machine.query_now(large) is None
+    assert len(await machine.query(large)) > 300_000
     assert len(await machine.query(Tag.RANGE.encode(everything))) > 10_000

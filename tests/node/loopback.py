@@ -14,6 +14,7 @@ from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings,
 from trioraft.node.machine import SnapshotSink, SnapshotSource
 from trioraft.node.peers import SnapshotChunk, SnapshotChunks
 from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import GroupStoppedError
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
@@ -92,7 +93,10 @@ class LoopStream:
 
     def send_nowait(self, request: AppendRequest) -> bool:
         group = self._transport.target()
-        group.inbound.handle_append(request, self._send.send_nowait)
+        try:
+            group.inbound.handle_append(request, self._send.send_nowait)
+        except GroupStoppedError as error:
+            raise PeerUnreachableError(str(error)) from error
         group.inbound.settle()
         return True
 

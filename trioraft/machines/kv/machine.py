@@ -23,6 +23,7 @@ from .write import check_put, put_response, run_delete, run_put
 __all__ = ["KvMachine"]
 
 _COMMANDS_PER_STEP = 256
+_BYTES_AT_ONCE = 256 << 10  # of values that a read returns on the spot
 
 # A batch that is half applied must not be given up; a read may be.
 _pause_apply = trio.lowlevel.cancel_shielded_checkpoint
@@ -159,6 +160,8 @@ class KvMachine(StateMachine):
         request = rpc_pb2.RangeRequest.FromString(body)
         selection = finish_steps(run_range(self._store, request))
         if selection is None or len(selection.pairs) > KEYS_PER_STEP:
+            raise _NeedsPauseError
+        if sum(len(version.value) for _, version in selection.pairs) > _BYTES_AT_ONCE:
             raise _NeedsPauseError
         return encode_reply(selection.revision, b"".join(encode_selection(selection)))
 
