@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .node import (
         Command,
         RuntimeSettings,
+        SessionLimits,
         SnapshotSink,
         SnapshotSource,
         StateMachine,
@@ -71,6 +72,7 @@ __all__ = [
     "Server",
     "Session",
     "SessionExpiredError",
+    "SessionLimits",
     "SnapshotSink",
     "SnapshotSource",
     "StagingTimeoutError",
@@ -91,6 +93,7 @@ _HOMES = {
         (
             "Command",
             "RuntimeSettings",
+            "SessionLimits",
             "SnapshotSink",
             "SnapshotSource",
             "StateMachine",
