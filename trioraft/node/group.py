@@ -41,6 +41,7 @@ from trioraft.raft.types import (
 from trioraft.storage.interface import GroupStorage
 
 from .applier import Applier, Read
+from .compaction import keep_after
 from .driver import Driver
 from .inbound import GroupInbound
 from .machine import StateMachine
@@ -361,14 +362,16 @@ class Group:
 
     # -- inside
 
-    def _snapshot_taken(self, meta: SnapshotMeta) -> None:
-        keep_after = meta.index - self._settings.keep_entries
+    def _snapshot_taken(self, meta: SnapshotMeta, before: int) -> None:
+        core = self._core
 
         def compact(_now: float) -> None:
-            self._core.compact(meta, keep_after)
-            base = self._core.log.base_index
+            found = [core.progress(member.id) for member in core.configuration.members()]
+            followers = [follower for follower in found if follower is not None]
+            core.compact(meta, keep_after(meta.index, before, followers, self._settings))
+            base = core.log.base_index
             if base >= 0:
-                self._storage.compact(base, self._core.log.base_term)
+                self._storage.compact(base, core.log.base_term)
 
         self._driver.call(compact)
 

@@ -43,7 +43,8 @@ class Snapshots:
     """Takes and installs the snapshots of one group.
 
     configuration_at: the configuration in force at an index, and the index of its entry.
-    on_snapshot: told of each snapshot taken here, so that the log can be compacted.
+    on_snapshot: told of each snapshot taken here, and the index of the one before it, so that
+        the log can be compacted.
     sessions: kept in a file of its own beside the machine's.
     doorbell: wakes the applier for a turn.
     """
@@ -56,7 +57,7 @@ class Snapshots:
         storage: GroupStorage,
         settings: RuntimeSettings,
         configuration_at: Callable[[int], tuple[int, Configuration]],
-        on_snapshot: Callable[[SnapshotMeta], None],
+        on_snapshot: Callable[[SnapshotMeta, int], None],
         doorbell: Doorbell,
     ) -> None:
         self._machine = machine
@@ -182,8 +183,8 @@ class Snapshots:
             self._pause = settings.snapshot_retry_min
             self._retry_at = -math.inf
             if meta.index > self._index:
-                self._newest, self._index = meta, meta.index
-                self._on_snapshot(meta)
+                before, self._newest, self._index = self._index, meta, meta.index
+                self._on_snapshot(meta, before)
             job.resolve(meta)
         self._job = None
         self._doorbell.ring()
