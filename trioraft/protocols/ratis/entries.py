@@ -46,32 +46,33 @@ def entry_field(entry: Entry) -> bytes:
     field: bytes | None = entry.wire
     if field is None:
         # LogEntryProto: term 1, index 2 (left out when 0), body 3..5
-        index = b"\x10" + varint(entry.index) if entry.index else b""
-        head = b"\x08" + varint(entry.term) + index
-        if entry.kind is EntryKind.WRITE:
-            field = _write_field(entry, head)
+        term, index = varint(entry.term), varint(entry.index) if entry.index else b""
+        if entry.kind is _WRITE_KIND:
+            field = _write_field(entry, term, index)
         else:
             body = _encode_other(entry).SerializeToString()
-            field = b"".join((_ENTRIES, varint(len(head) + len(body)), head, body))
+            place = b"\x10" + index if index else b""
+            size = 1 + len(term) + len(place) + len(body)
+            field = b"".join((_ENTRIES, varint(size), b"\x08", term, place, body))
         entry.wire = field
     return field
 
 
-def _write_field(entry: Entry, head: bytes) -> bytes:
+def _write_field(entry: Entry, term: bytes, index: bytes) -> bytes:
     """By hand, because this is done for every write, and protobuf copies large data three times."""
     data = entry.data
     size = len(data)
-    tail = _tail(entry)
+    if entry.session is not None:
+        tail = _session_tail(entry.index, entry.session)
+    else:
+        tail = _NOBODY_TAIL + index if index else _NOBODY_TAIL[:-1]
     inner = _LOG_DATA + varint(size) if size else b""
     body = varint(len(inner) + size + len(tail))
-    whole = varint(len(head) + 1 + len(body) + len(inner) + size + len(tail))
-    return b"".join((_ENTRIES, whole, head, _STATE_MACHINE_LOG_ENTRY, body, inner, data, tail))
-
-
-def _tail(entry: Entry) -> bytes:
-    if entry.session is not None:
-        return _session_tail(entry.index, entry.session)
-    return _NOBODY_TAIL + varint(entry.index) if entry.index else _NOBODY_TAIL[:-1]
+    place = b"\x10" + index if index else b""
+    whole = varint(2 + len(term) + len(place) + len(body) + len(inner) + size + len(tail))
+    return b"".join(
+        (_ENTRIES, whole, b"\x08", term, place, _STATE_MACHINE_LOG_ENTRY, body, inner, data, tail)
+    )
 
 
 def _session_tail(index: int, session: Session) -> bytes:
