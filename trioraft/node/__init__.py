@@ -2,7 +2,7 @@
 
 from .forwarding import Forwarder
 from .group import Group
-from .machine import Command, SnapshotSink, SnapshotSource, StateMachine
+from .machine import Command, SnapshotCapture, SnapshotSink, SnapshotSource, StateMachine
 from .peers import (
     AppendStream,
     PeerConnector,
@@ -38,6 +38,7 @@ __all__ = [
     "RuntimeSettings",
     "SessionLimits",
     "SharedRound",
+    "SnapshotCapture",
     "SnapshotSink",
     "SnapshotSource",
     "StateMachine",
