@@ -93,8 +93,7 @@ class Group:
         self._machine = machine
         core = _recovered_core(storage, node_id, configuration, config, rng, clock_rate)
         self._core = core
-        self._changed = trio.Event()
-        self._running = False
+        self._changed, self._running = trio.Event(), False
         self.failure: BaseException | None = None
         sessions = SessionTable(settings.sessions)
         writes = Writes(sessions)
@@ -128,7 +127,6 @@ class Group:
             vote_timeout=config.election_timeout_min,
             rng=rng,
             on_change=self._signal_change,
-            on_removal=lambda: self._applier.refuse_reads(removed_error(node_id)),
         )
         self._driver = Driver(
             core=core,
@@ -376,6 +374,8 @@ class Group:
         self._driver.call(compact)
 
     def _signal_change(self) -> None:
+        if self._core.removed:
+            self._applier.refuse_reads(removed_error(self._node_id))
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 

@@ -52,7 +52,6 @@ class GroupOutbound:
         vote_timeout: float,
         rng: random.Random,
         on_change: Callable[[], None],
-        on_removal: Callable[[], None],
     ) -> None:
         self._name = name
         self._core = core
@@ -62,7 +61,6 @@ class GroupOutbound:
         self._vote_timeout = vote_timeout
         self._rng = rng
         self._on_change = on_change
-        self._on_removal = on_removal
         self._leadership: Leadership | None = None
 
     def start(self, nursery: trio.Nursery, driver: Driver) -> None:
@@ -118,7 +116,6 @@ class GroupOutbound:
                 "%s: this node was removed from the group; it keeps its data and stays quiet",
                 self._name,
             )
-            self._on_removal()
         else:
             logger.info("%s: this node is a member of the group again", self._name)
         self._on_change()
