@@ -235,12 +235,21 @@ async def test_what_is_done_on_the_spot_is_what_is_done_in_a_task() -> None:
     puts += [put(b""), put(b"k", lease=7), put(b"new", ignore_value=True)]
     puts.append(Command(0, 1, bytes((Tag.PUT,)) + b"\xff\xff"))
     assert quick.apply_now(puts) == await slow.apply(puts)
+    gone = [put(b"gone"), command(Tag.DELETE_RANGE, rpc_pb2.DeleteRangeRequest(key=b"gone"))]
+    assert await quick.apply(gone) == await slow.apply(gone)
     requests = [
         rpc_pb2.RangeRequest(key=b"k1"),
         rpc_pb2.RangeRequest(key=b"k", range_end=b"l", limit=2),
         rpc_pb2.RangeRequest(key=b"k1", revision=3),
         rpc_pb2.RangeRequest(key=b"k1", revision=3000),
         rpc_pb2.RangeRequest(key=b"none"),
+        rpc_pb2.RangeRequest(key=b"gone"),
+        rpc_pb2.RangeRequest(key=b"k2", limit=1, sort_order="DESCEND", sort_target="VALUE"),
+        rpc_pb2.RangeRequest(key=b"k2", limit=-1, serializable=True),
+        rpc_pb2.RangeRequest(key=b"k2", keys_only=True),
+        rpc_pb2.RangeRequest(key=b"k2", count_only=True),
+        rpc_pb2.RangeRequest(key=b"k2", min_mod_revision=1000),
+        rpc_pb2.RangeRequest(key=b"k2", max_create_revision=1),
     ]
     for request in requests:
         data = Tag.RANGE.encode(request.SerializeToString())

@@ -13,6 +13,7 @@ from trioraft.node.machine import Command, SnapshotSink, SnapshotSource, StateMa
 from .capture import StoreCapture
 from .codec import Tag, encode_error, encode_reply
 from .errors import MALFORMED, KvError
+from .point import read_point
 from .read import encode_selection, run_range
 from .snapshot import SnapshotDecoder, hash_store
 from .steps import KEYS_PER_STEP, finish_steps, run_steps
@@ -158,6 +159,8 @@ class KvMachine(StateMachine):
 
     def _range_now(self, body: bytes) -> bytes:
         request = rpc_pb2.RangeRequest.FromString(body)
+        if (point := read_point(self._store, request, _BYTES_AT_ONCE)) is not None:
+            return encode_reply(self._store.view_revision, point)
         selection = finish_steps(run_range(self._store, request))
         if selection is None or len(selection.pairs) > KEYS_PER_STEP:
             raise _NeedsPauseError
