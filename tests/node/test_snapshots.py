@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,8 +13,11 @@ from loopback import Journal, LoopCluster, loop_cluster
 
 from trioraft.node import Group, RuntimeSettings
 from trioraft.node.machine import SnapshotSink, SnapshotSource
-from trioraft.raft.errors import GroupStoppedError, StorageError, TrioraftError
-from trioraft.storage.snapshot_memory import MemorySnapshotWriter
+from trioraft.node.peers import SnapshotChunk
+from trioraft.raft.errors import CorruptionError, GroupStoppedError, StorageError, TrioraftError
+from trioraft.raft.types import SnapshotMeta, SnapshotRequest
+from trioraft.storage.snapshot_file import describe_file
+from trioraft.storage.snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
 
 MANUAL = RuntimeSettings(snapshot_after_entries=10**9, keep_entries=0)
 
@@ -237,3 +240,99 @@ async def fallen_behind(cluster: LoopCluster) -> tuple[str, str]:
 
 def leader_seen(cluster: LoopCluster, leader: str) -> list[bytes]:
     return cluster.machines[leader].seen
+
+
+async def test_a_follower_without_room_goes_on_and_takes_it_later(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def full(self: MemorySnapshotWriter, data: bytes) -> None:
+        raise StorageError("the disk is full")
+
+    async with loop_cluster(settings=MANUAL) as cluster:
+        leader, behind = await fallen_behind(cluster)
+        with monkeypatch.context() as patch:
+            patch.setattr(MemorySnapshotWriter, "write", full)
+            cluster.start(behind)
+            await trio.sleep(5)
+            assert cluster.machines[behind].seen == []
+            assert (cluster.groups[behind].failure, cluster.groups[leader].failure) == (None, None)
+        await cluster.until(lambda: cluster.machines[behind].seen == leader_seen(cluster, leader))
+
+
+async def test_a_received_snapshot_that_cannot_be_published_is_not_installed(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def full(self: MemorySnapshotWriter, meta: object) -> None:
+        raise StorageError("the disk is full")
+
+    async with loop_cluster(settings=MANUAL) as cluster:
+        leader, behind = await fallen_behind(cluster)
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+            patch.setattr(MemorySnapshotWriter, "commit", full)
+            cluster.start(behind)
+            await trio.sleep(5)
+        assert "a received snapshot cannot be kept: the disk is full" in caplog.text
+        assert cluster.machines[behind].restored == 0
+        assert cluster.groups[behind].failure is None
+        await cluster.until(lambda: cluster.machines[behind].seen == leader_seen(cluster, leader))
+
+
+async def test_a_snapshot_that_cannot_be_read_stops_nobody(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def rotten(self: MemorySnapshotReader, max_bytes: int = 0) -> bytes:
+        raise CorruptionError("somewhere", 7, "rot")
+
+    async with loop_cluster(settings=MANUAL) as cluster:
+        leader, behind = await fallen_behind(cluster)
+        with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+            patch.setattr(MemorySnapshotReader, "read", rotten)
+            cluster.start(behind)
+            await trio.sleep(5)
+        assert "cannot be read: somewhere: corrupt at offset 7" in caplog.text
+        assert cluster.groups[leader].failure is None
+        await cluster.groups[leader].propose(b"on")
+        await cluster.until(lambda: cluster.machines[behind].seen == leader_seen(cluster, leader))
+
+
+@pytest.mark.parametrize("lie", ["size", "checksum", "missing", "more"])
+async def test_files_that_are_not_those_announced_are_not_installed(
+    autojump_clock: trio.testing.MockClock, lie: str
+) -> None:
+    async with loop_cluster(settings=MANUAL) as cluster:
+        leader, behind = await fallen_behind(cluster)
+        for other in cluster.storages:
+            cluster.cut += [(other, behind), (behind, other)]
+        cluster.start(behind)
+        await trio.sleep(0.01)
+        files = [describe_file("state", b"abc"), describe_file("b", b"")]
+        if lie == "size":
+            files[0] = files[0]._replace(size=4)
+        elif lie == "checksum":
+            files[0] = files[0]._replace(checksum=1)
+        elif lie == "missing":
+            files.append(describe_file("c", b""))
+        else:
+            files.pop()
+        term = cluster.groups[leader].term
+        meta = SnapshotMeta(30, term, cluster.configuration, 3, -1, tuple(files))
+
+        async def chunks() -> AsyncIterator[SnapshotChunk]:
+            yield SnapshotChunk("state", b"abc")
+            yield SnapshotChunk("b", b"")
+
+        async def resume(files: int, offset: int) -> None:
+            assert (files, offset) == (0, 0), "nothing of a lie is kept"
+
+        request = SnapshotRequest(term, leader, meta)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="announced as"):
+                await cluster.groups[behind].inbound.handle_snapshot(request, chunks(), resume)
+        assert cluster.machines[behind].restored == 0
+        assert cluster.groups[behind].failure is None

@@ -17,7 +17,7 @@ from trioraft._proto.local.snapshot_grpc import SnapshotServiceStub
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols import dialect
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
-from trioraft.protocols.local.snapshots.codec import encode_header
+from trioraft.protocols.local.snapshots.codec import encode_chunk, encode_header
 from trioraft.raft.errors import OverloadedError, StorageError
 from trioraft.raft.types import (
     Configuration,
@@ -207,3 +207,10 @@ async def raw(wire: Wire, *messages: pb.SnapshotRequest) -> None:
         await stream.end()
         while await stream.recv_message() is not None:
             pass
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 70_000])
+def test_a_chunk_is_encoded_as_protobuf_does(size: int) -> None:
+    content = bytes(range(256)) * 274
+    message = pb.SnapshotRequest.FromString(encode_chunk(content[:size]).SerializeToString())
+    assert message == data(content[:size])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from zlib import crc32
+
 from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft.node.snapshot_parts import MAX_FILES, check_file_name
 from trioraft.protocols.local.link.codec import decode_term, encode_term
+from trioraft.protocols.protobuf import prefix
 from trioraft.raft.types import (
     NO_INDEX,
     Configuration,
@@ -14,9 +18,19 @@ from trioraft.raft.types import (
     SnapshotReply,
     SnapshotRequest,
 )
+from trioraft.rpc import Encoded
 
-__all__ = ["decode_header", "decode_outcome", "encode_header", "encode_outcome"]
+__all__ = [
+    "decode_header",
+    "decode_outcome",
+    "encode_chunk",
+    "encode_header",
+    "encode_outcome",
+]
 
+_CHECKSUM = struct.Struct("<BI")
+_CHECKSUM_TAG = 3 << 3 | 5  # SnapshotRequest.checksum, fixed32
+_DATA = 2  # SnapshotRequest.data
 _MAX_SIZE = 1 << 62  # bytes of a snapshot
 
 
@@ -57,6 +71,12 @@ def decode_header(message: pb.SnapshotHeader) -> SnapshotRequest:
         files,
     )
     return SnapshotRequest(decode_term(message.term), message.leader, meta)
+
+
+def encode_chunk(data: bytes) -> Encoded:
+    """A SnapshotRequest with `data` and its checksum, built with one copy of it."""
+    checksum = _CHECKSUM.pack(_CHECKSUM_TAG, crc32(data))
+    return Encoded(b"".join((checksum, prefix(_DATA, len(data)), data)))
 
 
 def encode_outcome(reply: SnapshotReply) -> pb.SnapshotOutcome:

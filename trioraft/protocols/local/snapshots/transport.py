@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft._proto.local.snapshot_grpc import SnapshotServiceStub
@@ -12,7 +11,7 @@ from trioraft.protocols.calls import unreachable
 from trioraft.raft.types import Member, SnapshotReply, SnapshotRequest
 from trioraft.rpc import GRPCError, Status
 
-from .codec import decode_outcome, encode_header
+from .codec import decode_outcome, encode_chunk, encode_header
 
 if TYPE_CHECKING:
     from trioraft.rpc import Channel
@@ -58,8 +57,7 @@ class SnapshotTransport:
                 if reply.HasField("resume"):
                     chunks.seek(reply.resume.files, reply.resume.offset)
                     async for chunk in chunks:
-                        checksum = crc32(chunk.data)
-                        message = pb.SnapshotRequest(data=chunk.data, checksum=checksum)
+                        message: Any = encode_chunk(chunk.data)
                         with unreachable(self._peer):
                             await stream.send_message(message)
                     with unreachable(self._peer):
