@@ -365,6 +365,20 @@ async def test_changes_that_are_refused_say_why(tmp_path: Path) -> None:
         assert await leader.set_members(before.voters, expected=before) == before
 
 
+async def test_a_stranger_is_told_apart_before_it_is_added(tmp_path: Path) -> None:
+    async with cluster(tmp_path, "a") as group:
+        only = group.nodes["a"]
+        await group.join("b")
+        assert await only.identify(group.address("b")) == "b"
+        with pytest.raises(ConfigurationError, match="--join first"):
+            await only.identify(free_address())
+        async with trioraft.open_node(
+            id="c", join=True, listen=free_address(), machine=Journal(), cluster="other"
+        ) as stranger:
+            with pytest.raises(ConfigurationError, match="of cluster 'other'"):
+                await only.identify(stranger.address)
+
+
 async def test_one_change_at_a_time_and_a_caller_that_goes_away(tmp_path: Path) -> None:
     async with cluster(tmp_path, "a", "b", "c") as group, trio.open_nursery() as nursery:
         leader = await group.leader()
