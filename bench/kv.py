@@ -10,7 +10,6 @@ Contestants take turns (A B A B ...), each time as a new cluster, and medians ar
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from contextlib import AbstractAsyncContextManager
@@ -78,11 +77,12 @@ async def load(
     connections = CROWD_CONNECTIONS if clients == CROWD else min(CONNECTIONS, clients)
     arguments = [work, target, str(count), str(clients), str(connections), name, str(among)]
     done = await trio.run_process(
-        [sys.executable, str(LOAD), *arguments], capture_stdout=True, stderr=subprocess.DEVNULL
+        [sys.executable, str(LOAD), *arguments], capture_stdout=True, capture_stderr=True
     )
     result: dict[str, float] = json.loads(done.stdout)
     if result["failures"]:
-        raise RuntimeError(f"{result['failures']:.0f} of {count} calls failed")
+        said = done.stderr.decode().partition("\n")[0]
+        raise RuntimeError(f"{result['failures']:.0f} of {count} calls failed: {said}")
     return result
 
 
