@@ -28,6 +28,7 @@ import trio
 
 from trioraft._proto.etcd import rpc_pb2
 from trioraft.machines.kv import KvMachine, Tag
+from trioraft.node import RuntimeSettings
 from trioraft.node.machine import Command
 from trioraft.node.peers import Resume, SnapshotChunk
 from trioraft.node.snapshot_sender import ReaderChunks
@@ -38,7 +39,7 @@ from trioraft.storage import FileStorage, open_disk_writer
 
 GROUP = bytes(16)
 RESULTS = Path(__file__).parent / "results"
-CHUNK = 1 << 20
+MIB = 1 << 20
 
 
 @asynccontextmanager
@@ -105,22 +106,22 @@ async def transfer(mib: int, folder: str) -> dict[str, float]:
             assert process.stdout is not None
             address = (await process.stdout.receive_some()).decode().strip()
             async with storage(f"{folder}/leader") as opened, open_channel(address) as channel:
-                data = os.urandom(CHUNK)
+                data = os.urandom(MIB)
                 begun = time.perf_counter()
                 async with opened.create_snapshot() as writer:
                     for _ in range(mib):
                         await writer.write(data)
                     await writer.commit(SnapshotMeta(1, 1, Configuration((Member("n1", "a"),))))
-                written = mib * CHUNK / (time.perf_counter() - begun)
+                written = mib * MIB / (time.perf_counter() - begun)
                 inner: Any = Unused()
                 transport = SnapshotTransport(inner, channel, GROUP, Member("n2", address))
                 for term in range(2, 5):
                     begun, cpu_begun = time.perf_counter(), time.process_time()
                     async with opened.open_snapshot() as reader:
                         request = SnapshotRequest(term, "n1", reader.meta)
-                        chunks = ReaderChunks(reader, CHUNK)
+                        chunks = ReaderChunks(reader, RuntimeSettings().snapshot_chunk_bytes)
                         assert (await transport.send_snapshot(request, chunks)).success
-                    rates.append(mib * CHUNK / (time.perf_counter() - begun))
+                    rates.append(mib * MIB / (time.perf_counter() - begun))
                     cpu.append(time.process_time() - cpu_begun)
         finally:
             process.kill()
@@ -129,8 +130,8 @@ async def transfer(mib: int, folder: str) -> dict[str, float]:
         "write": written,
         "transfer": sorted(rates)[1],
         "best": max(rates),
-        "sender": mib * CHUNK / min(cpu),
-        "receiver": len(rates) * mib * CHUNK / (receiver.ru_utime + receiver.ru_stime),
+        "sender": mib * MIB / min(cpu),
+        "receiver": len(rates) * mib * MIB / (receiver.ru_utime + receiver.ru_stime),
     }
 
 

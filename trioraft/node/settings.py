@@ -41,7 +41,7 @@ class RuntimeSettings:
     snapshot_retry_min: float = 1.0
     snapshot_retry_max: float = 60.0
     partial_snapshot_timeout: float = 60.0
-    snapshot_chunk_bytes: int = 1 << 20
+    snapshot_chunk_bytes: int = 1 << 18  # half the window of a stream: two are on their way
     reply_timeout: float = 5.0
     reconnect_min: float = 0.05
     reconnect_max: float = 1.0

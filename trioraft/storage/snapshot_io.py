@@ -72,10 +72,10 @@ class FileSnapshotWriter:
         """See `SnapshotWriter.create_file`."""
         self._check_open()
         check_file_name(name)
-        known = {file.name for file in self._files} | {self._name}
-        if name in known:
+        begun = len(self._files) + (self._name is not None)
+        if name == self._name or any(name == file.name for file in self._files):
             raise ValueError(f"a snapshot with two files {name!r}")
-        if len(known) > MAX_FILES:
+        if begun >= MAX_FILES:
             raise ValueError(f"a snapshot of more than {MAX_FILES} files")
         await self._finish_file()
         self._name = name
@@ -85,17 +85,14 @@ class FileSnapshotWriter:
         self._check_open()
         if self._name is None:
             self._name = DATA_FILE
-        if not self._pending_bytes and len(data) == BLOCK_BYTES:
-            await self._run("write", self._write_block, data)  # the quick way: nothing is copied
-            return
-        rest = memoryview(bytes(data))
-        while self._pending_bytes + len(rest) >= BLOCK_BYTES:
+        data = bytes(data)
+        while self._pending_bytes + len(data) >= BLOCK_BYTES:
             room = BLOCK_BYTES - self._pending_bytes
-            await self._flush(rest[:room])
-            rest = rest[room:]
-        if rest:
-            self._pending.append(bytes(rest))
-            self._pending_bytes += len(rest)
+            await self._flush(data[:room])
+            data = data[room:]
+        if data:
+            self._pending.append(data)
+            self._pending_bytes += len(data)
         await trio.lowlevel.checkpoint()
 
     async def finish(self) -> tuple[SnapshotFile, ...]:
@@ -145,7 +142,7 @@ class FileSnapshotWriter:
         self._files.append(SnapshotFile(self._name, self._size, checksum))
         self._name, self._size, self._first_block = None, 0, len(self._checksums)
 
-    async def _flush(self, last: memoryview | bytes) -> None:
+    async def _flush(self, last: bytes) -> None:
         block = b"".join((*self._pending, last))
         self._pending.clear()
         self._pending_bytes = 0
