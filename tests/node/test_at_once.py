@@ -79,10 +79,16 @@ async def test_order_holds_whichever_way_each_batch_goes(
 async def test_a_large_backlog_is_the_tasks(autojump_clock: trio.testing.MockClock) -> None:
     async with loop_cluster(new_machine=Quick) as cluster:
         leader, machine = await _quick(cluster)
+        late = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(late)
         async with trio.open_nursery() as nursery:
             for number in range(1000):
                 nursery.start_soon(leader.propose, b"%d" % number)
-        assert machine.in_task == 1000
+        cluster.start(late)
+        behind: Any = cluster.machines[late]
+        await cluster.until(lambda: behind.seen == machine.seen)
+        assert behind.in_task > 256
+        assert behind.in_task + behind.at_once == 1000
 
 
 async def test_queries_on_the_spot(autojump_clock: trio.testing.MockClock) -> None:

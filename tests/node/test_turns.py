@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 from loopback import Journal, loop_cluster
 
 from trioraft.node import Command, Group, WriteResult
 from trioraft.raft.types import AppendRequest
+from trioraft.storage import PersistBatch
 
 
 class Poisoned(Journal):
@@ -104,3 +106,24 @@ async def test_what_is_handed_in_while_a_group_is_closing_is_let_be(
         follower.inbound.settle()
         assert len(answers) <= 1
         assert follower.failure is None
+
+
+async def test_many_proposals_go_in_batches_that_overlap(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        sizes: list[int] = []
+        storage = cluster.storages[leader.node_id]
+        persist = storage.persist
+
+        def counting(batch: PersistBatch, done: Callable[[BaseException | None], Any]) -> None:
+            sizes.append(len(batch.entries))
+            persist(batch, done)
+
+        storage.persist = counting  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(leader.propose, b"%d" % number)
+        assert sum(sizes) == 1000
+        assert max(sizes) <= 256

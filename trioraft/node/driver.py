@@ -64,6 +64,10 @@ Refuse = Callable[[BaseException], Any]
 
 T = TypeVar("T")
 
+# Proposals of one turn. With more of them in one batch, leader, followers and disks would take
+# turns at working, each waiting for the others; smaller batches overlap.
+_GATHERED = 256
+
 logger = logging.getLogger(__name__)
 
 
@@ -337,7 +341,9 @@ class Driver:
 
     def _begin_proposals(self, now: float) -> None:
         unknown = self.core.role is Role.LEADER and self._applier.applied_term != self.core.term
-        pending, self._proposals = self._writes.sort_out(self._proposals, hold=unknown)
+        taken, rest = self._proposals[:_GATHERED], self._proposals[_GATHERED:]
+        pending, repeats = self._writes.sort_out(taken, hold=unknown)
+        self._proposals = repeats + rest
         if self._proposals:
             self._doorbell.ring()
         if not pending:
