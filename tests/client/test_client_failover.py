@@ -254,11 +254,11 @@ async def test_the_window_bounds_what_is_under_way(cluster: Cluster) -> None:
         node.silent = True
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.propose, b"x")
-            nursery.start_soon(client.propose, b"y")
-            with trio.fail_after(5):
-                while len(node.proposals) < 3:
-                    await trio.sleep(0.01)
+            for count, data in ((2, b"x"), (3, b"y")):
+                nursery.start_soon(client.propose, data)
+                with trio.fail_after(5):
+                    while len(node.proposals) < count:
+                        await trio.sleep(0.01)
             with pytest.raises(OverloadedError, match="2 calls under way"):
                 await client.propose(b"z", timeout=0.1)
             nursery.cancel_scope.cancel()
