@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from trioraft.testing.planted import BUGS
+
 PAGE = Path(__file__).parents[2] / "docs" / "simulation.md"
+
+
+def test_every_planted_bug_is_listed() -> None:
+    rows = PAGE.read_text(encoding="utf-8").splitlines()
+    for bug in BUGS:
+        assert f"| `{bug.name}` | {bug.level} | {bug.what} | {bug.seeds:,} |" in rows
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

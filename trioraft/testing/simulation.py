@@ -17,6 +17,7 @@ from trioraft.protocols.etcd import etcd_services
 from trioraft.raft import RaftConfig
 from trioraft.raft.errors import NotLeaderError
 from trioraft.rpc import Service
+from trioraft.storage import StorageSettings
 
 from .cluster import QUICK_ELECTIONS, SimCluster
 from .faults import FaultInjector, choose_faults
@@ -32,8 +33,14 @@ __all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 _FINISHING = 30.0  # virtual seconds in which clients bring calls that are under way to an end
 _CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
 
-# Snapshots are frequent, and what followers need is often gone from the log.
-_SMALL = RuntimeSettings(snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=500)
+# Snapshots are frequent, and what followers need is often gone from the log, whose files are
+# small: they are begun, sealed, deleted and recovered from all the time.
+_SMALL = RuntimeSettings(
+    snapshot_after_entries=40,
+    keep_entries=10,
+    snapshot_chunk_bytes=500,
+    storage=StorageSettings(segment_bytes=3000),
+)
 _TIGHT_SESSIONS = SessionLimits(
     max_clients=3, idle_entries=60, max_foreign_calls=4, max_reply_bytes=2000
 )

@@ -89,6 +89,17 @@ def _forget_sessions() -> Patches:
     return ((SessionTable, "become", become),)
 
 
+def _forget_who_was_evicted() -> Patches:
+    honest = SessionTable._evict
+
+    def evict(self: SessionTable, index: int) -> None:
+        horizon = self.horizon
+        honest(self, index)
+        self.horizon = horizon
+
+    return ((SessionTable, "_evict", evict),)
+
+
 def _bug(name: str, what: str, seeds: int, patches: Any) -> PlantedBug:
     return PlantedBug(name, "stack", what, seeds, patches)
 
@@ -104,6 +115,8 @@ STACK_BUGS = (
          _apply_uncommitted),
     _bug("stale-follower-reads", "answer reads on a follower without asking the leader", 100,
          _stale_follower_reads),
+    _bug("forget-the-evicted", "take an evicted session for a new one", 200,
+         _forget_who_was_evicted),
     _bug("repeat-calls", "apply a retried call again", 200, _repeat_calls),
     _bug("forget-sessions", "leave the sessions out of the snapshot", 400, _forget_sessions),
 )  # fmt: skip
