@@ -14,7 +14,13 @@ from loopback import Journal, LoopCluster, loop_cluster
 from trioraft.node import Group, RuntimeSettings
 from trioraft.node.machine import SnapshotSink, SnapshotSource
 from trioraft.node.peers import SnapshotChunk
-from trioraft.raft.errors import CorruptionError, GroupStoppedError, StorageError, TrioraftError
+from trioraft.raft.errors import (
+    CorruptionError,
+    GroupStoppedError,
+    OverloadedError,
+    StorageError,
+    TrioraftError,
+)
 from trioraft.raft.types import SnapshotMeta, SnapshotRequest
 from trioraft.storage.snapshot_file import describe_file
 from trioraft.storage.snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
@@ -336,3 +342,48 @@ async def test_files_that_are_not_those_announced_are_not_installed(
                 await cluster.groups[behind].inbound.handle_snapshot(request, chunks(), resume)
         assert cluster.machines[behind].restored == 0
         assert cluster.groups[behind].failure is None
+
+
+@pytest.mark.parametrize("end", ["newer", "stop"])
+async def test_a_transfer_ends_with_its_group_and_for_a_newer_one(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    async with loop_cluster(settings=MANUAL) as cluster:
+        leader, behind = await fallen_behind(cluster)
+        for other in cluster.storages:
+            cluster.cut += [(other, behind), (behind, other)]
+        cluster.start(behind)
+        await trio.sleep(0.01)
+        group, term = cluster.groups[behind], cluster.groups[leader].term
+        data = b"\0\0\0\1x"
+        files = (describe_file("state", data),)
+        meta = SnapshotMeta(30, term, cluster.configuration, 5, -1, files)
+        began: list[tuple[int, int]] = []
+
+        async def resume(files: int, offset: int) -> None:
+            began.append((files, offset))
+
+        async def endless() -> AsyncIterator[SnapshotChunk]:
+            yield SnapshotChunk("state", data[:1])
+            await trio.sleep_forever()
+
+        async def rest() -> AsyncIterator[SnapshotChunk]:
+            yield SnapshotChunk("state", data[1:])
+
+        request = SnapshotRequest(term, leader, meta)
+        expected = OverloadedError if end == "newer" else GroupStoppedError
+
+        async def receive() -> None:
+            with pytest.raises(expected):
+                await group.inbound.handle_snapshot(request, endless(), resume)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            if end == "stop":
+                cluster.kill(behind)
+            else:
+                reply = await group.inbound.handle_snapshot(request, rest(), resume)
+                assert reply.success
+                assert cluster.machines[behind].seen == [b"x"]
+        assert began == ([(0, 0), (0, 1)] if end == "newer" else [(0, 0)])

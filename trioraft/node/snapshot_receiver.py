@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 
 import trio
 
-from trioraft.raft.errors import OverloadedError, StorageError
+from trioraft.raft.errors import GroupStoppedError, OverloadedError, StorageError
 from trioraft.raft.types import SnapshotMeta, SnapshotReply, SnapshotRequest
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
@@ -79,6 +79,7 @@ class SnapshotReceiver:
         self._turn = trio.Lock()
         self._kept: _Spool | None = None
         self._bell = Doorbell()
+        self._ended = False
 
     async def run(self) -> None:
         """Delete what nobody goes on with in time, until cancelled; then all of it."""
@@ -90,6 +91,10 @@ class SnapshotReceiver:
                     spool, self._kept = self._kept, None
                     await spool.close()
         finally:
+            # Calls of peers live in their connections, not in the group: they end here, too.
+            self._ended = True
+            if self._receiving is not None:
+                self._receiving.cancel()
             if self._kept is not None:
                 await self._kept.close()
 
@@ -103,6 +108,7 @@ class SnapshotReceiver:
 
         Raises OverloadedError for a transfer whose place was taken, StorageError if the disk
         does not take it, ValueError for what no correct peer sends; the group goes on.
+        GroupStoppedError.
         """
         core, driver = self._driver.core, self._driver
         answer: Slot[SnapshotReply] = Slot()
@@ -129,6 +135,8 @@ class SnapshotReceiver:
                 if self._receiving is scope:
                     self._receiving = None
             return await answer.wait()
+        if self._ended:
+            raise GroupStoppedError("the group has stopped on this node")
         raise OverloadedError("another snapshot has taken the place of this one")
 
     async def _spool(self, meta: SnapshotMeta, resumes: bool) -> _Spool:
@@ -155,7 +163,7 @@ class SnapshotReceiver:
             await spool.close()
             raise
         except BaseException:
-            if resume is None or not spool.meta.files:
+            if resume is None or not spool.meta.files or self._ended:
                 await spool.close()
             else:
                 spool.expires = trio.current_time() + self._settings.partial_snapshot_timeout
