@@ -8,7 +8,6 @@ starting up is `recovery.py`.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -31,6 +30,7 @@ from .recovery import OpenedLog, open_log
 from .segments import LogFiles
 from .settings import StorageSettings
 from .snapshots import SnapshotStore, delete_leftovers, find_newest
+from .upkeep import Upkeep
 from .writer import DiskWriter
 
 __all__ = ["FileStorage"]
@@ -66,13 +66,14 @@ class FileStorage:
         self._index = index
         self._end = LogEnd(group_id, index, opened.hard_state, settings.segment_bytes)
         self._files = LogFiles(filesystem, folder, opened.active, settings, handles)
+        interval = settings.fsync.interval
+        self._upkeep = Upkeep(self._files, writer, interval, self._failed_behind)
         self._snapshots = SnapshotStore(filesystem, folder, writer, snapshot)
         self._settings = settings
         self._on_close = on_close
         self._pending = PendingEntries()
         self._failure: BaseException | None = None
         self._on_failure: Callable[[BaseException], Any] | None = None
-        self._flush_is_due = False
         self._closed = False
         self._recovered = RecoveredState(
             hard_state=opened.hard_state,
@@ -175,27 +176,13 @@ class FileStorage:
         self._pending.pop()
         if error is not None and self._failure is None:
             self._failure = error
-        elif error is None and 0 < self._settings.fsync.interval < math.inf:
-            self._flush_later()
+        if error is None:
+            self._upkeep.written()
         done(error)
 
-    def _flush_later(self) -> None:
-        """Sync within the policy's interval what has been acknowledged."""
-        if not self._flush_is_due and not self._closed:
-            self._flush_is_due = True
-            self._writer.submit(self._flush, self._flushed, delay=self._settings.fsync.interval)
-
-    def _flush(self) -> None:
-        if not self._closed:
-            self._files.flush()
-
-    def _flushed(self, error: BaseException | None) -> None:
-        self._flush_is_due = False
-        self._failed_behind(error)
-
-    def _failed_behind(self, error: BaseException | None) -> None:
+    def _failed_behind(self, error: BaseException) -> None:
         """Something failed that nobody's `done` tells of."""
-        if error is not None and self._failure is None:
+        if self._failure is None:
             self._failure = error
             if self._on_failure is not None:
                 self._on_failure(error)
@@ -242,22 +229,7 @@ class FileStorage:
         snapshot = self._snapshots.newest
         floor = min(index, NO_INDEX if snapshot is None else snapshot.index)
         numbers = [segment.number for segment in log.drop(log.droppable(floor))]
-        # They go once all that was queued by now is durable: perhaps a CUT or RESET that is
-        # still queued is the reason why nothing in them counts.
-        self._writer.submit(lambda: self._files, partial(self._delete, numbers, done))
-
-    def _delete(
-        self, numbers: list[int], done: Callable[[], Any] | None, error: BaseException | None
-    ) -> None:
-        if error is None and numbers and not self._closed:
-            self._writer.submit(partial(self._files.delete, numbers), partial(self._deleted, done))
-        else:
-            self._deleted(done, error)
-
-    def _deleted(self, done: Callable[[], Any] | None, error: BaseException | None) -> None:
-        self._failed_behind(error)
-        if error is None and done is not None:
-            done()
+        self._upkeep.delete(numbers, done)
 
     def create_snapshot(self) -> AbstractAsyncContextManager[SnapshotWriter]:
         """See `GroupStorage.create_snapshot`."""
@@ -281,6 +253,7 @@ class FileStorage:
         if self._closed:
             return
         self._closed = True
+        self._upkeep.stop()
         ended = trio.Event()
         outcome: list[BaseException | None] = []
 

@@ -7,6 +7,7 @@ a failed write or sync nobody knows what the disk holds, so nothing is retried.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -148,7 +149,7 @@ class LogFiles:
             self._handles.forget(self)
             self._close_file()
 
-    def delete(self, numbers: list[int]) -> None:
+    def delete(self, numbers: Sequence[int]) -> None:
         """Delete files, oldest first, each durably before the next, so that no gap can appear.
 
         Raises StorageError, now and ever after.
