@@ -37,8 +37,8 @@ torture: $(VENV)/.base  ## ten minutes of real faults on real processes; `make t
 	$(BIN)/python tests/interop/_torture $(ARGS)
 
 sim: $(VENV)/.test  ## fresh seeds of both levels for SIM_MINUTES, and every planted bug found
-	$(BIN)/trioraft sim --level core --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.3}')
-	$(BIN)/trioraft sim --level stack --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.5}')
+	$(BIN)/trioraft sim --level core --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.2}')
+	$(BIN)/trioraft sim --level stack --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.4}')
 	$(BIN)/trioraft sim --planted
 
 lint: $(VENV)/.lint
