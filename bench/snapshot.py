@@ -5,7 +5,7 @@
     python bench/snapshot.py --mib 1024         a transfer over loopback between two processes
 
 The transfer is the real one from file to file: read and checked, sent by SnapshotService over TCP,
-checked, spooled, synced and published. Prints tables and writes `bench/results/snapshot.json`.
+checked, spooled, synced and published. `--json FILE` writes the figures there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from trioraft.rpc import open_channel, serve
 from trioraft.storage import FileStorage, open_disk_writer
 
 GROUP = bytes(16)
-RESULTS = Path(__file__).parent / "results"
 MIB = 1 << 20
 
 
@@ -202,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keys", type=int)
     parser.add_argument("--mib", type=int)
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--follow", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.follow:
@@ -225,8 +225,8 @@ def main() -> None:
             f"per second of processor the sender does {found['sender'] / 1e6:.0f} MB, "
             f"the receiver {found['receiver'] / 1e6:.0f} MB"
         )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "snapshot.json").write_text(json.dumps(results, indent=1) + "\n")
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
