@@ -232,7 +232,8 @@ def _show(report: SeedsReport, options: Options, first: int, seconds: float, as_
         click.echo("\n".join(f"    {line}" for line in last_lines))
         click.secho(f"seed {seed}: {broken}", fg="red", bold=True)
         click.echo(f"see it again:  {_replay_command(seed, options)}\n")
-    table = Table(title=f"{report.seeds:,} seeds of the {options.level} from {first} on")
+    title = f"{report.seeds:,} seeds of the {options.level} from {first} on"
+    table = Table(title=title, min_width=len(title) + 2)
     table.add_column("what happened")
     table.add_column("times", justify="right")
     for name, times in sorted(report.counts.items()):
