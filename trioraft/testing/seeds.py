@@ -154,15 +154,20 @@ def _run_stack(seed: int, options: Options, report: SeedsReport, lines: list[str
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             raise
-        report.failures.append((seed, explain(group), trace.lines[-_LAST_LINES:]))
+        report.failures.append((seed, explain(group), _story(trace)))
     except Exception as error:
-        report.failures.append((seed, explain(error), trace.lines[-_LAST_LINES:]))
+        report.failures.append((seed, explain(error), _story(trace)))
     else:
         report.counts.update(outcome.faults)
         report.counts.update(outcome.counts)
         report.counts.update(leaderships=outcome.leaderships)
     if lines is not None:
         lines += trace.lines
+
+
+def _story(trace: Trace) -> list[str]:
+    """The end of a trace without the segments of the network."""
+    return [line for line in trace.lines if " net " not in line][-_LAST_LINES:]
 
 
 def explain(error: BaseException) -> str:
