@@ -77,8 +77,13 @@ async def load(
     connections = CROWD_CONNECTIONS if clients == CROWD else min(CONNECTIONS, clients)
     arguments = [work, target, str(count), str(clients), str(connections), name, str(among)]
     done = await trio.run_process(
-        [sys.executable, str(LOAD), *arguments], capture_stdout=True, capture_stderr=True
+        [sys.executable, str(LOAD), *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
     )
+    if done.returncode:
+        raise RuntimeError(f"the load generator failed:\n{done.stderr.decode()}")
     result: dict[str, float] = json.loads(done.stdout)
     if result["failures"]:
         said = done.stderr.decode().partition("\n")[0]
