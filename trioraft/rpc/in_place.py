@@ -91,7 +91,8 @@ class InPlaceCall(ServerStream[S, R]):
         try:
             engine.send_response(self._id, RESPONSE)
             engine.send_data(self._id, pack_prefix(0, len(data)) + data)
-            engine.send_trailers(self._id, OK)
+            extra = self._extra_trailers
+            engine.send_trailers(self._id, OK + extra if extra else OK)
         except Http2Error as error:
             log.info("%s: no way to answer %s: %s", self.method_name, self.peer, error)
             return

@@ -35,7 +35,8 @@ class ServerStream(Call[S, R]):
     caller resets the stream or its connection ends: the handler sees `trio.Cancelled`.
 
     Beyond grpclib's interface: `send_message_nowait`, `queue_message`, `flush`, `wait_writable`,
-    `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`.
+    `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`,
+    `set_trailing_metadata`.
     """
 
     _connection: ServerConnection
@@ -43,6 +44,7 @@ class ServerStream(Call[S, R]):
     _sent_message = False
     _sent_trailers = False
     _overdue: GRPCError | None = None
+    _extra_trailers: list[tuple[bytes, bytes]] | None = None
     started = False
 
     def __init__(
@@ -210,10 +212,20 @@ class ServerStream(Call[S, R]):
         if unary and status is Status.OK and not self._sent_message:
             raise misuse("OK for a unary call needs a reply first")
         headers = status_headers(status, status_message, status_details)
-        if metadata:
-            headers += encode_metadata(metadata)
+        extra = encode_metadata(metadata) if metadata else []
         self._require_open()
-        self._finish(headers)
+        self._finish(headers, extra)
+
+    def set_trailing_metadata(self, metadata: MetadataLike) -> None:
+        """Have `metadata` go with the status, whichever way the call comes to end.
+
+        Replaces what an earlier call has set; what `send_trailing_metadata` is given comes after
+        it. Does nothing if the status has been sent. Never waits.
+
+        Raises:
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
+        """
+        self._extra_trailers = encode_metadata(metadata)
 
     def limit_time(self, seconds: float, overdue: GRPCError) -> None:
         """The server's own bound on this call: past it the handler is cancelled and the caller
@@ -317,9 +329,15 @@ class ServerStream(Call[S, R]):
             headers = status_headers(error.status, error.message)
         self._finish(headers)
 
-    def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
+    def _finish(
+        self, trailers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
         engine = self._connection.engine
         self._sent_trailers = True
+        if self._extra_trailers:
+            trailers = trailers + self._extra_trailers
+        if extra:
+            trailers = trailers + extra
         try:
             if self._sent_headers:
                 engine.send_trailers(self._id, trailers)
