@@ -170,7 +170,7 @@ def test_status_message_examples() -> None:
 
 def test_read_status() -> None:
     assert read_status([(b"grpc-status", b"0")]) is Status.OK
-    error = read_status(status_headers(Status.NOT_FOUND, "no ä", b"\1\2"))
+    error = read_status(status_headers(Status.NOT_FOUND, "no ä", b"\1\2", limit=100))
     assert isinstance(error, GRPCError)
     assert (error.status, error.message, error.details) == (Status.NOT_FOUND, "no ä", b"\1\2")
     for headers in ([], [(b"grpc-status", b"99")], [(b"grpc-status", b"x")]):

@@ -27,6 +27,10 @@ class Limits:
             connection is closed.
         max_trailer_list: Largest response header or trailer list a client accepts. Beyond it
             the connection is closed.
+        max_status: Server: encoded bytes of a status message and its details (rich errors)
+            together; at most 60 KiB. Beyond it the message is cut and the details are left out.
+            The default fits what grpcio's clients accept in trailers, 8 KiB; above 64 KiB in one
+            field HTTP/2 libraries end the connection.
         max_concurrent_streams: Calls at once on one connection. A server refuses more
             (REFUSED_STREAM); a client makes further calls wait for a free slot.
         max_waiting_calls: Client: calls that may wait for a slot. Beyond it RESOURCE_EXHAUSTED.
@@ -56,6 +60,7 @@ class Limits:
     max_send_message: int = 4 * MIB
     max_header_list: int = 64 * KIB
     max_trailer_list: int = MIB
+    max_status: int = 7 * KIB
     max_concurrent_streams: int = 1000
     max_waiting_calls: int = 10_000
     stream_window: int = 512 * KIB
@@ -74,6 +79,8 @@ class Limits:
         for name in ("max_receive_message", "max_send_message"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise ValueError(f"{name} must be between 0 and 2**32 - 1")
+        if not 16 <= self.max_status <= 60 * KIB:
+            raise ValueError("max_status must be between 16 and 61440")
         if not 1 <= self.stream_window <= MAX_WINDOW:
             raise ValueError(f"stream_window must be between 1 and {MAX_WINDOW}")
         for name in (

@@ -182,8 +182,8 @@ class ServerConnection(Connection):
         extra: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         """Answer with a status and nothing else ("trailers-only")."""
-        headers = RESPONSE + status_headers(status, message) + (extra or [])
-        self._answer(stream_id, headers)
+        fields = status_headers(status, message, limit=self.limits.max_status)
+        self._answer(stream_id, RESPONSE + fields + (extra or []))
 
     def _refuse_http(self, event: RequestReceived, code: bytes) -> None:
         log.warning("%s: not a gRPC request, answered HTTP %s", self.name, code.decode())

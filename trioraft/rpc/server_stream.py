@@ -211,7 +211,9 @@ class ServerStream(Call[S, R]):
         unary = not self._handler.cardinality.server_streaming
         if unary and status is Status.OK and not self._sent_message:
             raise misuse("OK for a unary call needs a reply first")
-        headers = status_headers(status, status_message, status_details)
+        headers = status_headers(
+            status, status_message, status_details, limit=self._limits.max_status
+        )
         extra = encode_metadata(metadata) if metadata else []
         self._require_open()
         self._finish(headers, extra)
@@ -322,11 +324,12 @@ class ServerStream(Call[S, R]):
             return
         if error.status is Status.OK:
             error = GRPCError(Status.UNKNOWN, f"the handler raised OK: {error.message}")
+        limit = self._limits.max_status
         try:
-            headers = status_headers(error.status, error.message, error.details)
+            headers = status_headers(error.status, error.message, error.details, limit=limit)
         except TypeError as problem:
             log.error("%s: %s", self.method_name, problem)
-            headers = status_headers(error.status, error.message)
+            headers = status_headers(error.status, error.message, limit=limit)
         self._finish(headers)
 
     def _finish(

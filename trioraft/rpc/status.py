@@ -6,6 +6,7 @@ Mapping" (http-grpc-status-mapping.md).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +14,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError
 
 from .metadata import decode_binary, encode_binary
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "GRPCError",
@@ -64,6 +67,7 @@ _RESET_NAMES = (
     "HTTP_1_1_REQUIRED",
 )
 
+_ELLIPSIS = b"..."
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("%")}
 _ESCAPED = [bytes([b]) if b in _PLAIN else b"%%%02X" % b for b in range(256)]
 
@@ -89,24 +93,49 @@ def decode_message(value: bytes) -> str:
 
 
 def status_headers(
-    status: Status, message: str | None = None, details: object = None
+    status: Status, message: str | None = None, details: object = None, *, limit: int
 ) -> list[tuple[bytes, bytes]]:
     """`grpc-status`, and if given `grpc-message` and `grpc-status-details-bin`.
 
     Args:
         details: Serialized `google.rpc.Status` as bytes, or a message that has
             `SerializeToString()`.
+        limit: Bytes that the encoded message and details may have together: see
+            `Limits.max_status`. Beyond it the message is cut, and the details are left out
+            with a warning: a status with less to it is better than none.
 
     Raises:
         TypeError: `details` is neither.
     """
     headers = [(b"grpc-status", _CODE_BY_STATUS[status])]
     if message is not None:
-        headers.append((b"grpc-message", encode_message(message)))
+        text = encode_message(message)
+        if len(text) > limit:
+            text = _cut(text, limit)
+        headers.append((b"grpc-message", text))
+        limit -= len(text)
     if details is not None:
         raw = details if isinstance(details, bytes) else _serialize(details)
-        headers.append((b"grpc-status-details-bin", encode_binary(raw)))
+        encoded = encode_binary(raw)
+        if len(encoded) <= limit:
+            headers.append((b"grpc-status-details-bin", encoded))
+        else:
+            log.warning(
+                "the details of a status are left out: %d encoded bytes, room for %d",
+                len(encoded),
+                limit,
+            )
     return headers
+
+
+def _cut(encoded: bytes, limit: int) -> bytes:
+    """The beginning of an encoded message, in whole characters."""
+    room = encoded[: max(0, limit - len(_ELLIPSIS))]
+    escape = room.rfind(b"%", -2)  # an escape whose end is cut off
+    if escape >= 0:
+        room = room[:escape]
+    text = unquote_to_bytes(room).decode("utf-8", "ignore")
+    return encode_message(text) + _ELLIPSIS
 
 
 def _serialize(details: object) -> bytes:
