@@ -2,11 +2,12 @@
 
     health = HealthService()
     services = [Greeter(), health]
-    await serve([*services, *reflection_services(services)], port=50051)
+    await serve([*services, ReflectionService(services)], port=50051)
 
 Not imported by `trioraft.rpc`: who serves none of them does not load their messages.
 """
 
 from .health import HealthService, ServingStatus
+from .reflection import ReflectionService
 
-__all__ = ["HealthService", "ServingStatus"]
+__all__ = ["HealthService", "ReflectionService", "ServingStatus"]
