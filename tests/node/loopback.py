@@ -135,6 +135,9 @@ class LoopTransport:
     async def send_snapshot(
         self, request: SnapshotRequest, chunks: SnapshotChunks
     ) -> SnapshotReply:
+        if request.notice:
+            chunks.runtime_only()
+
         async def resume(files: int, offset: int) -> None:
             self._cluster.resumed.append((files, offset))
             chunks.seek(files, offset)

@@ -12,9 +12,11 @@ import trio.testing
 
 from trioraft.node.peers import (
     AppendStream,
+    NoticeReply,
     PeerTransport,
     Resume,
     SnapshotChunk,
+    SnapshotNotice,
     UnknownGroupError,
 )
 from trioraft.protocols import Dialect
@@ -41,6 +43,8 @@ class FakeGroup:
         self.votes: list[VoteRequest] = []
         self.appends: list[AppendRequest] = []
         self.snapshots: list[tuple[SnapshotRequest, dict[str, bytes]]] = []
+        self.notices: list[SnapshotNotice] = []
+        self.notice_replies: list[NoticeReply] = []
         self.elections: list[StartElection] = []
         self.vote = VoteReply(5, node_id, True)
         self.answer: Callable[[AppendRequest], AppendReply] = self.success
@@ -113,6 +117,11 @@ class FakeGroup:
         self.snapshots.append((request, files))
         return self.snapshot_reply(request)
 
+    async def handle_notice(self, notice: SnapshotNotice) -> NoticeReply:
+        self._maybe_fail()
+        self.notices.append(notice)
+        return self.notice_replies.pop(0)
+
     async def handle_start_election(self, request: StartElection) -> bool:
         self._maybe_fail()
         self.elections.append(request)
@@ -125,6 +134,9 @@ class Chunks:
     def __init__(self, *chunks: tuple[str, bytes]) -> None:
         self.left = [SnapshotChunk(*chunk) for chunk in chunks]
         self.sought: tuple[int, int] | None = None
+
+    def runtime_only(self) -> None:
+        self.left = [chunk for chunk in self.left if chunk.file.startswith("_")]
 
     def seek(self, files: int, offset: int) -> None:
         self.sought = files, offset

@@ -507,19 +507,3 @@ async def test_names_that_are_paths_are_refused(name: str) -> None:
         with pytest.raises(GRPCError, match="cannot name a file"):
             await send()
         assert wire.group.snapshots == []
-
-
-async def test_notification_mode_is_a_mismatch() -> None:
-    async with wired(RATIS, "n0", "n1") as wire:
-        message = pb.InstallSnapshotRequestProto(
-            serverRequest=ROUTE.header(),
-            leaderTerm=5,
-            notification=pb.InstallSnapshotRequestProto.NotificationProto(),
-        )
-        async with server(wire.channel).installSnapshot.open() as stream:
-            await stream.send_message(message, end=True)
-            reply = await stream.recv_message()
-            assert reply is not None
-            assert reply.result == pb.CONF_MISMATCH
-            assert reply.WhichOneof("InstallSnapshotReplyBody") == "snapshotIndex"
-            assert await stream.recv_message() is None

@@ -2,7 +2,15 @@
 
 from .forwarding import Forwarder
 from .group import Group
-from .machine import Command, SnapshotCapture, SnapshotSink, SnapshotSource, StateMachine
+from .machine import (
+    Command,
+    SnapshotCapture,
+    SnapshotOffer,
+    SnapshotPosition,
+    SnapshotSink,
+    SnapshotSource,
+    StateMachine,
+)
 from .peers import (
     AppendStream,
     PeerConnector,
@@ -39,6 +47,8 @@ __all__ = [
     "SessionLimits",
     "SharedRound",
     "SnapshotCapture",
+    "SnapshotOffer",
+    "SnapshotPosition",
     "SnapshotSink",
     "SnapshotSource",
     "StateMachine",

@@ -52,7 +52,6 @@ from .peers import PeerConnector
 from .rest import GroupRest
 from .sessions import MAX_CLIENT_ID_BYTES, SessionTable
 from .settings import RuntimeSettings
-from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
 from .status import GroupStatus, member_statuses, role_word
 from .wakeups import Answer, Doorbell, Slot
@@ -85,7 +84,10 @@ class Group:
         rng: random.Random,
         clock_rate: float = 1.0,
     ) -> None:
-        """clock_rate: how fast this node's clock runs; other than 1.0 only in simulations."""
+        """clock_rate: how fast this node's clock runs; other than 1.0 only in simulations.
+
+        Raises ConfigurationError if the machine can't do what `settings` want of it.
+        """
         self.group_id = group_id
         self._node_id = node_id
         self._settings = settings
@@ -139,8 +141,7 @@ class Group:
         )
         self.admin = GroupAdmin(core, self._driver)
         self.rest = GroupRest(core, self._driver)
-        self._receiver = SnapshotReceiver(self._driver, self._snapshots, storage, settings)
-        self.inbound = GroupInbound(node_id, self._driver, self._receiver)
+        self.inbound = GroupInbound(self._driver, self._snapshots, machine, storage, settings)
 
     # -- running
 
@@ -160,7 +161,7 @@ class Group:
                 self._outbound.start(nursery, self._driver)
                 nursery.start_soon(self._applier.run)
                 nursery.start_soon(self._snapshots.run)
-                nursery.start_soon(self._receiver.run)
+                nursery.start_soon(self.inbound.run)
                 nursery.start_soon(self._driver.run)
         except* Exception as error:
             logger.error(
@@ -374,6 +375,7 @@ class Group:
         self._driver.call(compact)
 
     def _signal_change(self) -> None:
+        self.inbound.leader_changed()
         if self._core.removed:
             self._applier.refuse_reads(removed_error(self._node_id))
         changed, self._changed = self._changed, trio.Event()

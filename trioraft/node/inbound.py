@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import trio
+
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
@@ -15,10 +17,16 @@ from trioraft.raft.types import (
     VoteReply,
     VoteRequest,
 )
+from trioraft.storage.interface import GroupStorage
 
 from .driver import Driver
-from .peers import Resume, SnapshotChunk
+from .machine import StateMachine
+from .peers import NoticeReply, Resume, SnapshotChunk, SnapshotNotice
+from .settings import RuntimeSettings
+from .snapshot_fetch import SnapshotFetch
+from .snapshot_notices import SnapshotNotices
 from .snapshot_receiver import SnapshotReceiver
+from .snapshots import Snapshots
 from .wakeups import Slot
 
 __all__ = ["GroupInbound"]
@@ -27,14 +35,34 @@ __all__ = ["GroupInbound"]
 class GroupInbound:
     """Implements `peers.PeerHandler` for one group."""
 
-    def __init__(self, node_id: NodeId, driver: Driver, snapshots: SnapshotReceiver) -> None:
-        self._node_id = node_id
+    def __init__(
+        self,
+        driver: Driver,
+        snapshots: Snapshots,
+        machine: StateMachine,
+        storage: GroupStorage,
+        settings: RuntimeSettings,
+    ) -> None:
+        """Raises ConfigurationError if the machine can't do what `settings` want of it."""
         self._driver = driver
-        self._snapshots = snapshots
+        fetch = SnapshotFetch(machine, settings)
+        self._receiver = SnapshotReceiver(driver, snapshots, fetch, storage, settings)
+        self._notices = SnapshotNotices(driver, snapshots, fetch, storage, settings)
+
+    async def run(self) -> None:
+        """What snapshots that arrive need beside the calls of peers, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._receiver.run)
+            nursery.start_soon(self._notices.run)
+
+    def leader_changed(self) -> None:
+        """The term may be another one now. Never waits."""
+        self._receiver.leader_changed()
+        self._notices.leader_changed()
 
     @property
     def node_id(self) -> NodeId:
-        return self._node_id
+        return self._driver.core.node_id
 
     async def handle_vote(self, request: VoteRequest) -> VoteReply:
         slot: Slot[VoteReply] = Slot()
@@ -61,7 +89,10 @@ class GroupInbound:
         chunks: AsyncIterator[SnapshotChunk],
         resume: Resume | None = None,
     ) -> SnapshotReply:
-        return await self._snapshots.receive(request, chunks, resume)
+        return await self._receiver.receive(request, chunks, resume)
+
+    async def handle_notice(self, notice: SnapshotNotice) -> NoticeReply:
+        return await self._notices.handle(notice)
 
 
 def _check_entries(request: AppendRequest) -> None:

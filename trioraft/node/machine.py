@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trioraft.raft.types import Session, SnapshotFile
+from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.types import NodeId, Session, SnapshotFile
 
-__all__ = ["Command", "SnapshotCapture", "SnapshotSink", "SnapshotSource", "StateMachine"]
+__all__ = [
+    "Command",
+    "SnapshotCapture",
+    "SnapshotOffer",
+    "SnapshotPosition",
+    "SnapshotSink",
+    "SnapshotSource",
+    "StateMachine",
+]
 
 
 @dataclass(slots=True)
@@ -64,6 +73,30 @@ class SnapshotCapture(Protocol):
         """Let go of it: called exactly once, after `write`, or instead of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotPosition:
+    """The place in the log that a state stands for: the last entry it has, and its term."""
+
+    index: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffer:
+    """What a leader says of the snapshot that a state machine is to fetch.
+
+    leader, address: where it comes from; the address is the one that peers dial, "" if unknown.
+    index, term: the last entry that it covers. `exact`: this position and no other will do;
+        else any from `index` on, and `term` is 0, which is unknown.
+    """
+
+    leader: NodeId
+    address: str
+    index: int
+    term: int
+    exact: bool
+
+
 class StateMachine(ABC):
     """A deterministic state machine, replicated.
 
@@ -111,6 +144,25 @@ class StateMachine(ABC):
     @abstractmethod
     async def restore(self, source: SnapshotSource) -> None:
         """Replace the whole state by what `snapshot` wrote."""
+
+    async def fetch_snapshot(
+        self, offer: SnapshotOffer, sink: SnapshotSink
+    ) -> SnapshotPosition | None:
+        """Get the state at `offer` from wherever it is, and write it as `snapshot` would.
+
+        For groups with `RuntimeSettings.fetch_snapshots`. What is written may be the state, or
+        a reference to it that `restore` can follow at any later start. It must be the state
+        behind the last command at or before the position that is returned; entries without
+        commands have positions, too, so a machine that files its states by `Command.index`
+        looks for the last one that is not above `offer.index`.
+
+        Runs beside `apply` and `query`, perhaps for long, and must change nothing of this
+        machine: when all of it is durable here, `restore` gets it. None if there is nothing to
+        be had at present. None, another position than `offer` allows, or an exception are
+        logged and tried again with growing pauses, perhaps with a newer offer. Cancelled when the
+        leader changes or goes: what was written is then deleted.
+        """
+        raise ConfigurationError(f"{type(self).__name__} does not fetch snapshots")
 
     def describe(self) -> Mapping[str, str]:
         """A few facts for operators (`trioraft status`), such as a number of keys."""

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple, Never, Protocol
 
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import (
+    NO_INDEX,
     AppendReply,
     AppendRequest,
+    Configuration,
     Member,
     NodeId,
     SnapshotReply,
@@ -29,6 +33,8 @@ from trioraft.raft.types import (
 
 __all__ = [
     "AppendStream",
+    "NoticeOutcome",
+    "NoticeReply",
     "PeerConnector",
     "PeerHandler",
     "PeerRouter",
@@ -37,6 +43,7 @@ __all__ = [
     "Resume",
     "SnapshotChunk",
     "SnapshotChunks",
+    "SnapshotNotice",
     "UnknownGroupError",
 ]
 
@@ -99,9 +106,47 @@ class SnapshotChunks(Protocol):
         Raises ValueError if the snapshot has no such place.
         """
 
+    def runtime_only(self) -> None:
+        """Leave the state machine's files out; before `seek`, which then counts the others."""
+
     def __aiter__(self) -> AsyncIterator[SnapshotChunk]: ...
 
     async def __anext__(self) -> SnapshotChunk: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotNotice:
+    """A leader of another make no longer has the entries up to `index`: fetch a later state.
+
+    index: NO_INDEX if it has them all, and only asks whether anything is wanted.
+    configuration: the newest one in that leader's log when it said so, and the index of its entry.
+    """
+
+    term: int
+    leader: NodeId
+    index: int
+    configuration: Configuration
+    configuration_index: int
+
+
+class NoticeOutcome(Enum):
+    """What a notice has led to."""
+
+    IN_PROGRESS = "in progress"
+    INSTALLED = "installed"  # told once
+    ALREADY_THERE = "already there"
+    UNAVAILABLE = "unavailable"  # the machine has found nothing to fetch, for now
+    NOT_LEADER = "not leader"
+    MISMATCH = "mismatch"  # in this group, machines don't fetch
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeReply:
+    """`index`: up to which everything is installed, NO_INDEX unless the outcome says so."""
+
+    outcome: NoticeOutcome
+    term: int
+    index: int = NO_INDEX
 
 
 class PeerTransport(Protocol):
@@ -118,7 +163,8 @@ class PeerTransport(Protocol):
     ) -> SnapshotReply:
         """Stream a snapshot and wait until the follower has installed or refused it.
 
-        `chunks` are the files of `request.meta`, in that order. Raises PeerUnreachableError;
+        `chunks` are the files of `request.meta`, in that order. `request.notice`: the follower's
+        machine fetches its own files, if the wire can say that. Raises PeerUnreachableError;
         what `chunks` raises comes out as it is. Cancelling resets the stream.
         """
 
@@ -190,8 +236,15 @@ class PeerHandler(Protocol):
         chunk with what is there already (whole files, bytes of the next), `chunks` begin behind
         that, and a transfer that breaks off is kept for a while.
 
-        If `request.meta` names files, what arrives must be those. Raises ValueError for names,
+        If `request.meta` names files, what arrives must be those; with `request.notice`, those
+        of the runtime, and the machine fetches its own. Raises ValueError for names,
         an order or sizes that no correct peer sends, and what `chunks` raises.
+        """
+
+    async def handle_notice(self, notice: SnapshotNotice) -> NoticeReply:
+        """Have the machine fetch a snapshot, for a wire that asks again and again how it goes.
+
+        Answers within a second or so. Cancelling it does not end the fetching.
         """
 
     async def handle_start_election(self, request: StartElection) -> bool:

@@ -20,7 +20,9 @@ class RuntimeSettings:
     keep_entries: how many entries before a snapshot stay in the log for slow followers.
     keep_entries_max: as many stay while a follower that answers still needs them.
     snapshot_retry_min, snapshot_retry_max: how long after a snapshot could not be written, for
-        want of space for instance, the next is tried; doubled each time.
+        want of space for instance, or fetched, the next is tried; doubled each time.
+    fetch_snapshots: leaders send no state, they tell of it, and the follower's state machine
+        fetches it (`StateMachine.fetch_snapshot`); the same on every node.
     partial_snapshot_timeout: how long a half-received snapshot waits to be gone on with.
     sessions: what is remembered of clients; the same on every node, see `SessionLimits`.
     max_unwritten_bytes: records that wait for a slow disk before proposals are refused.
@@ -41,6 +43,7 @@ class RuntimeSettings:
     snapshot_retry_min: float = 1.0
     snapshot_retry_max: float = 60.0
     partial_snapshot_timeout: float = 60.0
+    fetch_snapshots: bool = False
     snapshot_chunk_bytes: int = 1 << 18  # half the window of a stream: two are on their way
     reply_timeout: float = 5.0
     reconnect_min: float = 0.05

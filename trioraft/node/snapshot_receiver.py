@@ -7,18 +7,27 @@ same snapshot goes on from there; a transfer of another snapshot takes its place
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import trio
 
-from trioraft.raft.errors import GroupStoppedError, OverloadedError, StorageError
-from trioraft.raft.types import SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.errors import (
+    ConfigurationError,
+    GroupStoppedError,
+    OverloadedError,
+    StorageError,
+)
+from trioraft.raft.types import SnapshotFile, SnapshotMeta, SnapshotReply, SnapshotRequest
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .driver import Driver
+from .machine import SnapshotOffer
 from .peers import Resume, SnapshotChunk
 from .settings import RuntimeSettings
+from .snapshot_fetch import SnapshotFetch
+from .snapshot_notices import leader_address
+from .snapshot_parts import is_runtime_file
 from .snapshots import Snapshots
 from .wakeups import Doorbell, Slot
 
@@ -28,8 +37,11 @@ __all__ = ["SnapshotReceiver"]
 class _Spool:
     """A snapshot that is arriving, or that waits for its sender to come back."""
 
-    def __init__(self, meta: SnapshotMeta, writer: SnapshotWriter, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, meta: SnapshotMeta, writer: SnapshotWriter, stack: AsyncExitStack, *, notice: bool
+    ) -> None:
         self.meta = meta
+        self.notice = notice  # the machine's files do not arrive, it fetches them
         self.writer = writer
         self.file: str | None = None  # being written
         self.expires = math.inf
@@ -52,13 +64,20 @@ class _Spool:
         """Raises ValueError if what was announced is not what has arrived."""
         with trio.CancelScope(shield=True):
             files = await self.writer.finish()
-        if self.meta.files and files != self.meta.files:
-            raise ValueError(f"the snapshot is {files}, announced as {self.meta.files}")
+        announced = self.meta.files
+        if self.notice:
+            files, announced = _of_runtime(files), _of_runtime(announced)
+        if self.meta.files and files != announced:
+            raise ValueError(f"the snapshot is {files}, announced as {announced}")
 
     async def close(self) -> None:
         """Delete it, unless it has become the newest snapshot. Shielded."""
         with trio.CancelScope(shield=True):
             await self._stack.aclose()
+
+
+def _of_runtime(files: Sequence[SnapshotFile]) -> tuple[SnapshotFile, ...]:
+    return tuple(file for file in files if is_runtime_file(file.name))
 
 
 class SnapshotReceiver:
@@ -68,14 +87,17 @@ class SnapshotReceiver:
         self,
         driver: Driver,
         snapshots: Snapshots,
+        fetch: SnapshotFetch,
         storage: GroupStorage,
         settings: RuntimeSettings,
     ) -> None:
         self._driver = driver
         self._snapshots = snapshots
+        self._fetch = fetch
         self._storage = storage
         self._settings = settings
         self._receiving: trio.CancelScope | None = None
+        self._fetching_for: int | None = None  # the term of the leader that told of a snapshot
         self._turn = trio.Lock()
         self._kept: _Spool | None = None
         self._bell = Doorbell()
@@ -107,9 +129,13 @@ class SnapshotReceiver:
         """See `PeerHandler.handle_snapshot`; a newer sender takes the place of an older one.
 
         Raises OverloadedError for a transfer whose place was taken, StorageError if the disk
-        does not take it, ValueError for what no correct peer sends; the group goes on.
-        GroupStoppedError.
+        does not take it, ValueError for what no correct peer sends; SnapshotFetchError, and
+        ConfigurationError where machines don't fetch; the group goes on. GroupStoppedError.
         """
+        if request.notice:
+            if not self._settings.fetch_snapshots:
+                raise ConfigurationError("state machines do not fetch snapshots in this group")
+            self._fetch.check()
         core, driver = self._driver.core, self._driver
         answer: Slot[SnapshotReply] = Slot()
 
@@ -125,9 +151,11 @@ class SnapshotReceiver:
             self._receiving = scope
             try:
                 async with self._turn:
-                    spool = await self._spool(request.meta, resume is not None)
+                    spool = await self._spool(request, resume is not None)
                     await self._fill(spool, chunks, resume)
                     try:
+                        if request.notice:
+                            await self._fetch_into(spool, request)
                         await self._snapshots.install(spool.writer, request.meta, installed)
                     finally:
                         await spool.close()
@@ -137,17 +165,35 @@ class SnapshotReceiver:
             return await answer.wait()
         if self._ended:
             raise GroupStoppedError("the group has stopped on this node")
-        raise OverloadedError("another snapshot has taken the place of this one")
+        raise OverloadedError("another snapshot, or leader, has taken the place of this one")
 
-    async def _spool(self, meta: SnapshotMeta, resumes: bool) -> _Spool:
+    def leader_changed(self) -> None:
+        """Give up fetching what another term's leader told of."""
+        if self._fetching_for not in (None, self._driver.core.term):
+            assert self._receiving is not None
+            self._receiving.cancel()
+
+    async def _fetch_into(self, spool: _Spool, request: SnapshotRequest) -> None:
+        meta, address = request.meta, leader_address(self._driver, request)
+        offer = SnapshotOffer(request.leader, address, meta.index, meta.term, exact=True)
+        self._fetching_for = request.term
+        self.leader_changed()  # it may have while the runtime's files came in
+        try:
+            await self._fetch.into(spool.writer, offer, request.term)
+        finally:
+            self._fetching_for = None
+        await spool.check()
+
+    async def _spool(self, request: SnapshotRequest, resumes: bool) -> _Spool:
+        meta = request.meta
         kept, self._kept = self._kept, None
         if kept is not None:
-            if resumes and kept.is_of(meta):
+            if resumes and kept.is_of(meta) and not request.notice:
                 return kept
             await kept.close()
         async with AsyncExitStack() as stack:
             writer = await stack.enter_async_context(self._storage.create_snapshot())
-            return _Spool(meta, writer, stack.pop_all())
+            return _Spool(meta, writer, stack.pop_all(), notice=request.notice)
 
     async def _fill(
         self, spool: _Spool, chunks: AsyncIterator[SnapshotChunk], resume: Resume | None
@@ -158,12 +204,13 @@ class SnapshotReceiver:
                 await resume(*spool.writer.position)
             async for chunk in chunks:
                 await spool.take(chunk)
-            await spool.check()
+            if not spool.notice:
+                await spool.check()
         except (ValueError, StorageError):
             await spool.close()
             raise
         except BaseException:
-            if resume is None or not spool.meta.files or self._ended:
+            if resume is None or not spool.meta.files or spool.notice or self._ended:
                 await spool.close()
             else:
                 spool.expires = trio.current_time() + self._settings.partial_snapshot_timeout

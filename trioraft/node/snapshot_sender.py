@@ -18,6 +18,7 @@ from trioraft.storage.interface import GroupStorage, SnapshotReader
 
 from .peers import PeerTransport, PeerUnreachableError, SnapshotChunk
 from .settings import RuntimeSettings
+from .snapshot_parts import is_runtime_file
 from .wakeups import Doorbell
 
 __all__ = ["ReaderChunks", "SnapshotEvents", "SnapshotSender"]
@@ -83,7 +84,9 @@ class SnapshotSender:
             logger.info(
                 "sending snapshot %d (%d bytes) to %s", meta.index, meta.size, self._follower
             )
-            request = SnapshotRequest(self._term, self._leader, meta)
+            request = SnapshotRequest(
+                self._term, self._leader, meta, notice=self._settings.fetch_snapshots
+            )
             chunks = ReaderChunks(reader, self._settings.snapshot_chunk_bytes)
             reply = await self._transport.send_snapshot(request, chunks)
         if reply.term > self._term:
@@ -99,13 +102,18 @@ class ReaderChunks:
     def __init__(self, reader: SnapshotReader, size: int) -> None:
         self._reader = reader
         self._size = size
+        self._files = reader.meta.files
         self._file = -1  # the one being read, by number
         self._left = 0  # bytes of it
         self._start = 0, 0
 
+    def runtime_only(self) -> None:
+        """See `SnapshotChunks.runtime_only`."""
+        self._files = tuple(file for file in self._files if is_runtime_file(file.name))
+
     def seek(self, files: int, offset: int) -> None:
         """See `SnapshotChunks.seek`."""
-        sizes = [file.size for file in self._reader.meta.files]
+        sizes = [file.size for file in self._files]
         if files > len(sizes) or offset > (sizes[files] if files < len(sizes) else 0):
             raise ValueError(f"a snapshot of {len(sizes)} files, wanted from {files}:{offset} on")
         self._start = files, offset
@@ -114,7 +122,7 @@ class ReaderChunks:
         return self
 
     async def __anext__(self) -> SnapshotChunk:
-        files = self._reader.meta.files
+        files = self._files
         if self._left:
             return await self._read(files[self._file].name)
         number = self._file + 1 if self._file >= 0 else self._start[0]

@@ -262,6 +262,7 @@ class SnapshotRequest:
     term: int
     leader: NodeId
     meta: SnapshotMeta
+    notice: bool = False  # the follower's state machine fetches its own files
 
 
 @dataclass(slots=True)

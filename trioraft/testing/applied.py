@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from trioraft.node.machine import (
     Command,
     SnapshotCapture,
+    SnapshotOffer,
+    SnapshotPosition,
     SnapshotSink,
     SnapshotSource,
     StateMachine,
@@ -118,6 +120,11 @@ class ObservedMachine(StateMachine):
     async def restore(self, source: SnapshotSource) -> None:
         self._last = None
         await self.inner.restore(source)
+
+    async def fetch_snapshot(
+        self, offer: SnapshotOffer, sink: SnapshotSink
+    ) -> SnapshotPosition | None:
+        return await self.inner.fetch_snapshot(offer, sink)
 
     def describe(self) -> Mapping[str, str]:
         return self.inner.describe()

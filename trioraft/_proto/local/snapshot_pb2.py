@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trioraft/_proto/local/snapshot.proto\x12\x0etrioraft.local\"a\n\x0fSnapshotRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1e.trioraft.local.SnapshotHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\x07\"\xc4\x01\n\x0eSnapshotHeader\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\x12\x12\x12\n\nindex_term\x18\x05 \x01(\x0c\x12\x15\n\rconfiguration\x18\x06 \x01(\x0c\x12\x1b\n\x13\x63onfiguration_index\x18\x07 \x01(\x12\x12+\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x1c.trioraft.local.SnapshotFile\"<\n\x0cSnapshotFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\x07\"s\n\rSnapshotReply\x12\x30\n\x06resume\x18\x01 \x01(\x0b\x32 .trioraft.local.SnapshotPosition\x12\x30\n\x07outcome\x18\x02 \x01(\x0b\x32\x1f.trioraft.local.SnapshotOutcome\"1\n\x10SnapshotPosition\x12\r\n\x05\x66iles\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"?\n\x0fSnapshotOutcome\x12\x0c\n\x04term\x18\x01 \x01(\x0c\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\r\n\x05index\x18\x03 \x01(\x12\x32`\n\x0fSnapshotService\x12M\n\x07Install\x12\x1f.trioraft.local.SnapshotRequest\x1a\x1d.trioraft.local.SnapshotReply(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$trioraft/_proto/local/snapshot.proto\x12\x0etrioraft.local\"a\n\x0fSnapshotRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1e.trioraft.local.SnapshotHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\x07\"\xd4\x01\n\x0eSnapshotHeader\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\x12\x12\x12\n\nindex_term\x18\x05 \x01(\x0c\x12\x15\n\rconfiguration\x18\x06 \x01(\x0c\x12\x1b\n\x13\x63onfiguration_index\x18\x07 \x01(\x12\x12+\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x1c.trioraft.local.SnapshotFile\x12\x0e\n\x06notice\x18\t \x01(\x08\"<\n\x0cSnapshotFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\x07\"s\n\rSnapshotReply\x12\x30\n\x06resume\x18\x01 \x01(\x0b\x32 .trioraft.local.SnapshotPosition\x12\x30\n\x07outcome\x18\x02 \x01(\x0b\x32\x1f.trioraft.local.SnapshotOutcome\"1\n\x10SnapshotPosition\x12\r\n\x05\x66iles\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"?\n\x0fSnapshotOutcome\x12\x0c\n\x04term\x18\x01 \x01(\x0c\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\r\n\x05index\x18\x03 \x01(\x12\x32`\n\x0fSnapshotService\x12M\n\x07Install\x12\x1f.trioraft.local.SnapshotRequest\x1a\x1d.trioraft.local.SnapshotReply(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SNAPSHOTREQUEST']._serialized_start=56
   _globals['_SNAPSHOTREQUEST']._serialized_end=153
   _globals['_SNAPSHOTHEADER']._serialized_start=156
-  _globals['_SNAPSHOTHEADER']._serialized_end=352
-  _globals['_SNAPSHOTFILE']._serialized_start=354
-  _globals['_SNAPSHOTFILE']._serialized_end=414
-  _globals['_SNAPSHOTREPLY']._serialized_start=416
-  _globals['_SNAPSHOTREPLY']._serialized_end=531
-  _globals['_SNAPSHOTPOSITION']._serialized_start=533
-  _globals['_SNAPSHOTPOSITION']._serialized_end=582
-  _globals['_SNAPSHOTOUTCOME']._serialized_start=584
-  _globals['_SNAPSHOTOUTCOME']._serialized_end=647
-  _globals['_SNAPSHOTSERVICE']._serialized_start=649
-  _globals['_SNAPSHOTSERVICE']._serialized_end=745
+  _globals['_SNAPSHOTHEADER']._serialized_end=368
+  _globals['_SNAPSHOTFILE']._serialized_start=370
+  _globals['_SNAPSHOTFILE']._serialized_end=430
+  _globals['_SNAPSHOTREPLY']._serialized_start=432
+  _globals['_SNAPSHOTREPLY']._serialized_end=547
+  _globals['_SNAPSHOTPOSITION']._serialized_start=549
+  _globals['_SNAPSHOTPOSITION']._serialized_end=598
+  _globals['_SNAPSHOTOUTCOME']._serialized_start=600
+  _globals['_SNAPSHOTOUTCOME']._serialized_end=663
+  _globals['_SNAPSHOTSERVICE']._serialized_start=665
+  _globals['_SNAPSHOTSERVICE']._serialized_end=761
 # @@protoc_insertion_point(module_scope)

@@ -17,7 +17,7 @@ class SnapshotRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[SnapshotHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class SnapshotHeader(_message.Message):
-    __slots__ = ("group_id", "term", "leader", "index", "index_term", "configuration", "configuration_index", "files")
+    __slots__ = ("group_id", "term", "leader", "index", "index_term", "configuration", "configuration_index", "files", "notice")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class SnapshotHeader(_message.Message):
     CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
     group_id: bytes
     term: bytes
     leader: str
@@ -34,7 +35,8 @@ class SnapshotHeader(_message.Message):
     configuration: bytes
     configuration_index: int
     files: _containers.RepeatedCompositeFieldContainer[SnapshotFile]
-    def __init__(self, group_id: _Optional[bytes] = ..., term: _Optional[bytes] = ..., leader: _Optional[str] = ..., index: _Optional[int] = ..., index_term: _Optional[bytes] = ..., configuration: _Optional[bytes] = ..., configuration_index: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SnapshotFile, _Mapping]]] = ...) -> None: ...
+    notice: bool
+    def __init__(self, group_id: _Optional[bytes] = ..., term: _Optional[bytes] = ..., leader: _Optional[str] = ..., index: _Optional[int] = ..., index_term: _Optional[bytes] = ..., configuration: _Optional[bytes] = ..., configuration_index: _Optional[int] = ..., files: _Optional[_Iterable[_Union[SnapshotFile, _Mapping]]] = ..., notice: _Optional[bool] = ...) -> None: ...
 
 class SnapshotFile(_message.Message):
     __slots__ = ("name", "size", "checksum")

@@ -20,6 +20,7 @@ from trioraft.rpc import Cardinality, GRPCError, Handler, Status
 from .appends import decode_append, encode_append_reply
 from .failures import GROUP_MISMATCH, REQUEST_ERRORS, RatisError, ratis_error, trailers
 from .header import check_group_id, reply_header
+from .notices import decode_notice, encode_notice_reply
 from .snapshot_reader import ChunkReader, decode_snapshot_header
 from .votes import decode_start_election, decode_vote, encode_vote_reply
 
@@ -145,18 +146,10 @@ async def _receive_snapshot(stream: ServerStream[Any, Any], router: PeerRouter) 
     if first is None:
         return
     _, handler = find_group(router, first.serverRequest)
-    if first.WhichOneof("InstallSnapshotRequestBody") != "snapshotChunk":
-        # Notification mode: the peer wants the state machine to fetch the snapshot itself.
-        await stream.send_message(
-            pb.InstallSnapshotReplyProto(
-                serverReply=reply_header(
-                    first.serverRequest, handler.node_id, success=False, echo_call_id=False
-                ),
-                term=first.leaderTerm,
-                result=pb.CONF_MISMATCH,
-                snapshotIndex=0,
-            )
-        )
+    if first.WhichOneof("InstallSnapshotRequestBody") == "notification":
+        notice = decode_notice(first)
+        told = await handler.handle_notice(notice)
+        await stream.send_message(encode_notice_reply(first, handler.node_id, told))
         return
     request = decode_snapshot_header(first)
     reader = ChunkReader(stream, first, handler.node_id, request.term)

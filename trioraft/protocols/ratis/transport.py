@@ -30,6 +30,7 @@ from trioraft.rpc import Encoded
 
 from .appends import decode_append_reply, encode_append
 from .header import Route
+from .notices import send_notices
 from .snapshot import send_chunks
 from .votes import decode_vote_reply, encode_start_election, encode_vote
 
@@ -79,10 +80,14 @@ class RatisTransport:
     async def send_snapshot(
         self, request: SnapshotRequest, chunks: AsyncIterator[SnapshotChunk]
     ) -> SnapshotReply:
-        """Send a snapshot in chunks and wait until it is installed or refused.
+        """Send a snapshot in chunks, or tell of it, until it is installed or refused.
 
         Raises PeerUnreachableError. What `chunks` raises comes out as it is.
         """
+        if request.notice:
+            return await send_notices(
+                self._entries.installSnapshot, self._peer, self._route, request
+            )
         name = f"{self._peer.id} {next(self._snapshots)}"
         reply = await send_chunks(
             self._entries.installSnapshot, self._peer, self._route, name, request, chunks

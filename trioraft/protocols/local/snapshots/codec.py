@@ -45,6 +45,7 @@ def encode_header(group_id: bytes, request: SnapshotRequest) -> pb.SnapshotHeade
         configuration=meta.configuration.encode(),
         configuration_index=meta.configuration_index,
         files=[pb.SnapshotFile(name=f.name, size=f.size, checksum=f.checksum) for f in meta.files],
+        notice=request.notice,
     )
 
 
@@ -70,7 +71,7 @@ def decode_header(message: pb.SnapshotHeader) -> SnapshotRequest:
         message.configuration_index,
         files,
     )
-    return SnapshotRequest(decode_term(message.term), message.leader, meta)
+    return SnapshotRequest(decode_term(message.term), message.leader, meta, message.notice)
 
 
 def encode_chunk(data: bytes) -> Encoded:

@@ -8,6 +8,7 @@ from zlib import crc32
 from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft._proto.local.snapshot_grpc import SnapshotServiceBase
 from trioraft.node.peers import PeerRouter, SnapshotChunk, UnknownGroupError
+from trioraft.node.snapshot_parts import is_runtime_file
 from trioraft.raft.errors import OverloadedError, TrioraftError
 from trioraft.raft.types import SnapshotFile
 from trioraft.rpc import GRPCError, Status
@@ -52,7 +53,10 @@ class SnapshotService(SnapshotServiceBase):
             raise ValueError("a snapshot begins with its header")
         request = decode_header(first.header)
         handler = self._router.find(first.header.group_id)
-        chunks = _Chunks(stream, request.meta.files)
+        files = request.meta.files
+        if request.notice:
+            files = tuple(file for file in files if is_runtime_file(file.name))
+        chunks = _Chunks(stream, files)
         reply = await handler.handle_snapshot(request, chunks, chunks.resume)
         await stream.send_message(pb.SnapshotReply(outcome=encode_outcome(reply)))
 
@@ -64,7 +68,7 @@ class _Chunks:
         self._stream = stream
         self._files = files
         self._number = 0
-        self._missing = files[0].size
+        self._missing = files[0].size if files else 0
 
     async def resume(self, files: int, offset: int) -> None:
         """See `peers.Resume`."""

@@ -55,6 +55,8 @@ class SnapshotTransport:
                     sent = True
                     reply: pb.SnapshotReply = await _first_reply(stream)
                 if reply.HasField("resume"):
+                    if request.notice:
+                        chunks.runtime_only()
                     chunks.seek(reply.resume.files, reply.resume.offset)
                     async for chunk in chunks:
                         message: Any = encode_chunk(chunk.data)
