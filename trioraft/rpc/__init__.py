@@ -12,6 +12,7 @@ from grpclib.const import Cardinality, Handler
 
 from .channel import Channel, open_channel
 from .client_stream import ClientStream
+from .codegen.handlers import current_call
 from .framing import Encoded
 from .in_place import InPlaceCall
 from .limits import Limits
@@ -44,6 +45,7 @@ __all__ = [
     "ServerStream",
     "Service",
     "Status",
+    "current_call",
     "open_channel",
     "serve",
 ]

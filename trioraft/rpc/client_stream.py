@@ -301,6 +301,11 @@ class ClientStream(Call[S, R]):
         self._reset()
         self._wake_reader()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
     # ---- receiving ---------------------------------------------------------------------------
 
     async def recv_message(self) -> R | None:
