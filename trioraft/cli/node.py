@@ -7,9 +7,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 import trio
@@ -21,6 +23,7 @@ from trioraft.protocols.etcd import etcd_services
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import Role
+from trioraft.rpc.services import HealthService
 from trioraft.storage import FsyncPolicy, StorageSettings
 
 from .errors import explained
@@ -33,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds a stopping leader waits for a follower to take over.
 HANDOVER_TIMEOUT = 5.0
+
+#: Stops the node, in order.
+Stop: TypeAlias = Callable[[], Awaitable[None]]
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -189,6 +195,7 @@ def _founders(peers: str | None, join: bool, node_id: str) -> dict[str, str] | N
 
 async def _run(options: Options) -> None:
     """Serve until a signal, the end of standard input, or the failure of the group."""
+    health = HealthService()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
             open_node(
@@ -203,6 +210,8 @@ async def _run(options: Options) -> None:
                 uds=options.uds,
                 drpc=options.drpc_socket,
                 services=lambda started: etcd_services(KvBackend(started)),
+                health=health,
+                reflection=True,
                 config=_config(options),
                 settings=RuntimeSettings(storage=StorageSettings(fsync=options.fsync)),
             ) as started,
@@ -210,9 +219,10 @@ async def _run(options: Options) -> None:
         ):
             _tune_collector()
             print(f"ready: {options.node_id} serving on {started.address}", flush=True)
-            nursery.start_soon(_stop_at_signal, started, signals, nursery.cancel_scope)
+            stop = partial(_hand_over, started, health, nursery.cancel_scope)
+            nursery.start_soon(_stop_at_signal, stop, signals)
             if options.stop_at_eof:
-                nursery.start_soon(_stop_at_eof, started, nursery.cancel_scope)
+                nursery.start_soon(_stop_at_eof, stop)
             await started.wait_stopped()
 
 
@@ -236,7 +246,7 @@ def _config(options: Options) -> RaftConfig:
     )
 
 
-async def _stop_at_signal(started: Node, signals: Any, scope: trio.CancelScope) -> None:
+async def _stop_at_signal(stop: Stop, signals: Any) -> None:
     """First signal: hand over, then stop. Second: stop at once."""
     stopping = False
     async with trio.open_nursery() as nursery:
@@ -248,19 +258,20 @@ async def _stop_at_signal(started: Node, signals: Any, scope: trio.CancelScope) 
                 os._exit(128 + number)
             stopping = True
             logger.info("%s: stopping", signal.Signals(number).name)
-            nursery.start_soon(_hand_over, started, scope)
+            nursery.start_soon(stop)
 
 
-async def _stop_at_eof(started: Node, scope: trio.CancelScope) -> None:
+async def _stop_at_eof(stop: Stop) -> None:
     """Stop like at the first signal when whoever started us closes our standard input or dies."""
     async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stdin:
         async for _ in stdin:
             pass  # input means nothing; its end does
-    await _hand_over(started, scope)
+    await stop()
 
 
-async def _hand_over(started: Node, scope: trio.CancelScope) -> None:
-    """Give leadership away, in bounded time, and stop the node."""
+async def _hand_over(started: Node, health: HealthService, scope: trio.CancelScope) -> None:
+    """Send clients elsewhere, give leadership away, in bounded time, and stop the node."""
+    health.shutdown()
     if started.role is Role.LEADER and len(started.members) > 1:
         with trio.move_on_after(HANDOVER_TIMEOUT):
             try:

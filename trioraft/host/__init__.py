@@ -1,6 +1,7 @@
 """The host: wires dialects, groups, storage and listeners together, above all of them."""
 
 from .environment import Environment, RealEnvironment
+from .health import follow_health
 from .host import Host
 from .kv import KvBackend
 from .members import parse_peers
@@ -17,6 +18,7 @@ __all__ = [
     "RealEnvironment",
     "RestSettings",
     "Server",
+    "follow_health",
     "open_node",
     "open_server",
     "parse_peers",

@@ -35,6 +35,7 @@ from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTranspor
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
 from trioraft.rpc import Channel, Limited, Limits, Service, serve
+from trioraft.rpc.services import ReflectionService
 from trioraft.storage import GroupStorage
 
 from .channels import ChannelPool
@@ -257,8 +258,12 @@ class Host:
 
     # -- listeners
 
-    async def serve(self, services: Sequence[Service], *, uds: str | None = None) -> None:
+    async def serve(
+        self, services: Sequence[Service], *, uds: str | None = None, reflection: bool = False
+    ) -> None:
         """Serve peers and `services` on the host's address, and on a Unix socket if given.
+
+        reflection: describe all of them to whoever asks (gRPC server reflection).
 
         Only the services of peers take messages as large as the dialect's; the others' requests
         are bounded by 5 MiB, the largest entry and its envelope (wrap one in `rpc.Limited` for
@@ -266,10 +271,13 @@ class Host:
         """
         large = self._limits.max_receive_message
         peers = [*self.dialect.services(self), SnapshotService(self), *self._link_services()]
+        every: list[Service] = [*(Limited(service, large) for service in peers), *services]
+        if reflection:
+            every.append(ReflectionService(every))
         await self._nursery.start(
             partial(
                 serve,
-                [*(Limited(service, large) for service in peers), *services],
+                every,
                 listeners=self._listeners,
                 uds=uds,
                 limits=replace(self._limits, max_receive_message=_REQUEST_BYTES),

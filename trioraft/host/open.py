@@ -12,8 +12,10 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
 from trioraft.rpc import Service
+from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment, split_address
+from .health import follow_health, health_names
 from .host import open_host
 from .members import bootstrap, group_id_of
 from .node import Node
@@ -37,6 +39,8 @@ async def open_node(
     services: Callable[[Node], Sequence[Service]] | None = None,
     uds: str | None = None,
     drpc: str | None = None,
+    health: HealthService | None = None,
+    reflection: bool = False,
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
     environment: Environment | None = None,
@@ -57,6 +61,9 @@ async def open_node(
         cluster: name of the cluster; its group id is derived from it.
         services: more services to serve on the address, given the node.
         uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
+        health: a health service to serve. The status of the server as a whole, and of each of
+            `services`, follows the group: see `follow_health`.
+        reflection: serve gRPC reflection, for grpcurl and its like.
         config, settings: rules of consensus, and bounds of the runtime.
         environment: the outside world; the simulator hands in its own.
 
@@ -81,7 +88,11 @@ async def open_node(
         node = await server.start_group(
             "", group_id_of(cluster), configuration, machine, config, settings
         )
-        await server.serve(services(node) if services else (), uds=uds, drpc=drpc)
+        offered = list(services(node)) if services else []
+        if health is not None:
+            await host.start(follow_health, node, health, health_names(offered))
+            offered.append(health)
+        await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
         with body:
             yield node
 

@@ -145,11 +145,16 @@ class Server:
         )
 
     async def serve(
-        self, services: Sequence[Service], *, uds: str | None = None, drpc: str | None = None
+        self,
+        services: Sequence[Service],
+        *,
+        uds: str | None = None,
+        drpc: str | None = None,
+        reflection: bool = False,
     ) -> None:
         """Begin to serve peers, clients and `services`. Raises OSError for a socket in use."""
         ours: list[Service] = [NodeService(self), AdminService(self)]
-        await self._host.serve([*ours, *services], uds=uds)
+        await self._host.serve([*ours, *services], uds=uds, reflection=reflection)
         if drpc is not None:
             await self._host.start(partial(serve_management, self, drpc))
 
@@ -165,6 +170,7 @@ async def open_server(
     services: Sequence[Service] = (),
     uds: str | None = None,
     drpc: str | None = None,
+    reflection: bool = False,
     links: LinkSettings | None = None,
     rest: RestSettings | None = None,
     environment: Environment | None = None,
@@ -183,6 +189,7 @@ async def open_server(
         cluster: name of the cluster; the groups' ids are derived from it and their names.
         services: more services to serve on the address.
         uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
+        reflection: serve gRPC reflection, for grpcurl and its like.
         links, rest: times of the heartbeats that travel together, and of rest.
         environment: the outside world; the simulator hands in its own.
 
@@ -201,6 +208,6 @@ async def open_server(
     )
     async with plain_errors() as body, opened as host:
         server = Server(host)
-        await server.serve(services, uds=uds, drpc=drpc)
+        await server.serve(services, uds=uds, drpc=drpc, reflection=reflection)
         with body:
             yield server
