@@ -13,8 +13,9 @@ import trio
 from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings, StateMachine
 from trioraft.node.machine import SnapshotSink, SnapshotSource
 from trioraft.node.peers import SnapshotChunk, SnapshotChunks
+from trioraft.node.snapshot_fetch import SnapshotFetchError
 from trioraft.raft.config import RaftConfig
-from trioraft.raft.errors import GroupStoppedError
+from trioraft.raft.errors import GroupStoppedError, OverloadedError
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
@@ -147,9 +148,13 @@ class LoopTransport:
                 if self._cluster.chunks_to_come == 0:
                     raise PeerUnreachableError("the connection is lost")
                 self._cluster.chunks_to_come -= 1
+                self._cluster.sent.append(chunk.file)
                 yield chunk
 
-        return await self.target().inbound.handle_snapshot(request, arriving(), resume)
+        try:
+            return await self.target().inbound.handle_snapshot(request, arriving(), resume)
+        except (OverloadedError, SnapshotFetchError) as error:
+            raise PeerUnreachableError(str(error)) from error
 
     async def start_election(self, request: StartElection) -> bool:
         return await self.target().inbound.handle_start_election(request)
@@ -191,6 +196,7 @@ class LoopCluster:
         self.scopes: dict[str, trio.CancelScope] = {}
         self.cut: list[tuple[str, str]] = []
         self.chunks_to_come = -1  # of snapshots, before their connections break
+        self.sent: list[str] = []  # the files of all chunks that arrived
         self.resumed: list[tuple[int, int]] = []  # where transfers began
 
     def start(self, *names: str) -> None:

@@ -84,6 +84,23 @@ async def test_a_transfer_goes_on_where_the_follower_stands(
         assert wire.group.snapshots[0][1] == left
 
 
+async def test_of_what_machines_fetch_only_the_runtimes_files_are_sent() -> None:
+    async with linked() as (wire, transport):
+        sent = replace(request(), notice=True)
+        assert (await transport.send_snapshot(sent, Chunks(*FILES.items()))).success
+        [(got, files)] = wire.group.snapshots
+        assert (got, got.meta.files) == (sent, sent.meta.files)
+        assert files == {"_sessions": b"xyz"}
+
+
+async def test_of_what_machines_fetch_there_may_be_nothing_to_send() -> None:
+    files = {"state": b"abc"}
+    async with linked() as (wire, transport):
+        sent = replace(request(files), notice=True)
+        assert (await transport.send_snapshot(sent, Chunks(*files.items()))).success
+        assert wire.group.snapshots == [(sent, {})]
+
+
 async def test_a_refused_snapshot_is_not_sent() -> None:
     async with linked() as (wire, transport):
         wire.group.reads_snapshot = False
