@@ -1,0 +1,92 @@
+"""The examples run as their first lines say, and their generated code is up to date."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "rpc"
+PATIENCE = 30
+
+
+@contextmanager
+def server_of(example: str) -> Iterator[str]:
+    """The example's server on a free port; gives its address."""
+    process = subprocess.Popen(
+        [sys.executable, "server.py", "--port", "0"],
+        cwd=EXAMPLES / example,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("serving at "), process.communicate(timeout=PATIENCE)
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert errors == ""
+
+
+def client_of(example: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "client.py", *arguments],
+        cwd=EXAMPLES / example,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_greeter() -> None:
+    with server_of("greeter") as address:
+        output, errors = client_of("greeter", address, "Ada").communicate(timeout=PATIENCE)
+    assert errors == ""
+    assert output.splitlines() == [
+        "Hello, Ada!",
+        *("Hello, Ada!", "Hallo, Ada!", "Bonjour, Ada!", "Ahoj, Ada!"),
+        "Good-bye, Ada!",
+    ]
+
+
+def test_chat() -> None:
+    with server_of("chat") as address:
+        ada = client_of("chat", address, "ada")
+        assert ada.stdin is not None
+        assert ada.stdout is not None
+        assert ada.stdout.readline() == "(ada joined)\n"
+        second, refused = client_of("chat", address, "ada").communicate(timeout=PATIENCE)
+        assert (second, "the name 'ada' is taken" in refused) == ("", True)
+        output, errors = client_of("chat", address, "bob").communicate("hello\n", timeout=PATIENCE)
+        assert (output, errors) == ("(bob joined)\nbob: hello\n", "")
+        lines = [ada.stdout.readline() for _ in range(3)]
+        assert lines == ["(bob joined)\n", "bob: hello\n", "(bob left)\n"]
+        output, errors = ada.communicate("alone\n", timeout=PATIENCE)
+        assert (output, errors) == ("ada: alone\n", "")
+
+
+@pytest.mark.parametrize(
+    ("example", "kinds"),
+    [
+        ("greeter", ["python_out", "pyi_out", "trioraft_out", "grpclib_python_out"]),
+        ("chat", ["python_out", "pyi_out", "trioraft_out"]),
+    ],
+)
+def test_generated_code_is_up_to_date(
+    example: str,
+    kinds: list[str],
+    protoc: Callable[..., object],
+    tmp_path: Path,
+) -> None:
+    protoc(EXAMPLES / example, *(f"--{kind}={tmp_path}" for kind in kinds), f"{example}.proto")
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert made == {name: (EXAMPLES / example / name).read_text() for name in made}
+    assert len(made) == len(kinds)
