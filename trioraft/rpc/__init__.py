@@ -12,6 +12,7 @@ from grpclib.const import Cardinality, Handler
 
 from .channel import Channel, open_channel
 from .client_stream import ClientStream
+from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
 from .framing import Encoded
 from .in_place import InPlaceCall
@@ -42,6 +43,7 @@ __all__ = [
     "MetadataLike",
     "Peer",
     "ProtocolError",
+    "ReplyMetadata",
     "ServerStream",
     "Service",
     "Status",

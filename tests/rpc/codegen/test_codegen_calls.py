@@ -13,8 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioraft.rpc import Deadline, GRPCError, ProtocolError, Status, current_call
-from trioraft.rpc.codegen.runtime import ReplyMetadata
+from trioraft.rpc import Deadline, GRPCError, ProtocolError, ReplyMetadata, Status, current_call
 from trioraft.rpc.testing import open_test_channel
 
 

@@ -26,6 +26,7 @@ from trioraft.rpc.codegen.schema import python_names
 HERE = Path(__file__).parent
 GOLDEN = HERE / "_golden"
 ROOT = HERE.parents[2]
+_WORDS = ["import", "import_", "None", "_get", "__init__", "__mapping__", "rpc__init__", "self"]
 
 
 @pytest.mark.parametrize("name", ["shop/orders_trio.py", "odd/words_trio.py", "calls_trio.py"])
@@ -93,10 +94,36 @@ def test_types_are_checked_at_all(generated: Path) -> None:
 def test_names_that_python_cannot_write_are_imported(generated: Path) -> None:
     module = importlib.import_module("odd.words_trio")
     mapping = module.classBase().__mapping__()
-    assert sorted(mapping) == ["/odd.class.class/pass", "/odd.class.class/yield"]
+    assert [path.rpartition("/")[2] for path in mapping] == ["pass", "yield", "check"]
     handler = mapping["/odd.class.class/pass"]
     assert handler.request_type.DESCRIPTOR.full_name == "odd.None"
     assert handler.reply_type.DESCRIPTOR.full_name == "odd.class.True.def"
+
+
+_NAMES = st.from_regex(r"[A-Za-z_][A-Za-z_0-9]*", fullmatch=True)
+_SERVICES = st.dictionaries(_NAMES, st.lists(st.sampled_from(_WORDS) | _NAMES, unique=True))
+
+
+@given(file=st.text(st.characters(exclude_categories=["Cs"]), min_size=1), services=_SERVICES)
+def test_any_names_give_python(file: str, services: dict[str, list[str]]) -> None:
+    """Valid source, in which no two methods of a service have the same name."""
+    request = CodeGeneratorRequest(file_to_generate=[file])
+    proto = request.proto_file.add(name=file)
+    proto.message_type.add(name="__M").nested_type.add(name="N")
+    for name, methods in services.items():
+        service = proto.service.add(name=name)
+        for method in methods:
+            service.method.add(name=method, input_type=".__M", output_type=".__M.N")
+    for made in plugin.generate(request).file:
+        tree = ast.parse(made.content)
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        assert len(classes) == 2 * len(services)
+        for number, names in enumerate(services.values()):
+            for node in classes[2 * number : 2 * number + 2]:
+                defined = {
+                    each.name for each in node.body if isinstance(each, ast.AsyncFunctionDef)
+                }
+                assert len(defined) == len(names)
 
 
 def test_every_method_can_be_overridden_and_called(generated: Path) -> None:

@@ -8,8 +8,7 @@ import trio
 from calls_pb2 import Text
 from calls_trio import CallsBase, CallsStub
 
-from trioraft.rpc import ServerStream, current_call, open_channel, serve
-from trioraft.rpc.codegen.runtime import ReplyMetadata
+from trioraft.rpc import ReplyMetadata, ServerStream, current_call, open_channel, serve
 from trioraft.rpc.testing import open_test_channel
 
 
