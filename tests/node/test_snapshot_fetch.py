@@ -137,6 +137,7 @@ async def test_a_full_disk_ends_a_fetch_not_the_group(
             await trio.sleep(5)
         assert "cannot be kept: the disk is full" in caplog.text
         assert cluster.machines[behind].restored == 0
+        assert len(fetcher(cluster, behind).offers) == 3, "after 1 and 2 s"
         await same(cluster, leader, behind)
 
 

@@ -177,6 +177,9 @@ async def test_a_disk_that_is_full_is_tried_again(
             for _ in range(2):
                 assert await group.inbound.handle_notice(notice()) == IN_PROGRESS
         assert group.failure is None
+        assert await group.inbound.handle_notice(notice()) == IN_PROGRESS
+        assert len(machine.offers) == 1, "it pauses before it fetches again"
+        await trio.sleep(1)
         outcomes = [(await group.inbound.handle_notice(notice())).outcome for _ in range(2)]
         assert outcomes == [NoticeOutcome.IN_PROGRESS, NoticeOutcome.INSTALLED]
         assert len(machine.offers) == 2

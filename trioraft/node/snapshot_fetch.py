@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import trio
 
 from trioraft.raft.errors import ConfigurationError, OverloadedError, StorageError, TrioraftError
+from trioraft.raft.types import NodeId
 from trioraft.storage.interface import SnapshotWriter
 
 from .machine import SnapshotOffer, SnapshotPosition, StateMachine
@@ -46,6 +49,24 @@ class SnapshotFetch:
         if left > 0:
             raise OverloadedError(f"the state machine fetches again in {left:.1f} s at the soonest")
 
+    @contextmanager
+    def attempt(self, index: int, leader: NodeId) -> Generator[None]:
+        """One attempt, from fetching to installing: what comes of it decides on the next pause."""
+        try:
+            yield
+        except (SnapshotFetchError, StorageError) as error:
+            logger.warning(
+                "snapshot %d of %s not fetched, next try in %g s: %s",
+                index,
+                leader,
+                self._pause,
+                error,
+            )
+            self._retry_at = trio.current_time() + self._pause
+            self._pause = min(self._pause * 2, self._settings.snapshot_retry_max)
+            raise
+        self._pause = self._settings.snapshot_retry_min
+
     async def into(
         self, writer: SnapshotWriter, offer: SnapshotOffer, leader_term: int
     ) -> SnapshotPosition:
@@ -54,29 +75,8 @@ class SnapshotFetch:
         leader_term: no entry of the leader can have a higher one.
 
         Raises SnapshotFetchError for whatever the machine does wrong, StorageError if the disk
-        does not take it; both count for the next pause. After an error or a cancellation the
-        snapshot can only be abandoned.
+        does not take it. After an error or a cancellation the snapshot can only be abandoned.
         """
-        try:
-            position = await self._ask(writer, offer, leader_term)
-        except (SnapshotFetchError, StorageError) as error:
-            logger.warning(
-                "snapshot %d of %s not fetched, next try in %g s: %s",
-                offer.index,
-                offer.leader,
-                self._pause,
-                error,
-            )
-            self._retry_at = trio.current_time() + self._pause
-            self._pause = min(self._pause * 2, self._settings.snapshot_retry_max)
-            raise
-        self._pause = self._settings.snapshot_retry_min
-        self._retry_at = -math.inf
-        return position
-
-    async def _ask(
-        self, writer: SnapshotWriter, offer: SnapshotOffer, leader_term: int
-    ) -> SnapshotPosition:
         sink = MachineSink(writer)
         try:
             position = await self._machine.fetch_snapshot(offer, sink)

@@ -16,7 +16,7 @@ import trio
 
 from trioraft.raft.errors import OverloadedError, StorageError
 from trioraft.raft.types import NO_TERM, SnapshotMeta, SnapshotReply, SnapshotRequest
-from trioraft.storage.interface import GroupStorage
+from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .driver import Driver
 from .machine import SnapshotOffer, SnapshotPosition
@@ -152,39 +152,42 @@ class SnapshotNotices:
         return NoticeReply(NoticeOutcome.IN_PROGRESS, term)
 
     async def _work(self, job: _Job) -> None:
+        notice = job.notice
+        # Before its entry, the configuration that comes with it is not in force.
+        index = max(notice.index, notice.configuration_index)
+        address = leader_address(self._driver, notice)
+        offer = SnapshotOffer(notice.leader, address, index, NO_TERM, exact=False)
         try:
-            async with self._storage.create_snapshot() as writer:
-                notice = job.notice
-                address = leader_address(self._driver, notice)
-                # Before its entry, the configuration that comes with it is not in force.
-                index = max(notice.index, notice.configuration_index)
-                offer = SnapshotOffer(notice.leader, address, index, NO_TERM, exact=False)
-                position = await self._fetch.into(writer, offer, notice.term)
-                job.position = position
-                job.step.set()
-                latest: SnapshotNotice | None = None
-                with trio.move_on_after(self._settings.partial_snapshot_timeout):
-                    latest = await job.latest.wait()
-                if latest is None or latest.configuration_index > position.index:
-                    return  # nobody asks any more, or not for this
-                meta = SnapshotMeta(
-                    position.index,
-                    position.term,
-                    latest.configuration,
-                    configuration_index=latest.configuration_index,
-                )
-                answer: Slot[SnapshotReply] = Slot()
-                driver, core = self._driver, self._driver.core
-
-                def installed(meta: SnapshotMeta) -> None:
-                    driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
-
-                await self._snapshots.install(writer, meta, installed)
-                reply = await answer.wait()
-                self._installed = notice.term, reply.index
+            with self._fetch.attempt(index, notice.leader):
+                async with self._storage.create_snapshot() as writer:
+                    job.position = await self._fetch.into(writer, offer, notice.term)
+                    job.step.set()
+                    await self._install(job, writer, job.position)
         except NothingToFetchError:
             job.nothing = True
-        except SnapshotFetchError:
+        except (SnapshotFetchError, StorageError):
             return  # logged; a later notice tries again
-        except (StorageError, OverloadedError) as error:
-            logger.warning("a fetched snapshot is not installed: %s", error)
+        except OverloadedError as error:
+            logger.info("a fetched snapshot is not installed: %s", error)
+
+    async def _install(self, job: _Job, writer: SnapshotWriter, position: SnapshotPosition) -> None:
+        latest: SnapshotNotice | None = None
+        with trio.move_on_after(self._settings.partial_snapshot_timeout):
+            latest = await job.latest.wait()
+        if latest is None or latest.configuration_index > position.index:
+            return  # nobody asks any more, or not for this
+        meta = SnapshotMeta(
+            position.index,
+            position.term,
+            latest.configuration,
+            configuration_index=latest.configuration_index,
+        )
+        answer: Slot[SnapshotReply] = Slot()
+        driver, core = self._driver, self._driver.core
+
+        def installed(meta: SnapshotMeta) -> None:
+            driver.call(lambda now: core.snapshot_installed(meta, answer.resolve, now))
+
+        await self._snapshots.install(writer, meta, installed)
+        reply = await answer.wait()
+        self._installed = latest.term, reply.index

@@ -7,8 +7,8 @@ same snapshot goes on from there; a transfer of another snapshot takes its place
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 
 import trio
 
@@ -97,7 +97,8 @@ class SnapshotReceiver:
         self._storage = storage
         self._settings = settings
         self._receiving: trio.CancelScope | None = None
-        self._fetching_for: int | None = None  # the term of the leader that told of a snapshot
+        # What a leader has told of and the machine fetches: that leader's term, and its scope.
+        self._fetching: tuple[int, trio.CancelScope] | None = None
         self._turn = trio.Lock()
         self._kept: _Spool | None = None
         self._bell = Doorbell()
@@ -151,14 +152,11 @@ class SnapshotReceiver:
             self._receiving = scope
             try:
                 async with self._turn:
-                    spool = await self._spool(request, resume is not None)
-                    await self._fill(spool, chunks, resume)
-                    try:
+                    with ExitStack() as stack:
                         if request.notice:
-                            await self._fetch_into(spool, request)
-                        await self._snapshots.install(spool.writer, request.meta, installed)
-                    finally:
-                        await spool.close()
+                            meta = request.meta
+                            stack.enter_context(self._fetch.attempt(meta.index, request.leader))
+                        await self._take(request, chunks, resume, scope, installed)
             finally:
                 if self._receiving is scope:
                     self._receiving = None
@@ -169,19 +167,35 @@ class SnapshotReceiver:
 
     def leader_changed(self) -> None:
         """Give up fetching what another term's leader told of."""
-        if self._fetching_for not in (None, self._driver.core.term):
-            assert self._receiving is not None
-            self._receiving.cancel()
+        if self._fetching is not None and self._fetching[0] != self._driver.core.term:
+            self._fetching[1].cancel()
+
+    async def _take(
+        self,
+        request: SnapshotRequest,
+        chunks: AsyncIterator[SnapshotChunk],
+        resume: Resume | None,
+        scope: trio.CancelScope,
+        installed: Callable[[SnapshotMeta], None],
+    ) -> None:
+        spool = await self._spool(request, resume is not None)
+        await self._fill(spool, chunks, resume)
+        try:
+            if request.notice:
+                self._fetching = request.term, scope
+                self.leader_changed()  # it may have while the runtime's files came in
+                try:
+                    await self._fetch_into(spool, request)
+                finally:
+                    self._fetching = None
+            await self._snapshots.install(spool.writer, request.meta, installed)
+        finally:
+            await spool.close()
 
     async def _fetch_into(self, spool: _Spool, request: SnapshotRequest) -> None:
         meta, address = request.meta, leader_address(self._driver, request)
         offer = SnapshotOffer(request.leader, address, meta.index, meta.term, exact=True)
-        self._fetching_for = request.term
-        self.leader_changed()  # it may have while the runtime's files came in
-        try:
-            await self._fetch.into(spool.writer, offer, request.term)
-        finally:
-            self._fetching_for = None
+        await self._fetch.into(spool.writer, offer, request.term)
         await spool.check()
 
     async def _spool(self, request: SnapshotRequest, resumes: bool) -> _Spool:

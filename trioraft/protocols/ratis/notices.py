@@ -126,4 +126,5 @@ def _outcome(
         raise ValueError(f"snapshot result {pb.InstallSnapshotResult.Name(reply.result)}")
     if reply.snapshotIndex < request.meta.index:
         raise ValueError(f"it has snapshot {reply.snapshotIndex} for {request.meta.index}")
-    return SnapshotReply(request.term, peer.id, True, reply.snapshotIndex)
+    # It may have more, but what is ours to say of it ends with our own snapshot.
+    return SnapshotReply(request.term, peer.id, True, request.meta.index)

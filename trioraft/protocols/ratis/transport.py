@@ -84,14 +84,12 @@ class RatisTransport:
 
         Raises PeerUnreachableError. What `chunks` raises comes out as it is.
         """
+        method, route = self._entries.installSnapshot, self._route
         if request.notice:
-            return await send_notices(
-                self._entries.installSnapshot, self._peer, self._route, request
-            )
-        name = f"{self._peer.id} {next(self._snapshots)}"
-        reply = await send_chunks(
-            self._entries.installSnapshot, self._peer, self._route, name, request, chunks
-        )
+            reply = await send_notices(method, self._peer, route, request)
+        else:
+            name = f"{self._peer.id} {next(self._snapshots)}"
+            reply = await send_chunks(method, self._peer, route, name, request, chunks)
         if reply.success:
             self._acked.note(request.term, reply.index)
         return reply
