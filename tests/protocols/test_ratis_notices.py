@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import trio
+from fetching import Depot
+from loopback import loop_cluster
 from peer_wire import GROUP, Wire, pieces, wired
 from trio.testing import MockClock
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
+from trioraft.node import RuntimeSettings
 from trioraft.node.peers import NoticeOutcome, NoticeReply, PeerUnreachableError, SnapshotNotice
 from trioraft.protocols import dialect
 from trioraft.protocols.ratis.header import Route
@@ -165,6 +168,36 @@ async def test_a_peer_that_takes_too_long_is_told_of_the_newest(autojump_clock: 
         with pytest.raises(PeerUnreachableError, match="still fetching snapshot 40"):
             await wire.transport.send_snapshot(REQUEST, pieces(b"abc"))
         assert wire.group.notice_replies == []
+
+
+async def test_a_group_fetches_and_tells_its_leader(autojump_clock: MockClock) -> None:
+    """Both ends of the wire, and a real group behind the follower's."""
+    depot = Depot()
+    depot.states[20] = b"\0\0\0\1x"
+    depot.gate = trio.Event()
+    settings = RuntimeSettings(fetch_snapshots=True)
+    async with (
+        loop_cluster(
+            names=("n1", "n0"), settings=settings, new_machine=depot.machine, connected=False
+        ) as cluster,
+        wired(RATIS, "n0", "n1") as wire,
+        trio.open_nursery() as nursery,
+    ):
+        cluster.kill("n0")
+        wire.router.group = cluster.groups["n1"].inbound  # type: ignore[assignment]
+        replies: list[SnapshotReply] = []
+
+        async def send() -> None:
+            replies.append(await wire.transport.send_snapshot(REQUEST, pieces(b"abc")))
+
+        nursery.start_soon(send)
+        await trio.sleep(2.5)
+        assert replies == []
+        depot.gate.set()
+        await cluster.until(lambda: replies == [SnapshotReply(5, "n1", True, 40)])
+        assert cluster.machines["n1"].seen == [b"x"]
+        assert cluster.groups["n1"].status().snapshot_index == 40
+        assert cluster.groups["n1"].configuration == CONFIGURATION
 
 
 async def test_a_lost_connection_is_unreachable() -> None:
