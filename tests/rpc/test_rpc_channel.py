@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-import shutil
 import socket
 import ssl
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -389,29 +387,6 @@ async def test_tcp_and_unix_at_once(tmp_path: Path, nursery: trio.Nursery) -> No
 async def test_two_services_with_one_path_are_refused() -> None:
     with pytest.raises(ValueError, match="two services"):
         await serve([Echo(), Echo()], port=0)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a self-signed certificate for localhost, in one file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl program to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec"),
-            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-keyout", str(key), "-out", str(cert)),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    both = folder / "both.pem"
-    both.write_text(key.read_text() + cert.read_text())
-    return both
 
 
 async def test_tls(certificate: Path) -> None:

@@ -30,7 +30,7 @@ def health() -> HealthService:
 
 
 @pytest.fixture
-async def stub(health: HealthService, autojump_clock: object) -> AsyncIterator[HealthStub]:
+async def stub(health: HealthService) -> AsyncIterator[HealthStub]:
     async with in_memory([health]) as (channel, _):
         yield HealthStub(channel)
 
@@ -52,7 +52,7 @@ async def open_watch(
                 seen.append(reply.status)
 
 
-async def test_check(health: HealthService, stub: HealthStub) -> None:
+async def test_check(health: HealthService, stub: HealthStub, autojump_clock: object) -> None:
     assert await ask(stub) == SERVING
     health.set("a.B", NOT_SERVING)
     assert await ask(stub, "a.B") == NOT_SERVING
@@ -71,7 +71,7 @@ async def test_check(health: HealthService, stub: HealthStub) -> None:
         await ask(stub)
 
 
-async def test_list(health: HealthService, stub: HealthStub) -> None:
+async def test_list(health: HealthService, stub: HealthStub, autojump_clock: object) -> None:
     health.set("a.B", NOT_SERVING)
     reply = await stub.List(HealthListRequest())
     assert {name: entry.status for name, entry in reply.statuses.items()} == {
@@ -87,7 +87,9 @@ async def test_list(health: HealthService, stub: HealthStub) -> None:
     assert caught.value.status is Status.RESOURCE_EXHAUSTED
 
 
-async def test_watch_tells_each_change_once(health: HealthService, stub: HealthStub) -> None:
+async def test_watch_tells_each_change_once(
+    health: HealthService, stub: HealthStub, autojump_clock: object
+) -> None:
     seen: list[int] = []
     async with trio.open_nursery() as nursery:
         scope = await nursery.start(open_watch, stub, "a.B", seen)
@@ -106,7 +108,7 @@ async def test_watch_tells_each_change_once(health: HealthService, stub: HealthS
 
 
 async def test_what_changes_back_unseen_is_not_told(
-    health: HealthService, stub: HealthStub
+    health: HealthService, stub: HealthStub, autojump_clock: object
 ) -> None:
     seen: list[int] = []
     async with trio.open_nursery() as nursery:
@@ -146,7 +148,7 @@ async def test_a_slow_watcher_gets_the_newest_and_little_waits_for_it(
 
 
 async def test_watchers_are_bounded_and_leave_nothing(
-    health: HealthService, stub: HealthStub
+    health: HealthService, stub: HealthStub, autojump_clock: object
 ) -> None:
     async with trio.open_nursery() as nursery:
         scopes = [await nursery.start(open_watch, stub, name, []) for name in ("x", "x", "no.such")]
@@ -162,7 +164,9 @@ async def test_watchers_are_bounded_and_leave_nothing(
     assert caught.value.status is Status.INVALID_ARGUMENT
 
 
-async def test_shutdown_and_resume(health: HealthService, stub: HealthStub) -> None:
+async def test_shutdown_and_resume(
+    health: HealthService, stub: HealthStub, autojump_clock: object
+) -> None:
     seen: list[int] = []
     health.set("a.B", NOT_SERVING)
     async with trio.open_nursery() as nursery:

@@ -81,7 +81,7 @@ SERVICES = [Echo(), HealthService(), Things(), Bytes()]
 
 
 @pytest.fixture
-async def channel(autojump_clock: object) -> AsyncIterator[Channel]:
+async def channel() -> AsyncIterator[Channel]:
     async with in_memory([*SERVICES, ReflectionService(SERVICES)]) as (channel, _):
         yield channel
 

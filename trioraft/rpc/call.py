@@ -115,6 +115,7 @@ class Call(Receiving[R], Generic[S, R]):
                 connection.engine.send_data(self._id, data, end_stream=end)
         except Http2Error as error:
             raise self._cannot_send(error) from error
+        connection.messages_sent += 1
         self._streak += 1
         self._queued += size + PREFIX_SIZE
         self._sent_end = end

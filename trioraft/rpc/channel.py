@@ -16,6 +16,8 @@ from .client_stream import ClientStream
 from .connector import Connector
 from .limits import Limits
 from .metadata import MetadataLike
+from .registry import ChannelEntry, Registry
+from .status import GRPCError
 from .target import Dial, Target, connect, parse_target, secure
 from .timeout import Deadline
 
@@ -29,6 +31,7 @@ def open_channel(
     limits: Limits | None = None,
     dial: Dial | None = None,
     rng: random.Random | None = None,
+    registry: Registry | None = None,
 ) -> Channel:
     """A channel to `target`, for `async with`.
 
@@ -38,11 +41,14 @@ def open_channel(
         limits: Bounds; see `Limits`.
         dial: Opens the byte stream instead of the operating system's network.
         rng: Source of the jitter between attempts to connect.
+        registry: Where the channel is shown while it is open; see `services.ChannelzService`.
 
     Raises:
         ValueError: The target cannot be parsed.
     """
-    return Channel(target, ssl_context=ssl_context, limits=limits, dial=dial, rng=rng)
+    return Channel(
+        target, ssl_context=ssl_context, limits=limits, dial=dial, rng=rng, registry=registry
+    )
 
 
 # Generated stubs annotate their channel as `grpclib.client.Channel`. Ours is none, and needs not be
@@ -68,6 +74,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
         limits: Limits | None,
         dial: Dial | None,
         rng: random.Random | None,
+        registry: Registry | None = None,
     ) -> None:
         self.target = target
         self.limits = limits or Limits()
@@ -78,6 +85,8 @@ class Channel(_StubChannel):  # type: ignore[misc]
             f"server {target}", self._open_stream, self.limits, rng or random.Random()
         )
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
+        self._registry = registry
+        self._entry: ChannelEntry | None = None
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
 
@@ -91,6 +100,9 @@ class Channel(_StubChannel):  # type: ignore[misc]
             raise RuntimeError("this channel was opened already")
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
+        if self._registry is not None:
+            self._entry = self._registry.add_channel(self.target, self.connector)
+            self.connector.entry = self._entry
         return self
 
     async def __aexit__(
@@ -107,7 +119,11 @@ class Channel(_StubChannel):  # type: ignore[misc]
         # `Limits.close_timeout`.
         nursery.cancel_scope.shield = True
         nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(None, None, None)
+        try:
+            await self._manager.__aexit__(None, None, None)
+        finally:
+            if self._registry is not None and self._entry is not None:
+                self._registry.remove_channel(self._entry)
 
     # ---- calls -------------------------------------------------------------------------------
 
@@ -173,7 +189,12 @@ class Channel(_StubChannel):  # type: ignore[misc]
         """
         if self._nursery is None:
             raise RuntimeError("the channel is not open: use it inside `async with`")
-        return await self.connector.get(self._nursery)
+        try:
+            return await self.connector.get(self._nursery)
+        except GRPCError:
+            if self._entry is not None:
+                self._entry.refused()
+            raise
 
     async def _open_stream(self) -> trio.abc.Stream:
         stream = await (self._dial() if self._dial else connect(self._parsed))

@@ -58,6 +58,11 @@ class ClientConnection(Connection):
     # ---- for the channel and its calls -------------------------------------------------------
 
     @property
+    def max_streams(self) -> int:
+        """Calls at once that the server and our own limits allow."""
+        return self._max_streams
+
+    @property
     def has_slot(self) -> bool:
         """Whether a stream may be opened here right now."""
         return self.accepting and len(self.calls) < self._max_streams and not self._slots
@@ -97,6 +102,7 @@ class ClientConnection(Connection):
             self._retire()
             raise GRPCError(Status.UNAVAILABLE, f"{self.name}: {error}") from error
         self.calls[stream_id] = call
+        self.calls_started += 1
         self.opened = True
         self.used = True
         self.mark_dirty()

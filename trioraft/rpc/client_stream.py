@@ -139,12 +139,23 @@ class ClientStream(Call[S, R]):
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:
         """The stream is gone: without a status, that is an error."""
-        if not self._got_trailers and self._failure is None:
-            if cause is not None:
+        if not self._got_trailers:
+            self._connection.streams_failed += 1
+            if self._failure is None and cause is not None:
                 self._failure = GRPCError(Status.RESOURCE_EXHAUSTED, f"not sent: {cause}")
-            else:
+            elif self._failure is None:
                 self._failure = status_from_reset(code)
+        if self._failure is not None:
+            self._connection.calls_failed += 1
         super().stream_closed(code, cause)
+
+    def connection_lost(self, error: GRPCError) -> None:
+        """The connection is gone and the call with it, unless it had ended already."""
+        super().connection_lost(error)
+        if not self._got_trailers:
+            self._connection.streams_failed += 1
+        if self._failure is not None:
+            self._connection.calls_failed += 1
 
     def _progress(self) -> None:
         # A unary reply is of use only with its status: one wake-up for both.

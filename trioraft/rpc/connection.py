@@ -28,7 +28,7 @@ from .http2 import (
     SettingsReceived,
     StreamClosed,
 )
-from .peer import notice_silence
+from .peer import Peer, notice_silence
 from .pipe import open_pipe
 from .status import GRPCError, Status
 
@@ -46,12 +46,23 @@ _WRITE_SIZE = 256 * 1024
 class Connection:
     """Runs an engine over a byte stream. The ends (`server`, `client`) subclass it."""
 
+    peer: Peer
+
     def __init__(self, stream: trio.abc.Stream, engine: Engine, limits: Limits, name: str) -> None:
         self.engine = engine
         self.limits = limits
         self.name = name
         #: Why the connection ended, once it has.
         self.end_reason = ""
+        # Counts for channelz. A call in `calls` has not ended; one that has and did not fail
+        # has succeeded.
+        self.calls_started = 0  # of those that have a stream
+        self.calls_failed = 0  # ended with anything but OK
+        self.streams_failed = 0  # ended without END_STREAM from the server
+        self.messages_sent = 0  # handed to the engine
+        self.messages_received = 0  # taken by the application
+        #: The code of the GOAWAY that the peer has sent, if it has.
+        self.goaway_code: int | None = None
         self.calls: dict[int, Call[Any, Any]] = {}
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
@@ -291,6 +302,7 @@ class Connection:
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
         self.peer_leaves = True
+        self.goaway_code = event.error_code
         if event.error_code:
             debug = event.debug_data[:200]
             log.warning("%s: peer is closing: error %d %r", self.name, event.error_code, debug)

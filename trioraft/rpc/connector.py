@@ -14,6 +14,7 @@ import trio
 
 from .client_connection import ClientConnection
 from .limits import Limits
+from .registry import Entry, State, registered
 from .status import GRPCError, Status
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Connector:
         self._rng = rng
         #: The connection that new calls use, if there is one.
         self.current: ClientConnection | None = None
+        #: Where connections are registered, if they are.
+        self.entry: Entry | None = None
         self._attempt: _Attempt | None = None
         self._latest: ClientConnection | None = None  # the last that came to be ready
         self._failures = 0  # since it
@@ -59,6 +62,16 @@ class Connector:
         if current is not None and current.has_slot:
             return current
         return None
+
+    @property
+    def state(self) -> State:
+        """Connectivity, in gRPC's words (connectivity-semantics-and-api.md)."""
+        if self.current is not None and self.current.accepting:
+            return "READY"
+        if self._attempt is not None:
+            return "CONNECTING"
+        paused = self._last_error is not None and self._retry_at > trio.current_time()
+        return "TRANSIENT_FAILURE" if paused else "IDLE"
 
     async def get(self, nursery: trio.Nursery) -> ClientConnection:
         """Wait for a connection with a free stream. Cancelling leaves the attempt to the others.
@@ -107,7 +120,8 @@ class Connector:
                 stream, self._limits, self._name, lambda ready: self._connected(attempt, ready)
             )
             spent = trio.current_time() - started
-            await connection.run(max(0.0, self._limits.connect_timeout - spent))
+            with registered(self.entry, connection):
+                await connection.run(max(0.0, self._limits.connect_timeout - spent))
             error = GRPCError(Status.UNAVAILABLE, connection.end_reason)
             if not attempt.over.is_set():
                 self._failed(attempt, error)

@@ -41,6 +41,7 @@ class InPlaceCall(ServerStream[S, R]):
             # The request is left where it is for a handler that runs after all.
             if not in_place(self, self._decode(self._inbox[0])):
                 return False
+            self._connection.messages_received += 1
         except Exception as error:  # what a handler raises ends its call and nothing else
             self.crashed(error)
             return True
@@ -96,6 +97,7 @@ class InPlaceCall(ServerStream[S, R]):
         except Http2Error as error:
             log.info("%s: no way to answer %s: %s", self.method_name, self.peer, error)
             return
+        self._connection.messages_sent += 1
         self._queued += len(data) + PREFIX_SIZE
         if not self._ended:
             self._stop_caller()

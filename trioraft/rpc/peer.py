@@ -28,15 +28,23 @@ class Peer:
         peer is not bound to one). A stream that is not a socket may offer a `peer_address`
         attribute instead.
         """
+        return self._address("getpeername", "peer_address")
+
+    def local_addr(self) -> Any:
+        """Our own address of the connection, as `addr` gives the remote one; a stream that is no
+        socket may offer `local_address`."""
+        return self._address("getsockname", "local_address")
+
+    def _address(self, ask: str, attribute: str) -> Any:
         stream = self._stream
         if isinstance(stream, trio.SSLStream):
             stream = stream.transport_stream
         if isinstance(stream, trio.SocketStream):
             try:
-                return stream.socket.getpeername()
+                return getattr(stream.socket, ask)()
             except OSError:
                 return None
-        return getattr(stream, "peer_address", None)
+        return getattr(stream, attribute, None)
 
     def cert(self) -> dict[str, Any] | None:
         """The peer's certificate as `ssl.SSLSocket.getpeercert` gives it; None without TLS."""
@@ -44,6 +52,20 @@ class Peer:
             certificate: dict[str, Any] | None = self._stream.getpeercert()
             return certificate
         return None
+
+    def tls(self) -> tuple[str, bytes | None] | None:
+        """The cipher, by OpenSSL's name, and the peer's certificate (DER) if it has shown one.
+
+        None without TLS, and before the handshake is done.
+        """
+        if not isinstance(self._stream, trio.SSLStream):
+            return None
+        try:
+            cipher = self._stream.cipher()
+            certificate: bytes | None = self._stream.getpeercert(binary_form=True)
+        except trio.NeedHandshakeError:
+            return None
+        return (cipher[0], certificate) if cipher else None
 
     def __str__(self) -> str:
         address = self.addr()

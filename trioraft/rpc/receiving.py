@@ -183,6 +183,7 @@ class Receiving(Generic[R]):
     def _take(self) -> R:
         data = self._inbox.popleft()
         self._taken = True
+        self._connection.messages_received += 1
         if not self._discarding:
             self._free += len(data) + PREFIX_SIZE - self._credit
             self._credit = 0

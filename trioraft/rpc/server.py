@@ -12,6 +12,7 @@ import trio
 from .limits import Limits
 from .listen import bound_address, open_listeners
 from .overdue import Overdue
+from .registry import Entry, Registry, registered
 from .server_connection import ServerConnection
 from .service import Methods, Service, methods_of
 
@@ -27,6 +28,7 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
     listeners: Sequence[trio.abc.Listener[Any]] = (),
+    registry: Registry | None = None,
     task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve gRPC until cancelled.
@@ -40,6 +42,7 @@ async def serve(
         ssl_context: TLS for the TCP listeners; ALPN is set to `h2` on it.
         limits: Bounds; see `Limits`.
         listeners: Open listeners of any `trio.abc.Stream` to serve. They are closed at the end.
+        registry: Where the server is shown while it runs; see `services.ChannelzService`.
 
     Started with `nursery.start`, it returns the list of bound addresses: `(host, port)` for TCP, a
     path for a Unix socket, the listener itself for one that was handed in. Without `uds` and
@@ -57,22 +60,32 @@ async def serve(
         host = "127.0.0.1"
     opened = await open_listeners(host, port, uds, ssl_context)
     every = [*opened.listeners, *listeners]
-    server = _Server(methods, limits)
+    addresses = [bound_address(listener) for listener in every]
+    entry = registry.add_server(", ".join(map(_text, addresses))) if registry is not None else None
+    server = _Server(methods, limits, entry)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.overdue.run)
             for listener in every:
                 nursery.start_soon(server.accept, listener)
-            task_status.started([bound_address(listener) for listener in every])
+            task_status.started(addresses)
     finally:
+        if registry is not None and entry is not None:
+            registry.remove_server(entry)
         opened.remove_socket_file()
+
+
+def _text(address: Any) -> str:
+    """A bound address for people."""
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
 
 
 class _Server:
     """Accepts connections and counts them."""
 
-    def __init__(self, methods: Methods, limits: Limits) -> None:
+    def __init__(self, methods: Methods, limits: Limits, entry: Entry | None) -> None:
         self._methods = methods
+        self._entry = entry
         self._limits = limits
         self._connections = 0
         self._refusing = False
@@ -105,7 +118,8 @@ class _Server:
             await trio.aclose_forcefully(stream)
             return
         connection = ServerConnection(stream, self._methods, self._limits, self.overdue)
-        await connection.run(timeout)
+        with registered(self._entry, connection):
+            await connection.run(timeout)
 
 
 async def _tls(stream: trio.SSLStream[Any], timeout: float) -> bool:

@@ -130,6 +130,7 @@ class ServerConnection(Connection):
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
         kind = ServerStream if method.in_place is None else InPlaceCall
+        self.calls_started += 1
         call: ServerStream[Any, Any] = kind(self, event.stream_id, method, event.headers, deadline)
         self.calls[event.stream_id] = call
         if event.end_stream:
@@ -190,6 +191,8 @@ class ServerConnection(Connection):
         self._answer(event.stream_id, [(b":status", code)])
 
     def _answer(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.calls_started += 1
+        self.calls_failed += 1
         try:
             self.engine.send_response(stream_id, headers, end_stream=True)
         except Http2Error as error:

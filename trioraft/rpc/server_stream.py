@@ -43,6 +43,7 @@ class ServerStream(Call[S, R]):
     _sent_headers = False
     _sent_message = False
     _sent_trailers = False
+    _not_ok = False  # ended with anything but OK
     _overdue: GRPCError | None = None
     _extra_trailers: list[tuple[bytes, bytes]] | None = None
     started = False
@@ -216,6 +217,7 @@ class ServerStream(Call[S, R]):
         )
         extra = encode_metadata(metadata) if metadata else []
         self._require_open()
+        self._not_ok = status is not Status.OK
         self._finish(headers, extra)
 
     def set_trailing_metadata(self, metadata: MetadataLike) -> None:
@@ -247,7 +249,8 @@ class ServerStream(Call[S, R]):
         """
         if self._reset_sent:
             raise misuse("the stream was cancelled already")
-        self._sent_trailers = True
+        self._sent_trailers = self._not_ok = True
+        self._connection.streams_failed += 1
         self._reset()
 
     def _require_open(self) -> None:
@@ -271,6 +274,20 @@ class ServerStream(Call[S, R]):
             self._abandoned = True
             if self._scope is not None:
                 self._scope.cancel()
+            if cause is not None or not self._sent_trailers:
+                self._not_ok = True
+                self._connection.streams_failed += 1
+        if self._not_ok:
+            self._connection.calls_failed += 1
+
+    def connection_lost(self, error: GRPCError) -> None:
+        """The connection is gone; its nursery cancels the handler."""
+        super().connection_lost(error)
+        if not self._sent_trailers:
+            self._not_ok = True
+            self._connection.streams_failed += 1
+        if self._not_ok:
+            self._connection.calls_failed += 1
 
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler in the call's scope and turn what it raises into a status."""
@@ -324,6 +341,7 @@ class ServerStream(Call[S, R]):
             return
         if error.status is Status.OK:
             error = GRPCError(Status.UNKNOWN, f"the handler raised OK: {error.message}")
+        self._not_ok = True
         limit = self._limits.max_status
         try:
             headers = status_headers(error.status, error.message, error.details, limit=limit)

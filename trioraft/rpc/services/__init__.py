@@ -7,7 +7,10 @@
 Not imported by `trioraft.rpc`: who serves none of them does not load their messages.
 """
 
+from trioraft.rpc.registry import Registry
+
+from .channelz import ChannelzService
 from .health import HealthService, ServingStatus
 from .reflection import ReflectionService
 
-__all__ = ["HealthService", "ReflectionService", "ServingStatus"]
+__all__ = ["ChannelzService", "HealthService", "ReflectionService", "Registry", "ServingStatus"]
