@@ -199,6 +199,14 @@ async def test_a_deprecated_method_warns_its_caller(calls: Any, text: Any, servi
     assert caught[0].filename == __file__
 
 
+async def test_a_deprecated_service_warns_whoever_makes_a_stub(generated: Path) -> None:
+    orders = importlib.import_module("shop.orders_trio")
+    async with open_test_channel([orders.OldBase()]) as channel:
+        with pytest.warns(DeprecationWarning, match=r"shop.Old is deprecated") as caught:
+            orders.OldStub(channel)
+    assert caught[0].filename == __file__
+
+
 # ---- replies that stream -------------------------------------------------------------------------
 
 
@@ -254,6 +262,9 @@ async def test_closing_replies_cancels_the_call(calls: Any, text: Any, service: 
                 await service.stopped.wait()
             with pytest.raises(trio.ClosedResourceError):
                 await replies.receive()
+            with pytest.raises(trio.ClosedResourceError):
+                async for _ in replies:
+                    pass
 
 
 async def test_an_exception_leaves_the_block_as_it_is(calls: Any, text: Any, service: Any) -> None:
@@ -410,7 +421,7 @@ async def test_a_handler_closes_its_channels(calls: Any, text: Any) -> None:
         async def Echo(self, requests: Any, replies: Any) -> None:
             async with replies, requests:
                 await replies.send(await requests.receive())
-            for use in (requests.receive, requests.__anext__, partial_send(replies)):
+            for use in (requests.receive, requests.__aiter__, partial_send(replies)):
                 with pytest.raises(trio.ClosedResourceError):
                     await use()
             raise GRPCError(Status.DATA_LOSS, "closing replies decides nothing")

@@ -91,6 +91,22 @@ def test_types_are_checked_at_all(generated: Path) -> None:
     assert found == wanted
 
 
+def test_generated_code_loads_the_runtime_only(generated: Path) -> None:
+    code = (
+        "import sys, calls_trio; print([name for name in sys.modules if name in "
+        "('asyncio', 'google.protobuf.compiler') or name.startswith('trioraft.rpc.codegen.')])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(generated)},
+    )
+    names = ("calls", "deprecation", "handlers", "runtime")
+    assert sorted(ast.literal_eval(found.stdout)) == [f"trioraft.rpc.codegen.{n}" for n in names]
+
+
 def test_names_that_python_cannot_write_are_imported(generated: Path) -> None:
     module = importlib.import_module("odd.words_trio")
     mapping = module.classBase().__mapping__()

@@ -7,7 +7,7 @@ for a server that has more to say.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar
@@ -150,12 +150,11 @@ class Replies(trio.abc.ReceiveChannel[Reply]):
     that broke never looks like one that ended.
     """
 
-    __slots__ = ("_closed", "_ended", "stream")
+    __slots__ = ("_closed", "stream")
 
     def __init__(self, stream: ClientStream[Any, Reply]) -> None:
         #: The call itself, with everything else that it can do.
         self.stream = stream
-        self._ended = False
         self._closed = False
 
     @property
@@ -177,31 +176,29 @@ class Replies(trio.abc.ReceiveChannel[Reply]):
             trio.ClosedResourceError: After `aclose`.
             trio.BusyResourceError: Another task is receiving.
         """
-        try:
-            return await self.__anext__()
-        except StopAsyncIteration:
-            raise trio.EndOfChannel from None
-
-    async def __anext__(self) -> Reply:
         if self._closed:
             raise trio.ClosedResourceError
-        try:
-            return await self.stream.__anext__()
-        except StopAsyncIteration:
-            self._ended = True
-            raise
+        reply = await self.stream.recv_message()
+        if reply is None:
+            raise trio.EndOfChannel
+        return reply
+
+    def __aiter__(self) -> AsyncIterator[Reply]:  # type: ignore[override]
+        # The call iterates itself: nothing of ours runs per message.
+        if self._closed:
+            raise trio.ClosedResourceError
+        return self.stream
 
     async def aclose(self) -> None:
-        """Receive no more: cancels the call, unless its replies have ended."""
+        """Receive no more: cancels the call if it has not ended."""
         await self.leave()
         await trio.lowlevel.checkpoint()
 
     async def leave(self) -> None:
-        """As `aclose`, without a checkpoint."""
-        if not self._closed:
-            self._closed = True
-            if not (self._ended or self.stream.cancelled):
-                await self.stream.cancel()
+        """As `aclose`, without a checkpoint. Of a call that has ended it changes nothing."""
+        self._closed = True
+        if not self.stream.cancelled:
+            await self.stream.cancel()
 
 
 class Requests(trio.abc.SendChannel[Request]):
@@ -211,15 +208,14 @@ class Requests(trio.abc.SendChannel[Request]):
     exception is none: the server must not take what was sent until then for all there is.
     """
 
-    __slots__ = ("_closed", "_half_closed", "stream")
-
     def __init__(self, stream: ClientStream[Request, Any]) -> None:
         #: The call itself, with everything else that it can do.
         self.stream = stream
-        self._closed = False
         self._half_closed = False
+        # While this is open, the call sends itself: nothing of ours runs per message.
+        self.__dict__["send"] = stream.send_message
 
-    def send(self, value: Request) -> Coroutine[Any, Any, None]:
+    async def send(self, value: Request) -> None:
         """Send one request, as `ClientStream.send_message` does: waits while too much is unsent.
 
         Raises:
@@ -227,9 +223,7 @@ class Requests(trio.abc.SendChannel[Request]):
             TypeError: Not a message of the method's request type.
             trio.ClosedResourceError: After `aclose`.
         """
-        if self._closed:
-            raise trio.ClosedResourceError
-        return self.stream.send_message(value)
+        raise trio.ClosedResourceError
 
     async def aclose(self) -> None:
         """End the requests. Does nothing the second time.
@@ -242,7 +236,7 @@ class Requests(trio.abc.SendChannel[Request]):
 
     async def half_close(self) -> None:
         """As `aclose`, without a checkpoint."""
-        self._closed = True
+        self._shut()
         if not self._half_closed:
             self._half_closed = True
             await self.stream.end()
@@ -256,13 +250,14 @@ class Requests(trio.abc.SendChannel[Request]):
         if error is None:
             await self.aclose()
         else:
-            self._closed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        self.__dict__.pop("send", None)
 
 
 class Upload(Requests[Request], Generic[Request, Reply]):
     """A call that streams requests and gets one reply: `send`, `send`, ..., `reply`."""
-
-    __slots__ = ("_reply",)
 
     def __init__(self, stream: ClientStream[Request, Reply]) -> None:
         super().__init__(stream)
@@ -295,7 +290,7 @@ class Upload(Requests[Request], Generic[Request, Reply]):
 
     async def leave(self) -> None:
         """The block ends: cancels the call, unless its reply is here."""
-        self._closed = True
+        self._shut()
         if self._reply is None and not self.stream.cancelled:
             await self.stream.cancel()
 

@@ -6,7 +6,7 @@ takes, grpclib's `Handler`, so both kinds of services mix on one server.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -142,11 +142,11 @@ class _Requests(trio.abc.ReceiveChannel[Request]):
             raise trio.EndOfChannel
         return request
 
-    # Iterating costs no coroutine of ours per message.
-    def __anext__(self) -> Coroutine[Any, Any, Request]:
+    def __aiter__(self) -> AsyncIterator[Request]:  # type: ignore[override]
+        # The call iterates itself: nothing of ours runs per message.
         if self._closed:
             raise trio.ClosedResourceError
-        return self._call.__anext__()
+        return self._call
 
     async def aclose(self) -> None:
         """Receive no more. What the caller still sends stays unread, within the call's window."""
@@ -161,24 +161,20 @@ class _Replies(trio.abc.SendChannel[Reply]):
     only that decides its status.
     """
 
-    __slots__ = ("_call", "_closed")
-
     def __init__(self, call: ServerStream[Reply, Any]) -> None:
-        self._call = call
-        self._closed = False
+        # While this is open, the call sends itself: nothing of ours runs per message.
+        self.__dict__["send"] = call.send_message
 
-    def send(self, value: Reply) -> Coroutine[Any, Any, None]:
+    async def send(self, value: Reply) -> None:
         """Send one reply, as `ServerStream.send_message` does: waits while too much is unsent.
 
         Raises:
             trio.ClosedResourceError: After `aclose`.
             ProtocolError, GRPCError, TypeError: As `send_message`.
         """
-        if self._closed:
-            raise trio.ClosedResourceError
-        return self._call.send_message(value)
+        raise trio.ClosedResourceError
 
     async def aclose(self) -> None:
         """Send no more."""
-        self._closed = True
+        self.__dict__.pop("send", None)
         await trio.lowlevel.checkpoint()
