@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+import pytest
 import trio
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,7 +13,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from trioraft._proto.grpc.health_grpc import HealthStub
+from trioraft._proto.grpc.health_pb2 import HealthCheckRequest
+from trioraft._proto.grpc.reflection_grpc import ServerReflectionStub
+from trioraft._proto.grpc.reflection_pb2 import ServerReflectionRequest
 from trioraft.cli.demo.cluster import open_cluster
+from trioraft.rpc import GRPCError, Status, open_channel
 
 RANGE = "etcdserverpb.KV"
 
@@ -40,3 +46,14 @@ async def test_a_node_is_healthy_and_can_be_called_from_its_own_description(tmp_
     async with open_cluster(tmp_path, size=1) as cluster:
         with trio.fail_after(60):
             await trio.to_thread.run_sync(_inspect, cluster.endpoints)
+
+
+async def test_a_node_need_not_describe_itself(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path, size=1, options=["--no-reflection"]) as cluster:
+        async with open_channel(cluster.endpoints) as channel:
+            with trio.fail_after(60):
+                request = ServerReflectionRequest(list_services="")
+                with pytest.raises(GRPCError) as caught:
+                    await ServerReflectionStub(channel).ServerReflectionInfo([request])
+                assert caught.value.status is Status.UNIMPLEMENTED
+                await HealthStub(channel).Check(HealthCheckRequest())

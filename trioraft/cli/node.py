@@ -60,6 +60,7 @@ class Options:
     staging_timeout: float
     lease_reads: bool
     fsync: FsyncPolicy
+    reflection: bool
     stop_at_eof: bool
 
 
@@ -143,6 +144,12 @@ class Options:
     "two, a power loss of several nodes can lose acknowledged writes or split the cluster.",
 )
 @click.option(
+    "--reflection/--no-reflection",
+    default=True,
+    show_default=True,
+    help="Describe the services to whoever asks, such as grpcurl.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -211,7 +218,7 @@ async def _run(options: Options) -> None:
                 drpc=options.drpc_socket,
                 services=lambda started: etcd_services(KvBackend(started)),
                 health=health,
-                reflection=True,
+                reflection=options.reflection,
                 config=_config(options),
                 settings=RuntimeSettings(storage=StorageSettings(fsync=options.fsync)),
             ) as started,
