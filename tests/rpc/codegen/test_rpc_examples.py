@@ -90,3 +90,17 @@ def test_generated_code_is_up_to_date(
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert made == {name: (EXAMPLES / example / name).read_text() for name in made}
     assert len(made) == len(kinds)
+
+
+def test_the_benchmark_of_generated_code_runs() -> None:
+    made = subprocess.run(
+        [sys.executable, "bench/rpc_codegen.py", "--calls", "5", "--rounds", "1"],
+        cwd=EXAMPLES.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    head, *rows = made.stdout.splitlines()
+    assert head.split() == ["kind", "stub", "handler", "us", "ratio"]
+    assert [row.split()[0] for row in rows] == ["unary"] * 4 + ["stream"] * 4
+    assert [row.split()[-1] for row in rows[::4]] == ["1.000", "1.000"]
