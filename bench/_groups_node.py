@@ -14,7 +14,7 @@ from functools import partial
 
 import trio
 
-from trioraft import Role, open_server
+from trioraft import Role, open_server, tune_collector
 from trioraft.host import RestSettings, Server
 from trioraft.machines.counter import CounterMachine
 
@@ -34,9 +34,11 @@ async def main(node_id: str, address: str, peers: str, data: str, count: int, re
     settings = RestSettings() if rest else RestSettings(idle_after=float("inf"))
     async with open_server(id=node_id, listen=address, data=data, rest=settings) as server:
         async with trio.open_nursery() as nursery:
+            tune_collector()
             limit = trio.CapacityLimiter(16)
             for number in range(count):
                 nursery.start_soon(open_one, server, f"group{number}", peers, limit)
+        tune_collector()
         print("ready", flush=True)
         buffered = b""
         questions = trio.lowlevel.FdStream(sys.stdin.fileno())

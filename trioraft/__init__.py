@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import open_client
-    from .host import Node, Server, open_node, open_server
+    from .host import Node, Server, open_node, open_server, tune_collector
     from .node import (
         Command,
         RuntimeSettings,
@@ -89,12 +89,13 @@ __all__ = [
     "open_client",
     "open_node",
     "open_server",
+    "tune_collector",
 ]
 
 # Loaded when first used, so that `import trioraft.rpc` brings in gRPC and nothing of Raft.
 _HOMES = {
     "open_client": ".client",
-    **dict.fromkeys(("Node", "Server", "open_node", "open_server"), ".host"),
+    **dict.fromkeys(("Node", "Server", "open_node", "open_server", "tune_collector"), ".host"),
     **dict.fromkeys(
         (
             "Command",

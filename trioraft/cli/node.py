@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import click
 import trio
 
 from trioraft.host import KvBackend, Node, open_node
+from trioraft.host.collector import tune_collector
 from trioraft.machines.kv import KvMachine
 from trioraft.node import RuntimeSettings
 from trioraft.protocols.etcd import etcd_services
@@ -224,25 +224,13 @@ async def _run(options: Options) -> None:
             ) as started,
             trio.open_nursery() as nursery,
         ):
-            _tune_collector()
+            tune_collector()
             print(f"ready: {options.node_id} serving on {started.address}", flush=True)
             stop = partial(_hand_over, started, health, nursery.cancel_scope)
             nursery.start_soon(_stop_at_signal, stop, signals)
             if options.stop_at_eof:
                 nursery.start_soon(_stop_at_eof, stop)
             await started.wait_stopped()
-
-
-def _tune_collector() -> None:
-    """Make Python's cycle collector look less often, and never at what is loaded by now.
-
-    A node makes many small objects and few cycles; at its default the collector takes a tenth of a
-    leader's CPU time, in pauses that show in the slowest writes. A pass of the middle generation
-    looks at three young ones: 40 ms while a store grows, where twenty were 440 ms, nearly an
-    election timeout. What it leaves is looked at again after 50 million net allocations.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 2, 500)
 
 
 def _config(options: Options) -> RaftConfig:

@@ -1,5 +1,6 @@
 """The host: wires dialects, groups, storage and listeners together, above all of them."""
 
+from .collector import tune_collector
 from .environment import Environment, RealEnvironment
 from .health import follow_health
 from .host import Host
@@ -22,4 +23,5 @@ __all__ = [
     "open_node",
     "open_server",
     "parse_peers",
+    "tune_collector",
 ]

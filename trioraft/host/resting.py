@@ -28,6 +28,9 @@ from .links import LinkPool
 
 __all__ = ["RestSettings", "Resting"]
 
+_ANSWER_TIMEOUT = 2.0  # seconds after which followers are asked again whether they rest
+_FIRST_ELECTIONS = 8.0  # at once, until it is known how the event loop takes it
+_LATE = 0.08  # seconds: a pause that takes longer than this means too many elections at once
 _WAKE_PAUSE = 0.02  # seconds between two looks at how the elections go
 
 
@@ -37,13 +40,13 @@ class RestSettings:
 
     idle_after: a group in which nothing has happened for this long is put to rest.
     check_interval: how often the host looks for such groups.
-    max_elections: groups of this host that may look for a leader at the same time. The others
-        are at rest until those have found one, or have not within `election_patience`: then
-        they go to rest too, and wait for another turn.
+    max_elections: groups of this host that may look for a leader at the same time, fewer while
+        the event loop is late. The others are at rest until those have found one, or have not
+        within `election_patience`: then they go to rest too, and wait for another turn.
     """
 
     idle_after: float = 2.0
-    check_interval: float = 0.5
+    check_interval: float = 0.25
     max_elections: int = 32
     election_patience: float = 3.0
 
@@ -136,7 +139,10 @@ class Resting:
         if mark != watch.mark:
             watch.mark, watch.since, watch.asking = mark, now, None
             return
-        if now - watch.since < self._settings.idle_after or rest.resting or not rest.leads:
+        # With other groups waiting for their turn to elect, the sooner the better: every group
+        # that is awake costs heartbeats, and may cost those their elections.
+        idle_after = 0.0 if self._to_wake else self._settings.idle_after
+        if now - watch.since < idle_after or rest.resting or not rest.leads:
             return
         if watch.asking is not None and now < watch.asking.expires:
             return
@@ -159,7 +165,7 @@ class Resting:
             return
         term, last_index = rest.position
         watch.asking = _Question(
-            term, now + self._settings.idle_after, [link.peer for link in reachable], away
+            term, now + _ANSWER_TIMEOUT, [link.peer for link in reachable], away
         )
         for link in reachable:
             link.ask_rest(watch.group.group_id, term, last_index)
@@ -246,8 +252,13 @@ class Resting:
             self._wake_bell.set()
 
     async def _wake_slowly(self) -> None:
-        """Wake the groups in turn, as many at a time as elections may go on."""
+        """Wake the groups in turn, as many at a time as elections may go on.
+
+        How many depends on how late this task itself is run: when the event loop needs long for
+        each pass, answers to votes come too late, and every election that fails is another one.
+        """
         electing: dict[bytes, _Election] = {}
+        at_once = _FIRST_ELECTIONS
         while True:
             if not self._to_wake and not electing:
                 await self._wake_bell.wait()
@@ -260,7 +271,7 @@ class Resting:
                     del electing[group_id]
                     self._watched[group_id].group.rest.rest_leaderless()
                     self._to_wake[group_id] = election.lost  # behind those that wait
-            room = self._settings.max_elections - len(electing)
+            room = int(at_once) - len(electing)
             for group_id in list(islice(self._to_wake, max(0, room))):
                 lost = self._to_wake.pop(group_id)
                 watch = self._watched[group_id]
@@ -269,6 +280,10 @@ class Resting:
                     watch.group.rest.wake()
                 electing[group_id] = _Election(now + self._settings.election_patience, lost)
             await trio.sleep(_WAKE_PAUSE)
+            if trio.current_time() - now > _LATE:
+                at_once = max(1.0, at_once * 0.7)
+            else:
+                at_once = min(self._settings.max_elections, at_once + 0.5)
 
     def _leaderless(self, group_id: bytes, lost: NodeId | None) -> bool:
         """It still has to find a leader other than the lost one, and this node a say in it."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -146,14 +147,19 @@ class Configuration:
     @classmethod
     def decode(cls, data: bytes) -> Configuration:
         """Inverse of `encode`. Raises ValueError for anything else."""
-        try:
-            fields = json.loads(data)
-            v, learners, o = (
-                tuple(Member(str(i), str(a), int(p)) for i, a, p in fields[key]) for key in "vlo"
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not an encoded configuration: {data[:80]!r}") from error
-        return cls(v, learners, o)
+        return _decode_configuration(data)
+
+
+@lru_cache(maxsize=128)  # many groups on the same servers have the same members
+def _decode_configuration(data: bytes) -> Configuration:
+    try:
+        fields = json.loads(data)
+        v, learners, o = (
+            tuple(Member(str(i), str(a), int(p)) for i, a, p in fields[key]) for key in "vlo"
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an encoded configuration: {data[:80]!r}") from error
+    return Configuration(v, learners, o)
 
 
 @dataclass(frozen=True, slots=True)
