@@ -14,10 +14,10 @@ def tune_collector() -> None:
     leader's CPU time, in pauses that show in the slowest writes, and with a thousand groups it
     stands still longer than election timeouts. A pass of the middle generation looks at three
     young ones: 40 ms while a store grows, where twenty were 440 ms. What it leaves is looked at
-    again after 50 million net allocations.
+    again after 9 million net allocations.
 
     Call it when a process has opened its groups. `trioraft node` does so; an application decides
     for itself, because the setting is for everything in its process.
     """
     gc.freeze()
-    gc.set_threshold(50_000, 2, 500)
+    gc.set_threshold(50_000, 2, 60)
