@@ -14,9 +14,12 @@ from functools import partial
 
 import trio
 
-from trioraft import Role, open_server, tune_collector
+from trioraft import RaftConfig, Role, open_server, tune_collector
 from trioraft.host import RestSettings, Server
 from trioraft.machines.counter import CounterMachine
+
+# While groups are awake each of them costs heartbeats: seldom is often enough where there are many.
+CONFIG = RaftConfig(election_timeout_min=1.0, election_timeout_max=2.0, heartbeat_interval=0.25)
 
 
 def answer(server: Server, gone: str) -> str:
@@ -51,7 +54,7 @@ async def main(node_id: str, address: str, peers: str, data: str, count: int, re
 
 async def open_one(server: Server, name: str, peers: str, limit: trio.CapacityLimiter) -> None:
     async with limit:
-        await server.open_group(name, CounterMachine(), peers=peers)
+        await server.open_group(name, CounterMachine(), peers=peers, config=CONFIG)
 
 
 if __name__ == "__main__":

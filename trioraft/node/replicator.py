@@ -145,7 +145,10 @@ class Replicator:
         """Give up a peer that stays silent with requests unanswered."""
         timeout = self._settings.reply_timeout
         while True:
+            seen = lane.sent
             await trio.sleep(timeout / 4)
+            if lane.awaiting <= 0 and lane.sent == seen:
+                await lane.wait_sent()  # a group at rest has no timers
             if lane.awaiting > 0 and trio.current_time() - lane.quiet_since >= timeout:
                 raise PeerUnreachableError(
                     f"{self._follower}: {lane.awaiting} requests unanswered for {timeout} s"
@@ -156,8 +159,8 @@ class _Lane:
     """The state of one of the two streams."""
 
     __slots__ = (
-        "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "silent",
-        "stream",
+        "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "sent",
+        "sent_bell", "silent", "stream",
     )  # fmt: skip
 
     def __init__(self, *, heartbeat: bool, rng: random.Random) -> None:
@@ -166,6 +169,8 @@ class _Lane:
         self.stream: AppendStream | None = None
         self.outbox: list[AppendRequest] = []
         self.bell = Doorbell()
+        self.sent = 0  # requests, ever
+        self.sent_bell: Doorbell | None = None  # rung by the next one
         self.awaiting = 0  # requests sent on the open stream and not answered
         self.quiet_since = 0.0  # when the last reply came, or the first request that waits left
         self.answered = False
@@ -186,6 +191,15 @@ class _Lane:
         if self.awaiting == 0:
             self.quiet_since = trio.current_time()
         self.awaiting += count
+        self.sent += count
+        if self.sent_bell is not None:
+            self.sent_bell.ring()
+            self.sent_bell = None
+
+    async def wait_sent(self) -> None:
+        """Wait for the next request. Cancelling is safe."""
+        bell = self.sent_bell = Doorbell()
+        await bell.wait()
 
     def report(self, follower: str, group: BaseExceptionGroup[PeerUnreachableError]) -> None:
         """Log the first failure after a success, not every attempt."""
