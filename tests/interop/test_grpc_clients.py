@@ -40,11 +40,11 @@ async def test_too_many_request_headers(client: ClientChild) -> None:
 
 async def test_status_details(client: ClientChild) -> None:
     async with our_server() as server:
-        call = scenarios.call("Unary", Instruction(status=9, details=b"\x08\x09\xff"))
+        call = scenarios.call("Unary", Instruction(status=9, details=b"\x08\x09\x12\x02\xc3\xa9"))
         outcome = await scenarios.only(client.caller(server.target), call)
         assert outcome.code == "FAILED_PRECONDITION"
         assert scenarios.values(outcome.trailing, "grpc-status-details-bin") in (
-            [b"\x08\x09\xff"],
+            [b"\x08\x09\x12\x02\xc3\xa9"],
             [],  # grpclib hides it
         )
 

@@ -86,9 +86,9 @@ async def test_status_details(tmp_path: Path) -> None:
         async with open_channel(server.target) as channel:
             stub = InteropStub(channel)
             with pytest.raises(GRPCError) as caught:
-                await stub.Unary(Instruction(status=9, details=b"\x08\x09\xff"))
+                await stub.Unary(Instruction(status=9, details=b"\x08\x09\x12\x02\xc3\xa9"))
             assert caught.value.status is Status.FAILED_PRECONDITION
-            assert caught.value.details == b"\x08\x09\xff"
+            assert caught.value.details == b"\x08\x09\x12\x02\xc3\xa9"
 
 
 async def test_a_server_that_would_compress(tmp_path: Path) -> None:
