@@ -8,7 +8,14 @@ import pytest
 from raft_rig import HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN, Rig, append, only_reply, sent, vote
 
 from trioraft.raft import MembershipChange
-from trioraft.raft.types import AppendReply, AppendRequest, Member, Proposal, Role
+from trioraft.raft.types import (
+    AppendReply,
+    AppendRequest,
+    Member,
+    Proposal,
+    Role,
+    VoteReply,
+)
 
 
 def idle_leader(**settings: object) -> Rig:
@@ -180,3 +187,77 @@ def test_waking_who_is_awake_changes_nothing() -> None:
     rig.now += HEARTBEAT / 2
     rig.core.wake(rig.now)
     assert rig.core.next_deadline == due
+
+
+# --- groups whose elections take turns
+
+
+def test_a_group_may_begin_at_rest_and_stands_at_once_when_it_is_woken() -> None:
+    rig = Rig()
+    assert rig.core.rest_leaderless(rig.now)
+    rig.wait(1000)
+    assert rig.role() is Role.FOLLOWER
+    rig.core.wake(rig.now)
+    assert rig.core.next_deadline <= rig.now + HEARTBEAT
+    rig.time_out()
+    assert rig.role() is Role.PRE_CANDIDATE
+
+
+def test_a_pre_candidate_that_finds_no_votes_may_rest_a_candidate_not() -> None:
+    rig = Rig()
+    rig.time_out()
+    assert rig.role() is Role.PRE_CANDIDATE
+    assert rig.core.rest_leaderless(rig.now)
+    assert rig.role() is Role.FOLLOWER
+    rig.core.wake(rig.now)
+    rig.time_out()
+    rig.step(VoteReply(rig.core.term, "n2", True, pre=True))
+    assert rig.role() is Role.CANDIDATE
+    assert not rig.core.rest_leaderless(rig.now)
+
+
+def test_a_known_leader_keeps_a_group_from_resting_leaderless() -> None:
+    assert not idle_follower().core.rest_leaderless(0.0)
+    assert not idle_leader().core.rest_leaderless(0.0)
+
+
+def test_whether_a_vote_could_be_had_is_answered_at_rest() -> None:
+    rig = Rig()
+    rig.core.rest_leaderless(rig.now)
+    rig.wait(TIMEOUT_MAX)
+    rig.step(vote(0, pre=True), "a")
+    assert only_reply(rig.settle()).granted
+    assert rig.core.resting
+    rig.step(vote(1), "a")
+    assert only_reply(rig.settle()).granted
+    assert not rig.core.resting, "it waits for this candidate now"
+    assert rig.core.next_deadline >= rig.now + TIMEOUT_MIN
+
+
+def test_a_leader_whose_server_is_gone_is_not_waited_for() -> None:
+    rig = idle_follower()
+    rig.core.rest(rig.now)
+    rig.wait(TIMEOUT_MAX)
+    rig.core.leader_gone()
+    rig.step(vote(1, (1, 0), candidate="n3", pre=True), "a")
+    assert only_reply(rig.settle()).granted
+    assert rig.core.resting
+    rig.core.wake(rig.now)
+    assert rig.core.next_deadline <= rig.now + HEARTBEAT
+
+
+def test_a_leader_that_was_heard_from_lately_is_kept_though_its_server_seems_gone() -> None:
+    rig = idle_follower()
+    rig.core.rest(rig.now)
+    rig.core.leader_gone()  # at once: somebody may hold a lease on this node's promise
+    rig.step(vote(1, (1, 0), candidate="n3", pre=True), "a")
+    assert not only_reply(rig.settle()).granted
+
+
+def test_one_that_is_woken_by_a_message_does_not_hurry() -> None:
+    rig = idle_follower()
+    rig.core.rest(rig.now)
+    rig.wait(1000)
+    rig.step(vote(1, (1, 0), candidate="n3", pre=True), "a")
+    assert not only_reply(rig.settle()).granted, "its leader counts as alive while it wakes up"
+    assert rig.core.next_deadline >= rig.now + TIMEOUT_MIN
