@@ -74,6 +74,8 @@ async def test_an_interrupted_demo_cleans_up(tmp_path: Path, number: signal.Sign
                 check=False,
                 env={**os.environ, "TMPDIR": str(tmp_path)},
                 start_new_session=True,
+                # A shell that runs these tests in the background has SIGINT ignored.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         )
         with trio.fail_after(20):

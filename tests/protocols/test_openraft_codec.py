@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trioraft._proto.openraft.raft_pb2 import RaftPayload
@@ -590,6 +590,7 @@ def test_incremental_snapshots_are_refused() -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=60))
+@example(b"\x94\x00\xd2\x00\x00\x00\x00\x91")  # ends where an entry begins
 def test_noise_is_refused_by_a_value_error_or_read(data: bytes) -> None:
     for decode in (decode_append, decode_vote, decode_transfer):
         try:

@@ -60,7 +60,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 def read_entry(unpacker: msgpack.Unpacker, data: bytes) -> Entry:
     """The entry that `unpacker`, which runs over `data`, comes to. Raises ValueError."""
-    if data[unpacker.tell()] == _ENTRY:
+    if _next_byte(unpacker, data) == _ENTRY:
         unpacker.read_array_header()
         term, index = read_log_id(unpacker.unpack())
         kind, content, session = _read_payload(unpacker, data)
@@ -69,6 +69,14 @@ def read_entry(unpacker: msgpack.Unpacker, data: bytes) -> Entry:
     if index < 0:
         raise ValueError("an entry without a log id")
     return Entry(term, index, kind, content, session)
+
+
+def _next_byte(unpacker: msgpack.Unpacker, data: bytes) -> int:
+    """The byte that `unpacker` comes to. Raises ValueError at the end."""
+    place: int = unpacker.tell()
+    if place >= len(data):
+        raise ValueError("the entries are cut off")
+    return data[place]
 
 
 def _read_named(
@@ -92,7 +100,7 @@ def _read_named(
 def _read_payload(
     unpacker: msgpack.Unpacker, data: bytes
 ) -> tuple[EntryKind, bytes, Session | None]:
-    if data[unpacker.tell()] != 0x81:
+    if _next_byte(unpacker, data) != 0x81:
         name, _ = variant(unpacker.unpack(), _PAYLOADS)
     else:
         unpacker.read_map_header()
