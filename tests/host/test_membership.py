@@ -24,9 +24,9 @@ from trioraft.raft.errors import (
 from trioraft.raft.types import Configuration, Member
 
 FAST = trioraft.RaftConfig(
-    election_timeout_min=0.15,
-    election_timeout_max=0.3,
-    heartbeat_interval=0.03,
+    election_timeout_min=0.3,
+    election_timeout_max=0.6,
+    heartbeat_interval=0.05,
     staging_timeout=1.0,
 )
 

@@ -135,7 +135,7 @@ class IndexMachine(RuleBasedStateMachine):
             assert segment.is_empty or segment.indices[0] == segment.first
 
 
-IndexMachine.TestCase.settings = settings(max_examples=60, deadline=None)
+IndexMachine.TestCase.settings = settings(max_examples=100, deadline=None)
 TestIndex = IndexMachine.TestCase
 
 
@@ -145,3 +145,18 @@ def test_cutting_before_the_base_moves_it() -> None:
     index.segments.append(Segment(9, 0))
     index.cut(89, 2)
     assert (index.base_index, index.base_term, index.last_index) == (89, 2, 89)
+
+
+def test_what_was_cut_is_not_read_for_what_came_after() -> None:
+    """Three entries, cut behind the first, one more: a small read must not take the dead second."""
+    index = LogIndex()
+    index.segments.append(Segment(1, 0))
+    index.extend(3, [(0, 0)])
+    index.terms.append(0, 1)
+    index.segments[-1].size = 3 * RECORD
+    index.cut(0, 1)
+    index.extend(1, [(1, 3 * RECORD)])
+    index.terms.append(1, 2)
+    index.segments[-1].size = 4 * RECORD
+    (span,) = index.locate(0, 2, 0)
+    assert (span.high, span.blocks) == (1, [(0, 0)])

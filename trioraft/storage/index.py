@@ -206,6 +206,9 @@ class LogIndex:
             # An entry begins less than a stride behind its point.
             bound = min(bound, segment.offsets[begin] + POINT_STRIDE + max_bytes)
             end = min(end, bisect_left(segment.offsets, bound))
+            if end < len(segment.indices):
+                # What lies between here and the next point may be dead: it was cut.
+                stop = min(stop, segment.indices[end])
             blocks = list(zip(segment.indices[begin:end], segment.offsets[begin:end], strict=True))
             spans.append(Span(segment.number, low, stop, blocks, bound))
             max_bytes -= bound - segment.offsets[begin]
