@@ -104,7 +104,7 @@ def test_only_one_module_knows_the_http2_library() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if any(name.split(".")[0] == "ngh2" for name, _ in imports(path))
     ]
-    assert users == ["rpc/http2.py"]
+    assert users == ["rpc/wire/http2.py"]
 
 
 def test_no_asyncio_anywhere() -> None:

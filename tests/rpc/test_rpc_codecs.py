@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft.rpc import GRPCError, Status
-from trioraft.rpc.framing import Deframer, pack_prefix
 from trioraft.rpc.metadata import (
     decode_binary,
     decode_metadata,
@@ -26,6 +25,7 @@ from trioraft.rpc.status import (
     status_headers,
 )
 from trioraft.rpc.timeout import decode_timeout, encode_timeout
+from trioraft.rpc.wire.framing import Deframer, pack_prefix
 
 KEYS = st.from_regex(r"[a-z0-9_.\-]{1,12}", fullmatch=True).filter(
     lambda key: (

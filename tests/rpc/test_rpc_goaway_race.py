@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from trioraft.rpc import Cardinality, Encoded, GRPCError, Limits, open_channel
-from trioraft.rpc.http2 import Connection, DataReceived, RequestReceived, server_engine
+from trioraft.rpc.wire.http2 import Connection, DataReceived, RequestReceived, server_engine
 from trioraft.testing.network import LinkSettings, SimNetwork, SimStream
 from trioraft.testing.scheduler import SeededRun, run_seeded
 

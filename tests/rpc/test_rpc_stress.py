@@ -15,7 +15,7 @@ from echo_pb2 import EchoReply, EchoRequest
 from echo_service import Echo, MemoryNetwork
 
 from trioraft.rpc import Channel, GRPCError, Limits, Status, open_channel, serve
-from trioraft.rpc.server_connection import ServerConnection
+from trioraft.rpc.server.connection import ServerConnection
 
 LIMITS = Limits(
     max_concurrent_streams=30,

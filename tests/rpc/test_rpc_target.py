@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trioraft.rpc.target import Target, parse_target
+from trioraft.rpc.client.target import Target, parse_target
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioraft.rpc.workers import MAX_IDLE, Workers
+from trioraft.rpc.server.workers import MAX_IDLE, Workers
 
 marker: ContextVar[str] = ContextVar("marker", default="unset")
 

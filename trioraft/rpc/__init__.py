@@ -10,21 +10,21 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 
 from grpclib.const import Cardinality, Handler
 
-from .channel import Channel, open_channel
-from .client_stream import ClientStream
+from .client.channel import Channel, open_channel
+from .client.stream import ClientStream
+from .client.target import Dial
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
-from .framing import Encoded
-from .in_place import InPlaceCall
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
 from .peer import Peer
-from .server import serve
-from .server_stream import ServerStream
-from .service import InPlaceHandler, Limited, Service
+from .server.in_place import InPlaceCall
+from .server.service import InPlaceHandler, Limited, Service
+from .server.serving import serve
+from .server.stream import ServerStream
 from .status import GRPCError, ProtocolError, Status
-from .target import Dial
 from .timeout import Deadline
+from .wire.framing import Encoded
 
 __all__ = [
     "Cardinality",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .connector import Connector
+    from .client.connector import Connector
+    from .wire.connection import Connection
 
 __all__ = ["ChannelEntry", "Entry", "Registry", "State", "Totals", "registered"]
 

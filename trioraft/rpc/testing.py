@@ -20,10 +20,10 @@ from types import TracebackType
 import trio
 import trio.testing
 
-from .channel import Channel, open_channel
+from .client.channel import Channel, open_channel
 from .limits import Limits
-from .server import serve
-from .service import Service
+from .server.service import Service
+from .server.serving import serve
 
 __all__ = ["MemoryListener", "open_test_channel"]
 

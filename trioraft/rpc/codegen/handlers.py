@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import trio
 from grpclib.const import Cardinality, Handler
 
-from trioraft.rpc.server_stream import ServerStream
+from trioraft.rpc.server.stream import ServerStream
 from trioraft.rpc.status import GRPCError, Status
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from grpclib.const import Handler
 
-from trioraft.rpc.channel import Channel
+from trioraft.rpc.client.channel import Channel
 
 from .calls import (
     CallOptions,

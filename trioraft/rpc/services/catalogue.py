@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from trioraft.rpc.service import Service
+from trioraft.rpc.server.service import Service
 
 __all__ = ["Catalogue", "with_dependencies"]
 

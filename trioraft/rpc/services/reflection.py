@@ -22,7 +22,7 @@ from trioraft._proto.grpc.reflection_pb2 import (
     ServerReflectionResponse,
     ServiceResponse,
 )
-from trioraft.rpc.service import Service
+from trioraft.rpc.server.service import Service
 from trioraft.rpc.status import Status
 
 from .catalogue import Catalogue, with_dependencies

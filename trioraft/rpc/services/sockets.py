@@ -6,9 +6,9 @@ import ipaddress
 from typing import Any
 
 from trioraft._proto.grpc import channelz_pb2 as pb
-from trioraft.rpc.client_connection import ClientConnection
-from trioraft.rpc.connection import Connection
+from trioraft.rpc.client.connection import ClientConnection
 from trioraft.rpc.peer import Peer
+from trioraft.rpc.wire.connection import Connection
 
 __all__ = ["address_message", "socket_message"]
 

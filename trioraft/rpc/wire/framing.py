@@ -9,7 +9,7 @@ from collections import deque
 from struct import Struct
 from typing import Protocol
 
-from .status import GRPCError, Status
+from trioraft.rpc.status import GRPCError, Status
 
 #: Bytes in front of each message.
 PREFIX_SIZE = 5

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from trioraft.rpc.status import GRPCError, ProtocolError, Status
+
 from .framing import PREFIX_SIZE, Encoded, Message, pack_prefix
 from .http2 import ErrorCode, Http2Error
 from .receiving import FAIR_SHARE, Receiving
-from .status import GRPCError, ProtocolError, Status
 
 if TYPE_CHECKING:
-    from .limits import Limits
+    from trioraft.rpc.limits import Limits
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from trioraft.rpc.status import GRPCError, Status
+
 from .framing import PREFIX_SIZE, Deframer
-from .status import GRPCError, Status
 
 if TYPE_CHECKING:
+    from trioraft.rpc.limits import Limits
+
     from .connection import Connection
-    from .limits import Limits
 
 R = TypeVar("R")
 

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import trio
 
-from .framing import PREFIX_SIZE, pack_prefix
-from .http2 import Http2Error
-from .server_stream import OK, RESPONSE, ServerStream
-from .status import GRPCError, Status
+from trioraft.rpc.status import GRPCError, Status
+from trioraft.rpc.wire.framing import PREFIX_SIZE, pack_prefix
+from trioraft.rpc.wire.http2 import Http2Error
+
+from .stream import OK, RESPONSE, ServerStream
 
 __all__ = ["InPlaceCall"]
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import trio
 
-from .client_stream import ClientStream
-from .connection import Connection
-from .http2 import (
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.peer import Peer
+from trioraft.rpc.status import GRPCError, Status
+from trioraft.rpc.wire.connection import Connection
+from trioraft.rpc.wire.http2 import (
     ErrorCode,
     GoAwayReceived,
     Http2Error,
@@ -21,9 +23,8 @@ from .http2 import (
     client_engine,
     max_streams_of,
 )
-from .limits import Limits
-from .peer import Peer
-from .status import GRPCError, Status
+
+from .stream import ClientStream
 
 
 class ClientConnection(Connection):

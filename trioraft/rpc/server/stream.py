@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from .call import Call, misuse
-from .http2 import ErrorCode, Http2Error
-from .metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
-from .peer import Peer
-from .receiving import FAIR_SHARE
-from .status import GRPCError, Status, status_headers
-from .timeout import Deadline
+from trioraft.rpc.metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
+from trioraft.rpc.peer import Peer
+from trioraft.rpc.status import GRPCError, Status, status_headers
+from trioraft.rpc.timeout import Deadline
+from trioraft.rpc.wire.call import Call, misuse
+from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
+from trioraft.rpc.wire.receiving import FAIR_SHARE
 
 if TYPE_CHECKING:
-    from .server_connection import ServerConnection
+    from .connection import ServerConnection
     from .service import Method
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,12 @@ from typing import Any
 
 import trio
 
-from .connection import Connection
-from .http2 import (
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.peer import Peer
+from trioraft.rpc.status import Status, status_headers
+from trioraft.rpc.timeout import Deadline, decode_timeout
+from trioraft.rpc.wire.connection import Connection
+from trioraft.rpc.wire.http2 import (
     DataReceived,
     ErrorCode,
     Http2Error,
@@ -19,14 +23,11 @@ from .http2 import (
     TrailersReceived,
     server_engine,
 )
+
 from .in_place import InPlaceCall
-from .limits import Limits
 from .overdue import Overdue
-from .peer import Peer
-from .server_stream import RESPONSE, ServerStream
 from .service import Method, Methods
-from .status import Status, status_headers
-from .timeout import Deadline, decode_timeout
+from .stream import RESPONSE, ServerStream
 from .workers import Workers
 
 log = logging.getLogger(__name__)

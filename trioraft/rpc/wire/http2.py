@@ -30,7 +30,7 @@ from ngh2 import (
 from ngh2 import ConnectionProtocolError as ProtocolViolation
 from ngh2 import NGH2Error as Http2Error
 
-from .limits import Limits
+from trioraft.rpc.limits import Limits
 
 __all__ = [
     "Connection",

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from grpclib.const import Cardinality
 
-from .call import Call, misuse
-from .http2 import ErrorCode, Http2Error
-from .metadata import Metadata, decode_metadata, encode_metadata
-from .receiving import FAIR_SHARE
-from .status import GRPCError, Status, read_status, status_from_http, status_from_reset
-from .timeout import Deadline, encode_timeout
+from trioraft.rpc.metadata import Metadata, decode_metadata, encode_metadata
+from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http, status_from_reset
+from trioraft.rpc.timeout import Deadline, encode_timeout
+from trioraft.rpc.wire.call import Call, misuse
+from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
+from trioraft.rpc.wire.receiving import FAIR_SHARE
 
 if TYPE_CHECKING:
+    from trioraft.rpc.peer import Peer
+
     from .channel import Channel
-    from .client_connection import ClientConnection
-    from .peer import Peer
+    from .connection import ClientConnection
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -11,15 +11,16 @@ import trio
 from grpclib.const import Cardinality
 from multidict import MultiDict
 
-from .client_connection import ClientConnection
-from .client_stream import ClientStream
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.metadata import MetadataLike
+from trioraft.rpc.registry import ChannelEntry, Registry
+from trioraft.rpc.status import GRPCError
+from trioraft.rpc.timeout import Deadline
+
+from .connection import ClientConnection
 from .connector import Connector
-from .limits import Limits
-from .metadata import MetadataLike
-from .registry import ChannelEntry, Registry
-from .status import GRPCError
+from .stream import ClientStream
 from .target import Dial, Target, connect, parse_target, secure
-from .timeout import Deadline
 
 _MAX_CACHED_PATHS = 1024
 

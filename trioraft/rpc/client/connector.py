@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .client_connection import ClientConnection
-from .limits import Limits
-from .registry import Entry, State, registered
-from .status import GRPCError, Status
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.registry import Entry, State, registered
+from trioraft.rpc.status import GRPCError, Status
+
+from .connection import ClientConnection
 
 log = logging.getLogger(__name__)
 

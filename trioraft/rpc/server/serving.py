@@ -9,11 +9,12 @@ from typing import Any
 
 import trio
 
-from .limits import Limits
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.registry import Entry, Registry, registered
+
+from .connection import ServerConnection
 from .listen import bound_address, open_listeners
 from .overdue import Overdue
-from .registry import Entry, Registry, registered
-from .server_connection import ServerConnection
 from .service import Methods, Service, methods_of
 
 log = logging.getLogger(__name__)

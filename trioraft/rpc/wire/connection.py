@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from trioraft.rpc.peer import Peer, notice_silence
+from trioraft.rpc.status import GRPCError, Status
+
 from .http2 import (
     Connection as Engine,
 )
@@ -28,13 +31,12 @@ from .http2 import (
     SettingsReceived,
     StreamClosed,
 )
-from .peer import Peer, notice_silence
 from .pipe import open_pipe
-from .status import GRPCError, Status
 
 if TYPE_CHECKING:
+    from trioraft.rpc.limits import Limits
+
     from .call import Call
-    from .limits import Limits
     from .receiving import Receiving
 
 log = logging.getLogger(__name__)

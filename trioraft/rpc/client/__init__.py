@@ -1,0 +1,1 @@
+"""The calling end: channels, their connections, and calls."""

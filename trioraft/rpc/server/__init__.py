@@ -1,0 +1,1 @@
+"""The serving end: listeners, connections, and calls given to handlers."""

@@ -1,0 +1,1 @@
+"""What both ends of a call share: the engine's connection, and messages in and out of it."""
