@@ -24,7 +24,7 @@ from trioraft.rpc.wire.http2 import (
     max_streams_of,
 )
 
-from .stream import ClientStream
+from .answer import AnsweredCall
 
 
 class ClientConnection(Connection):
@@ -87,7 +87,7 @@ class ClientConnection(Connection):
 
     def open(
         self,
-        call: ClientStream[Any, Any],
+        call: AnsweredCall[Any, Any],
         headers: Sequence[tuple[bytes, bytes]],
         *,
         end_stream: bool,
@@ -124,13 +124,13 @@ class ClientConnection(Connection):
     def _on_response(self, event: ResponseReceived) -> None:
         call = self.calls.get(event.stream_id)
         if call is not None:
-            assert isinstance(call, ClientStream)
+            assert isinstance(call, AnsweredCall)
             call.response_received(event.headers, event.end_stream)
 
     def _on_trailers(self, event: TrailersReceived) -> None:
         call = self.calls.get(event.stream_id)
         if call is not None:
-            assert isinstance(call, ClientStream)
+            assert isinstance(call, AnsweredCall)
             call.trailers_received(event.headers)
 
     def _on_stream_closed(self, event: StreamClosed) -> None:

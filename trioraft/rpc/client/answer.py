@@ -1,0 +1,163 @@
+"""What a client's call learns of its answer: headers, trailers, and how the stream ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trioraft.rpc.metadata import Metadata, decode_metadata
+from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http, status_from_reset
+from trioraft.rpc.wire.call import Call
+
+if TYPE_CHECKING:
+    import trio
+    from grpclib.const import Cardinality
+
+    from trioraft.rpc.peer import Peer
+    from trioraft.rpc.timeout import Deadline
+
+    from .channel import Channel
+    from .connection import ClientConnection
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class AnsweredCall(Call[S, R]):
+    """The part of a `ClientStream` that its connection's reader task pushes into. Internal."""
+
+    _connection: ClientConnection
+    _sent_request = False
+    _sent_message = False
+    _wants_response = False  # the waiting task is content with headers
+    _got_response = False
+    _got_trailers = False
+    _cancelled = False
+    _scope: trio.CancelScope | None = None
+    _response: tuple[tuple[bytes, bytes], ...] = ()
+    _trailers: tuple[tuple[bytes, bytes], ...] = ()
+    _peeked_initial = False
+    _peeked_trailing = False
+
+    def __init__(
+        self,
+        channel: Channel,
+        path: str,
+        cardinality: Cardinality,
+        send_type: type[Any],
+        receive_type: type[Any],
+        metadata: Metadata | None,
+        deadline: Deadline | None,
+    ) -> None:
+        limits = channel.limits
+        super().__init__(limits, send_type, receive_type, limits.max_receive_message)
+        self._channel = channel
+        self._path = path
+        self._client_streaming, self._server_streaming = cardinality.value
+        self._metadata = metadata
+        #: The deadline given for this call, or None.
+        self.deadline = deadline
+
+    # ---- pushed in by the connection ---------------------------------------------------------
+
+    def response_received(self, headers: tuple[tuple[bytes, bytes], ...], end: bool) -> None:
+        """Response headers are here; with `end` they are the trailers too."""
+        self._got_response = True
+        self._response = headers
+        fields = dict(headers)
+        status = fields.get(b":status", b"")
+        content_type = fields.get(b"content-type", b"")
+        if b"grpc-status" not in fields and not content_type.startswith(b"application/grpc"):
+            if status == b"200":
+                text = content_type.decode("latin-1")
+                self._abandon(GRPCError(Status.UNKNOWN, f"the reply is not gRPC: {text!r}"))
+            else:
+                self._abandon(status_from_http(status))
+            return
+        if end or b"grpc-status" in fields:
+            self._got_trailers = True
+            self._trailers = headers
+            self._settle(read_status(headers))
+            return
+        encoding = fields.get(b"grpc-encoding", b"identity")
+        if encoding != b"identity":
+            name = encoding.decode("latin-1")
+            self._abandon(
+                GRPCError(Status.UNIMPLEMENTED, f"grpc-encoding {name!r} is not supported")
+            )
+            return
+        if self._wants_response:
+            self._wake_reader()
+
+    def trailers_received(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        """The status is here."""
+        self._got_trailers = True
+        self._trailers = headers
+        self._settle(read_status(headers))
+
+    def _settle(self, outcome: GRPCError | Status) -> None:
+        if self._failure is None and isinstance(outcome, GRPCError):
+            self._failure = outcome
+        self.end_received()
+
+    def _abandon(self, error: GRPCError) -> None:
+        """The reply is of no use: fail the call and stop the server."""
+        self._failure = error
+        self._reset()
+        self._wake_reader()
+
+    def refuse(self, error: GRPCError) -> None:
+        """A message cannot be accepted: fail the call and stop the server."""
+        super().refuse(error)
+        if not self._ended:
+            self._reset()
+
+    def end_received(self) -> None:
+        super().end_received()
+        if not self._got_trailers and self._failure is None:
+            self._failure = GRPCError(
+                Status.INTERNAL, "the server ended the stream without a status"
+            )
+
+    def stream_closed(self, code: int, cause: Exception | None) -> None:
+        """The stream is gone: without a status, that is an error."""
+        if not self._got_trailers:
+            self._connection.streams_failed += 1
+            if self._failure is None and cause is not None:
+                self._failure = GRPCError(Status.RESOURCE_EXHAUSTED, f"not sent: {cause}")
+            elif self._failure is None:
+                self._failure = status_from_reset(code)
+        if self._failure is not None:
+            self._connection.calls_failed += 1
+        super().stream_closed(code, cause)
+
+    def connection_lost(self, error: GRPCError) -> None:
+        """The connection is gone and the call with it, unless it had ended already."""
+        super().connection_lost(error)
+        if not self._got_trailers:
+            self._connection.streams_failed += 1
+        if self._failure is not None:
+            self._connection.calls_failed += 1
+
+    def _progress(self) -> None:
+        # A unary reply is of use only with its status: one wake-up for both.
+        if self._server_streaming or self._failure is not None:
+            super()._progress()
+
+    # ---- for the application -----------------------------------------------------------------
+
+    @property
+    def initial_metadata(self) -> Metadata | None:
+        """The server's initial metadata (empty if it sent trailers only); None until it is here."""
+        if not self._got_response:
+            return None
+        return decode_metadata(() if self._trailers is self._response else self._response)
+
+    @property
+    def trailing_metadata(self) -> Metadata | None:
+        """The server's trailing metadata; None until it is here."""
+        return decode_metadata(self._trailers) if self._got_trailers else None
+
+    @property
+    def peer(self) -> Peer | None:
+        """The server's address; None until the request is sent."""
+        return self._connection.peer if self._sent_request else None

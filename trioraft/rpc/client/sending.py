@@ -1,0 +1,181 @@
+"""The sending half of a client's call: from opening the stream to ending our direction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from trioraft.rpc.metadata import encode_metadata
+from trioraft.rpc.status import GRPCError, Status
+from trioraft.rpc.timeout import encode_timeout
+from trioraft.rpc.wire.call import misuse
+from trioraft.rpc.wire.http2 import Http2Error
+from trioraft.rpc.wire.receiving import FAIR_SHARE
+
+from .answer import AnsweredCall
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+_INFINITY = float("inf")
+
+
+class SendingCall(AnsweredCall[S, R]):
+    """The part of a `ClientStream` that sends. Internal."""
+
+    async def send_request(self, *, end: bool = False) -> None:
+        """Open the stream: connect if need be, send headers. `send_message` does it if need be.
+
+        Waits for the connection and for a free stream on it; no checkpoint if both are there.
+        Cancelled, or with the deadline passed already, nothing is sent.
+
+        Args:
+            end: Also end our direction: a streaming call without messages.
+
+        Raises:
+            GRPCError: UNAVAILABLE: no connection, and why. RESOURCE_EXHAUSTED: too many calls wait.
+            ProtocolError: Sent already, or `end` on a call that takes one message.
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
+        """
+        if self._sent_request:
+            raise misuse("the request was sent already")
+        if end and not self._client_streaming:
+            raise misuse("a unary request takes a message before it ends")
+        metadata = encode_metadata(self._metadata) if self._metadata else None
+        at = trio.current_effective_deadline()  # minus infinity in a cancelled scope
+        if self.deadline is not None:
+            at = min(at, self.deadline.at)
+        if at <= trio.current_time():
+            await trio.lowlevel.checkpoint()
+        connection = self._channel.connector.ready
+        if connection is None:
+            connection = await self._channel.connection()
+        self._open(connection, metadata, at, end)
+
+    def _open(
+        self,
+        connection: ClientConnection,
+        metadata: list[tuple[bytes, bytes]] | None,
+        deadline: float,
+        end: bool,
+    ) -> None:
+        headers = self._channel.request_headers(self._path)
+        if deadline != _INFINITY or metadata:
+            headers = headers.copy()
+            if deadline != _INFINITY:
+                timeout = encode_timeout(deadline - trio.current_time())
+                headers.append((b"grpc-timeout", timeout))
+            if metadata:
+                headers += metadata
+        self._id = connection.open(self, headers, end_stream=end)
+        self._connection = connection
+        self._sent_request = True
+        self._sent_end = end
+
+    async def send_message(self, message: S, *, end: bool = False) -> None:
+        """Send one message; `end` ends our direction, a unary request does so by itself.
+
+        Waits for a connection if the call is not open yet, and while more than
+        `Limits.max_queued_bytes` of this call are unsent; gives way after 64 messages without
+        waiting; else no checkpoint. Cancelled while waiting, the message is not sent. Once the
+        server has ended the call with OK, further messages are dropped.
+
+        Raises:
+            GRPCError: The call has ended with this status. RESOURCE_EXHAUSTED: over the limit.
+            ProtocolError: A second unary message, or our direction is ended.
+            TypeError: Not a message of the method's request type.
+        """
+        self._check_order()
+        data = self._encode(message)
+        if not self._sent_request:
+            await self.send_request()
+        elif self._streak >= FAIR_SHARE or self._queued > self._max_queued:
+            await self._pace()
+        self._send(data, end)
+
+    def send_message_nowait(self, message: S, *, end: bool = False) -> None:
+        """Queue one message without ever waiting, on a call that is open (`send_request`).
+
+        Raises:
+            trio.WouldBlock: Too much is queued; `wait_writable` first.
+            GRPCError, ProtocolError, TypeError: As `send_message`.
+        """
+        self._check_order()
+        if not self._sent_request:
+            raise misuse("send_request() first")
+        if self.crowded:
+            raise trio.WouldBlock
+        self._send(self._encode(message), end)
+
+    def queue_message(self, message: S) -> None:
+        """As `send_message_nowait`, on a call that streams requests, for the caller to `flush`.
+
+        It must do so before anything else runs: nothing sends the message otherwise.
+        """
+        self._check_order()
+        if not self._sent_request:
+            raise misuse("send_request() first")
+        if self.crowded:
+            raise trio.WouldBlock
+        self._send(self._encode(message), False, wake=False)
+
+    def _check_order(self) -> None:
+        if self._sent_end:
+            raise misuse("our direction of the stream is ended")
+        if self._cancelled:
+            raise misuse("the call was cancelled")
+
+    def _send(self, data: bytes, end: bool, *, wake: bool = True) -> None:
+        if self._failure is not None:
+            self._raise_failure()
+        if self._closed or self._got_trailers:
+            return
+        self._sent_message = True
+        self._put(data, end or not self._client_streaming, wake=wake)
+
+    async def end(self) -> None:
+        """End our direction of the stream. Never waits.
+
+        Raises:
+            ProtocolError: Not open yet, ended already, or a unary request without its message.
+            GRPCError: UNAVAILABLE: the connection has just gone.
+        """
+        if not self._sent_request:
+            raise misuse("the request was not sent")
+        if not self._client_streaming:
+            if not self._sent_message:
+                raise misuse("a unary request takes a message before it ends")
+            return
+        if self._sent_end:
+            raise misuse("our direction of the stream is ended already")
+        self._sent_end = True
+        if not self._closed:
+            try:
+                self._connection.engine.end_stream(self._id)
+            except Http2Error as error:
+                raise self._cannot_send(error) from error
+            self._connection.mark_dirty()
+
+    async def cancel(self) -> None:
+        """Reset the stream (CANCEL); leaving the block then raises nothing. Never waits.
+
+        Raises:
+            ProtocolError: Not open yet, or done already.
+        """
+        if not self._sent_request:
+            raise misuse("the request was not sent")
+        if self._cancelled:
+            raise misuse("the call was cancelled already")
+        self._cancelled = True
+        self._failure = self._failure or GRPCError(Status.CANCELLED, "cancelled by the caller")
+        self._reset()
+        self._wake_reader()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
