@@ -406,12 +406,13 @@ async def test_paused_nodes_do_not_stand_for_election(tmp_path: Path) -> None:
     async with cluster(tmp_path, "a", "b", "c") as group:
         leader = await group.leader()
         paused, free = (node for node in group.nodes.values() if node is not leader)
+        # Who lacks an entry could not win later, and nobody would be left to send it.
+        await until(lambda: free.status().last_index == leader.status().last_index)
         await paused.pause_elections()
         await leader.step_down()
         await leader.pause_elections()
         await until(lambda: free.role is Role.LEADER)
         await write(free, b"x")
-        # Who lacks an entry could not win later.
         await until(lambda: paused.status().last_index == free.status().last_index)
         await free.pause_elections()
         await free.step_down()

@@ -12,7 +12,7 @@ at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
@@ -21,6 +21,7 @@ import trio
 import trio.testing
 
 from .client.channel import Channel, open_channel
+from .interceptors.server import ServerInterceptor
 from .limits import Limits
 from .server.service import Service
 from .server.serving import serve
@@ -83,6 +84,7 @@ def open_test_channel(
     limits: Limits | None = None,
     client_limits: Limits | None = None,
     rng: random.Random | None = None,
+    interceptors: Sequence[ServerInterceptor] = (),
 ) -> AbstractAsyncContextManager[Channel]:
     """A server of `services` and a channel to it, for `async with`; both end with the block.
 
@@ -91,23 +93,21 @@ def open_test_channel(
         limits: Bounds of the server, and of the channel unless it has its own.
         client_limits: Bounds of the channel.
         rng: Source of the channel's jitter between attempts to connect.
+        interceptors: Those of the server, as for `serve`.
 
     What the block raises comes out as it is, in no exception group.
     """
-    return _TestChannel(services, limits, client_limits or limits, rng)
+    listener = MemoryListener()
+    return _TestChannel(
+        partial(serve, services, limits=limits, listeners=[listener], interceptors=interceptors),
+        open_channel(TARGET, dial=listener.dial, limits=client_limits or limits, rng=rng),
+    )
 
 
 class _TestChannel(AbstractAsyncContextManager[Channel]):
-    def __init__(
-        self,
-        services: Collection[Service],
-        limits: Limits | None,
-        client_limits: Limits | None,
-        rng: random.Random | None,
-    ) -> None:
-        listener = MemoryListener()
-        self._serve = partial(serve, services, limits=limits, listeners=[listener])
-        self._channel = open_channel(TARGET, dial=listener.dial, limits=client_limits, rng=rng)
+    def __init__(self, serve: Callable[..., Awaitable[None]], channel: Channel) -> None:
+        self._serve = serve
+        self._channel = channel
         self._manager = trio.open_nursery()
 
     async def __aenter__(self) -> Channel:

@@ -51,17 +51,24 @@ def decode_timeout(value: bytes) -> float:
 
 
 class Deadline:
-    """A fixed point on Trio's clock by which a call must end."""
+    """A fixed point on Trio's clock by which a call must end.
+
+    Any float but NaN will do: infinity is no deadline, and one that has passed ends a call before
+    anything is sent.
+    """
 
     __slots__ = ("at",)
 
     def __init__(self, at: float) -> None:
+        """at: absolute time, as `trio.current_time()` counts it. Raises ValueError if it is NaN."""
+        if at != at:
+            raise ValueError("a deadline must not be NaN")
         #: Absolute time as `trio.current_time()` counts it.
         self.at = at
 
     @classmethod
     def from_timeout(cls, seconds: float) -> Deadline:
-        """The point `seconds` from now."""
+        """The point `seconds` from now. Raises ValueError if that is NaN."""
         return cls(trio.current_time() + seconds)
 
     def time_remaining(self) -> float:

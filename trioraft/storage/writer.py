@@ -3,14 +3,17 @@
 The event loop's side of a write is one put into a queue. The thread takes everything that is
 waiting, runs the writes in order, syncs every file they touched once, and wakes the event loop
 once for all of them. Under load the group grows while the disk is busy, so the number of syncs
-follows the disk's pace and not the number of writes. Reads do not stand behind syncs: they go
-to worker threads through `run`.
+follows the disk's pace and not the number of writes. The files of several groups are synced at
+the same time, with the help of more threads: file systems and drives join such requests, and so a
+commit of thirty files takes little longer than one of one. Reads do not stand behind syncs: they
+go to worker threads through `run`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple
@@ -22,6 +25,7 @@ from trioraft.raft.errors import StorageError
 __all__ = ["DiskWriter", "Done", "GroupCommit", "Syncable", "Write", "open_disk_writer"]
 
 READER_THREADS = 8  # at once, per writer: enough to keep a disk's queue filled
+SYNC_THREADS = 16  # per writer, the writer's own included; with one group it is the only one
 
 Done = Callable[[BaseException | None], Any]
 
@@ -79,19 +83,33 @@ class GroupCommit:
             self._targets.append(target)
             self._errors.append(error)
 
-    def sync(self) -> None:
-        """Sync each distinct target once; a failure reaches every write to that target."""
-        outcomes: dict[Syncable, Exception | None] = {}
-        for position, target in enumerate(self._targets):
-            if target is None:
-                continue
-            if target not in outcomes:
-                outcomes[target] = None
+    def sync(self, helpers: Executor | None = None) -> None:
+        """Sync each distinct target once; a failure reaches every write to that target.
+
+        helpers: up to `SYNC_THREADS` - 1 of its threads sync other targets meanwhile.
+        """
+        waiting = deque(dict.fromkeys(target for target in self._targets if target is not None))
+        failures: dict[Syncable, Exception] = {}
+
+        def work() -> None:
+            while waiting:
+                try:
+                    target = waiting.popleft()
+                except IndexError:
+                    return  # another thread took the last one
                 try:
                     target.sync()
                 except Exception as caught:  # handed to the `done` of these writes
-                    outcomes[target] = caught
-            self._errors[position] = outcomes[target]
+                    failures[target] = caught
+
+        helped = min(len(waiting), SYNC_THREADS) - 1 if helpers is not None else 0
+        helping = [helpers.submit(work) for _ in range(helped)] if helpers is not None else []
+        work()
+        for helper in helping:
+            helper.result()
+        for position, target in enumerate(self._targets):
+            if target in failures:
+                self._errors[position] = failures[target]
 
     def deliver(self) -> None:
         """Call every `done` in order, then raise what they raised, if they did."""
@@ -155,23 +173,27 @@ class _ThreadWriter:
             self._nursery.start_soon(_raise, error)
 
     def _thread(self) -> None:
-        running = True
-        while running:
-            jobs: list[tuple[Write, Done]] = []
-            job = self._queue.get()
-            try:
-                while job is not None:
-                    jobs.append(job)
-                    job = self._queue.get_nowait()
-                running = False
-            except Empty:
-                pass  # that is all there is for now
-            if jobs:
+        # The helpers are started when several files wait at once, and end with this thread.
+        with ThreadPoolExecutor(SYNC_THREADS - 1, "trioraft-sync") as helpers:
+            while (jobs := self._next_jobs()) is not None:
                 commit = GroupCommit(jobs)
                 commit.write()
-                commit.sync()
+                commit.sync(helpers)
                 self._finished.append(commit)
                 self._token.run_sync_soon(self._deliver_soon, idempotent=True)
+
+    def _next_jobs(self) -> list[tuple[Write, Done]] | None:
+        """Everything that waits, at least one job; None at the end."""
+        jobs: list[tuple[Write, Done]] = []
+        job = self._queue.get()
+        try:
+            while job is not None:
+                jobs.append(job)
+                job = self._queue.get_nowait()
+        except Empty:
+            return jobs  # that is all there is for now
+        self._queue.put(None)  # to be found again behind these
+        return jobs or None
 
 
 async def _raise(error: Exception) -> None:

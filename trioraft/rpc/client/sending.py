@@ -47,10 +47,10 @@ class SendingCall(AnsweredCall[S, R]):
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
         at = trio.current_effective_deadline()  # minus infinity in a cancelled scope
-        if self.deadline is not None:
-            at = min(at, self.deadline.at)
         if at <= trio.current_time():
             await trio.lowlevel.checkpoint()
+        if not self._channel.inherit_deadlines:
+            at = _INFINITY if self.deadline is None else self.deadline.at
         connection = self._channel.connector.ready
         if connection is None:
             connection = await self._channel.connection()

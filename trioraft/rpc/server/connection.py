@@ -130,9 +130,8 @@ class ServerConnection(Connection):
             # Handlers of calls that were reset are still cleaning up: too fast for us.
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
-        kind = ServerStream if method.in_place is None else InPlaceCall
         self.calls_started += 1
-        call: ServerStream[Any, Any] = kind(self, event.stream_id, method, event.headers, deadline)
+        call = method.stream(self, event.stream_id, method, event.headers, deadline)
         self.calls[event.stream_id] = call
         if event.end_stream:
             call.end_received()

@@ -1,17 +1,28 @@
-"""What a server offers: services, their methods, and methods that are tried without a task."""
+"""What a server offers: services, their methods and interceptors, methods tried without a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from grpclib.const import Cardinality, Handler
 
-if TYPE_CHECKING:
-    from .in_place import InPlaceCall
+from trioraft.rpc.interceptors.server import InterceptedStream, ServerInterceptor, intercepted
 
-__all__ = ["InPlace", "InPlaceHandler", "Limited", "Method", "Methods", "Service", "methods_of"]
+from .in_place import InPlaceCall
+from .stream import ServerStream
+
+__all__ = [
+    "InPlace",
+    "InPlaceHandler",
+    "Intercepted",
+    "Limited",
+    "Method",
+    "Methods",
+    "Service",
+    "methods_of",
+]
 
 
 class Service(Protocol):
@@ -20,7 +31,7 @@ class Service(Protocol):
     def __mapping__(self) -> dict[str, Handler]: ...
 
 
-InPlace: TypeAlias = "Callable[[InPlaceCall[Any, Any], Any], bool]"
+InPlace: TypeAlias = Callable[[InPlaceCall[Any, Any], Any], bool]
 
 
 class InPlaceHandler(Handler):
@@ -35,6 +46,8 @@ class InPlaceHandler(Handler):
 
     `request` is what `FromString` of the request type gives. The call's deadline holds for it too,
     to about a quarter of a second.
+
+    A method that has interceptors is not tried in place: `func` always runs, inside of them.
     """
 
     in_place: InPlace
@@ -60,11 +73,25 @@ class Limited:
     def __init__(self, service: Service, max_receive_message: int) -> None:
         if not 0 <= max_receive_message < 2**32:
             raise ValueError("max_receive_message must be between 0 and 2**32 - 1")
-        self._service = service
+        self.service = service
         self.max_receive_message = max_receive_message
 
     def __mapping__(self) -> dict[str, Handler]:
-        return self._service.__mapping__()
+        return self.service.__mapping__()
+
+
+class Intercepted:
+    """A service with interceptors of its own, inside of those of the server.
+
+    interceptors: The first one is the outermost.
+    """
+
+    def __init__(self, service: Service, interceptors: Sequence[ServerInterceptor]) -> None:
+        self.service = service
+        self.interceptors = tuple(interceptors)
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return self.service.__mapping__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +101,43 @@ class Method:
     path: str
     handler: Handler
     max_receive_message: int
-    in_place: InPlace | None = None
+    in_place: InPlace | None
+    stream: type[ServerStream[Any, Any]]  # what its calls are
 
 
 #: By path as on the wire.
 Methods: TypeAlias = Mapping[bytes, Method]
 
 
-def methods_of(services: Collection[Service], max_receive_message: int) -> Methods:
+def methods_of(
+    services: Collection[Service],
+    max_receive_message: int,
+    interceptors: Sequence[ServerInterceptor] = (),
+) -> Methods:
     """Everything that `services` offer. Raises ValueError if two offer the same method."""
     methods: dict[bytes, Method] = {}
     for service in services:
-        limit = max_receive_message
-        if isinstance(service, Limited):
-            limit = service.max_receive_message
+        wrapped, limit, around = service, max_receive_message, list(interceptors)
+        limited = False
+        while isinstance(wrapped, Limited | Intercepted):
+            if isinstance(wrapped, Intercepted):
+                around += wrapped.interceptors
+            elif not limited:  # the outermost counts
+                limit, limited = wrapped.max_receive_message, True
+            wrapped = wrapped.service
         for path, handler in service.__mapping__().items():
             name = path.encode("ascii")
             if name in methods:
                 raise ValueError(f"two services offer {path}")
-            in_place = handler.in_place if isinstance(handler, InPlaceHandler) else None
-            methods[name] = Method(path, handler, limit, in_place)
+            methods[name] = _method(path, handler, limit, tuple(around))
     return methods
+
+
+def _method(
+    path: str, handler: Handler, limit: int, interceptors: Sequence[ServerInterceptor]
+) -> Method:
+    if interceptors:
+        return Method(path, intercepted(handler, interceptors), limit, None, InterceptedStream)
+    if isinstance(handler, InPlaceHandler):
+        return Method(path, handler, limit, handler.in_place, InPlaceCall)
+    return Method(path, handler, limit, None, ServerStream)

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from trioraft.rpc.interceptors.server import ServerInterceptor
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import Entry, Registry, registered
 
@@ -30,6 +31,7 @@ async def serve(
     limits: Limits | None = None,
     listeners: Sequence[trio.abc.Listener[Any]] = (),
     registry: Registry | None = None,
+    interceptors: Sequence[ServerInterceptor] = (),
     task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve gRPC until cancelled.
@@ -44,6 +46,7 @@ async def serve(
         limits: Bounds; see `Limits`.
         listeners: Open listeners of any `trio.abc.Stream` to serve. They are closed at the end.
         registry: Where the server is shown while it runs; see `services.ChannelzService`.
+        interceptors: What runs around every call, the first one outermost; see `ServerCall`.
 
     Started with `nursery.start`, it returns the list of bound addresses: `(host, port)` for TCP, a
     path for a Unix socket, the listener itself for one that was handed in. Without `uds` and
@@ -56,7 +59,7 @@ async def serve(
         ValueError: Two services have the same method.
     """
     limits = limits or Limits()
-    methods = methods_of(services, limits.max_receive_message)
+    methods = methods_of(services, limits.max_receive_message, interceptors)
     if host is None and port is None and uds is None and not listeners:
         host = "127.0.0.1"
     opened = await open_listeners(host, port, uds, ssl_context)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from trioraft.rpc.compression.bounded import Inflation
+from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, Status
 
 #: Bytes in front of each message.
@@ -46,16 +48,24 @@ class Encoded:
         return data
 
 
+#: A message's body as it was received: its bytes, or those of a compressed one.
+Body: TypeAlias = bytes | Inflation
+
+
 class Deframer:
     """Cuts a stream of DATA payloads into messages, whatever way it is split.
 
-    A message's length is checked when its prefix is complete, before its body is kept.
+    A message's length is checked when its prefix is complete, before its body is kept. Nothing is
+    inflated here, in the task that reads the connection: whoever takes the message does that.
     """
 
-    __slots__ = ("_chunks", "_limit", "_missing", "_prefix")
+    __slots__ = ("_chunks", "_codec", "_compressed", "_encoding", "_limit", "_missing", "_prefix")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._codec: Codec | None = None  # of messages whose flag says that they are compressed
+        self._compressed = False  # the incomplete message is
+        self._encoding = ""  # the peer's name for it, and what we know, if that is not among it
         self._prefix = b""  # an incomplete prefix
         self._chunks: list[bytes] = []  # an incomplete body, in pieces
         self._missing = 0  # bytes of that body still to come
@@ -65,12 +75,21 @@ class Deframer:
         """Whether the last message has begun but not ended."""
         return bool(self._prefix) or self._missing > 0
 
-    def feed(self, data: bytes, out: deque[bytes]) -> None:
+    def expect(self, codec: Codec) -> None:
+        """Messages may be compressed with this codec."""
+        self._codec = codec
+
+    def expect_unknown(self, encoding: str, known: str) -> None:
+        """Compressed messages are refused, because only what is `known` could be inflated."""
+        self._encoding = f"{encoding!r}, which is not known here: {known} are"
+
+    def feed(self, data: bytes, out: deque[Body]) -> None:
         """Append the messages that `data` completes to `out`.
 
         Raises:
-            GRPCError: RESOURCE_EXHAUSTED for a message above the limit, UNIMPLEMENTED for a
-                compressed one, INTERNAL for an invalid flag. The deframer is of no use after.
+            GRPCError: RESOURCE_EXHAUSTED for a message above the limit, INTERNAL for an invalid
+                flag or a compressed message without an encoding that is known. The deframer is of
+                no use after.
         """
         if self._missing:
             missing = self._missing
@@ -79,7 +98,8 @@ class Deframer:
                 self._missing = missing - len(data)
                 return
             self._chunks.append(data[:missing])
-            out.append(b"".join(self._chunks))
+            whole = b"".join(self._chunks)
+            out.append(self._inflation(whole) if self._compressed else whole)
             self._chunks.clear()
             self._missing = 0
             data = data[missing:]
@@ -93,23 +113,36 @@ class Deframer:
                 self._prefix = data[position:]
                 return
             size = int.from_bytes(data[position + 1 : body], "big")
-            if data[position] or size > self._limit:
-                raise self._refusal(data[position], size)
+            flag = data[position]
+            if flag or size > self._limit:
+                self._check(flag, size)
             position = body + size
             if position > end:
                 self._missing = position - end
                 self._chunks.append(data[body:])
+                self._compressed = flag == 1
                 return
-            out.append(data[body:position])
+            out.append(self._inflation(data[body:position]) if flag else data[body:position])
+
+    def _inflation(self, body: bytes) -> Inflation:
+        assert self._codec is not None
+        return Inflation(body, self._codec, self._limit)
+
+    def _check(self, flag: int, size: int) -> None:
+        """Let a compressed message of ours pass; refuse anything else that is unusual."""
+        if flag != 1 or size > self._limit or self._codec is None:
+            raise self._refusal(flag, size)
 
     def _refusal(self, flag: int, size: int) -> GRPCError:
-        if flag == 1:
-            return GRPCError(
-                Status.UNIMPLEMENTED,
-                "compressed messages are not supported: only the identity encoding is",
-            )
-        if flag:
+        if flag > 1:
             return GRPCError(Status.INTERNAL, f"invalid flag {flag:#04x} in a message prefix")
+        if flag and self._encoding:
+            return GRPCError(Status.INTERNAL, f"a message is compressed with {self._encoding}")
+        if flag and self._codec is None:
+            return GRPCError(
+                Status.INTERNAL,
+                "invalid compressed flag in a message prefix: the headers name no grpc-encoding",
+            )
         return GRPCError(
             Status.RESOURCE_EXHAUSTED,
             f"received a message of {size} bytes, over the limit of {self._limit}",

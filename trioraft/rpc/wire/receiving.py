@@ -7,6 +7,9 @@ at most once per socket read.
 Flow control follows consumption: bytes are acknowledged when the application takes the message
 they belong to. Only the bytes of one message that is still incomplete, with no complete one before
 it, are acknowledged as they come, or a message larger than the window could never arrive.
+
+Compressed messages are inflated by the task that takes them, in slices between which it gives way
+(`compression/bounded.py`); of those that wait, at most the first is inflated.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from trioraft.rpc.compression.bounded import Inflation
+from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, Status
 
-from .framing import PREFIX_SIZE, Deframer
+from .framing import PREFIX_SIZE, Body, Deframer
 
 if TYPE_CHECKING:
     from trioraft.rpc.limits import Limits
@@ -32,6 +37,8 @@ R = TypeVar("R")
 # Messages a task may send or take without giving way to others, when it never has to wait.
 FAIR_SHARE = 64
 _NEVER = 1 << 62
+# Inflated bytes that one call takes beyond its first message: their compressed size says nothing.
+_INFLATED_AT_ONCE = 1024 * 1024
 
 
 class Receiving(Generic[R]):
@@ -48,6 +55,7 @@ class Receiving(Generic[R]):
     _sink_error: Exception | None = None
     _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
+    _inflating = False  # received messages may be compressed
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
     _free = 0  # those of them that are consumed
     _credit = 0  # those of the free ones that belong to a message that is not taken yet
@@ -56,11 +64,18 @@ class Receiving(Generic[R]):
         self._limits = limits
         self._receive_type = receive_type
         self._decode = receive_type.FromString
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[Body] = deque()
         self._deframer = Deframer(max_receive)
         self._acknowledge_at = limits.stream_window // 4
 
     # ---- pushed in by the connection's reader task -------------------------------------------
+
+    def expect_compressed(self, codec: Codec) -> None:
+        """The peer's headers say that its messages may be compressed with this."""
+        self._deframer.expect(codec)
+        self._inflating = True
+        if self._sink is not None:
+            self._wake_reader()  # `deliver` goes on in its own task
 
     def data_received(self, data: bytes, end: bool) -> None:
         """Take one DATA frame's payload; wake the task that waits for it."""
@@ -124,7 +139,7 @@ class Receiving(Generic[R]):
     def hand_over(self) -> None:
         """Give the sink what has arrived. If it has had enough or fails, `deliver` goes on."""
         sink = self._sink
-        if sink is None or not self._inbox:
+        if sink is None or not self._inbox or self._inflating:
             return
         messages = self._take_all()
         try:
@@ -183,6 +198,7 @@ class Receiving(Generic[R]):
             raise GRPCError(failure.status, failure.message, failure.details)
 
     def _take(self) -> R:
+        """The first message, which is inflated if it was compressed."""
         data = self._inbox.popleft()
         self._taken = True
         self._connection.messages_received += 1
@@ -193,6 +209,8 @@ class Receiving(Generic[R]):
                 self._release_incomplete()
             if self._free >= self._acknowledge_at:
                 self._acknowledge()
+        if self._inflating and isinstance(data, Inflation):
+            data = data.result()
         try:
             message: R = self._decode(data)
         except Exception as error:
@@ -212,13 +230,39 @@ class Receiving(Generic[R]):
             if self._ended:
                 return None
             await self._wait_readable()
+        if self._inflating and not self._inflate():
+            return await self._receive_slowly()
         return self._take()
+
+    async def _receive_slowly(self) -> R | None:
+        """Inflate a large message in slices. Cancelled, it goes on where it was next time."""
+        while self._inbox and not self._inflate():
+            await trio.lowlevel.checkpoint()
+        # It may have been taken, or dropped, by somebody else meanwhile.
+        return self._take() if self._inbox else await self._receive()
+
+    def _inflate(self) -> bool:
+        """Inflate a slice of the first message; whether it can be taken.
+
+        Raises:
+            GRPCError: It cannot be inflated, or is over the limit: nothing further is received.
+        """
+        first = self._inbox[0]
+        if not isinstance(first, Inflation):
+            return True
+        try:
+            return first.step()
+        except GRPCError as error:
+            self._inbox.clear()
+            self.refuse(error)
+            raise
 
     async def receive_available(self) -> list[R]:
         """Wait for at least one message, then take all that have arrived.
 
         One wake-up for everything that a socket read brought. An empty list is the end of the
-        stream. Cancelling takes nothing.
+        stream. Of a call with compression it may leave some for the next time. Cancelling takes
+        nothing.
 
         Raises:
             GRPCError: As `recv_message` does.
@@ -230,8 +274,13 @@ class Receiving(Generic[R]):
 
     def _take_all(self) -> list[R]:
         messages: list[R] = []
+        room = _INFLATED_AT_ONCE
         while self._inbox:
             try:
+                if self._inflating:
+                    if room <= 0 or not self._inflate():
+                        break
+                    room -= self._inbox[0].size
                 messages.append(self._take())
             except GRPCError as error:
                 # What is taken must not be lost: the next call raises.
@@ -245,7 +294,8 @@ class Receiving(Generic[R]):
         `sink(messages)` gets everything that one read of the socket has brought, in order. It
         runs in the task that reads the connection, so it must be quick and must not wait; it may
         send with `send_message_nowait`. It returns whether it wants more: if not, `deliver`
-        returns True, and what arrives meanwhile waits within the stream's window.
+        returns True, and what arrives meanwhile waits within the stream's window. If the peer may
+        compress, `sink` runs in this task instead, where messages are inflated.
 
         Returns False at the end of the stream. Cancelling it leaves the messages that `sink` has
         not been given to the next call. A checkpoint.
@@ -259,6 +309,8 @@ class Receiving(Generic[R]):
         try:
             self.hand_over()
             while self._delivering:
+                if self._inflating:
+                    return await self._deliver_here(sink)
                 self._raise_failure()
                 if self._ended:
                     return False
@@ -269,6 +321,13 @@ class Receiving(Generic[R]):
         if error is not None:
             raise error
         return True
+
+    async def _deliver_here(self, sink: Callable[[list[R]], bool]) -> bool:
+        self._sink = None
+        while messages := await self.receive_available():
+            if not sink(messages):
+                return True
+        return False
 
     @property
     def _delivering(self) -> bool:
@@ -281,12 +340,16 @@ class Receiving(Generic[R]):
     def recv_message_nowait(self) -> R | None:
         """The next message if one has arrived already, else None.
 
-        None does not tell whether the stream has ended: `recv_message` does.
+        None does not tell whether the stream has ended: `recv_message` does. Of a large compressed
+        message each call inflates one slice, of about a millisecond, until it is there.
 
         Raises:
-            GRPCError: INTERNAL if the message cannot be decoded.
+            GRPCError: INTERNAL if the message cannot be decoded or inflated; RESOURCE_EXHAUSTED
+                if it is over the limit when it is inflated.
         """
-        return self._take() if self._inbox else None
+        if not self._inbox or (self._inflating and not self._inflate()):
+            return None
+        return self._take()
 
     # ---- async iteration ---------------------------------------------------------------------
 
@@ -294,7 +357,7 @@ class Receiving(Generic[R]):
         return self
 
     async def __anext__(self) -> R:
-        if self._inbox and self._streak < FAIR_SHARE:
+        if self._inbox and self._streak < FAIR_SHARE and not self._inflating:
             self._streak += 1
             return self._take()
         message = await self.recv_message()
