@@ -33,6 +33,7 @@ def open_channel(
     dial: Dial | None = None,
     rng: random.Random | None = None,
     registry: Registry | None = None,
+    inherit_deadlines: bool = True,
 ) -> Channel:
     """A channel to `target`, for `async with`.
 
@@ -43,12 +44,20 @@ def open_channel(
         dial: Opens the byte stream instead of the operating system's network.
         rng: Source of the jitter between attempts to connect.
         registry: Where the channel is shown while it is open; see `services.ChannelzService`.
+        inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
+            handler that makes the call included. If not, only a call's own deadline is sent.
 
     Raises:
         ValueError: The target cannot be parsed.
     """
     return Channel(
-        target, ssl_context=ssl_context, limits=limits, dial=dial, rng=rng, registry=registry
+        target,
+        ssl_context=ssl_context,
+        limits=limits,
+        dial=dial,
+        rng=rng,
+        registry=registry,
+        inherit_deadlines=inherit_deadlines,
     )
 
 
@@ -76,8 +85,11 @@ class Channel(_StubChannel):  # type: ignore[misc]
         dial: Dial | None,
         rng: random.Random | None,
         registry: Registry | None = None,
+        inherit_deadlines: bool = True,
     ) -> None:
         self.target = target
+        #: Whether the deadlines of Trio scopes around a call are sent to its server.
+        self.inherit_deadlines = inherit_deadlines
         self.limits = limits or Limits()
         self._parsed = Target(target) if dial is not None else parse_target(target)
         self._dial = dial

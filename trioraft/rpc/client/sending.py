@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from trioraft.rpc.compression.codec import Codec
+from trioraft.rpc.compression.settings import ENCODING, accepted_by
 from trioraft.rpc.metadata import encode_metadata
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.timeout import encode_timeout
@@ -47,10 +49,13 @@ class SendingCall(AnsweredCall[S, R]):
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
         at = trio.current_effective_deadline()  # minus infinity in a cancelled scope
+        own = _INFINITY if self.deadline is None else self.deadline.at
+        if own < at:
+            at = own
         if at <= trio.current_time():
             await trio.lowlevel.checkpoint()
         if not self._channel.inherit_deadlines:
-            at = _INFINITY if self.deadline is None else self.deadline.at
+            at = own
         connection = self._channel.connector.ready
         if connection is None:
             connection = await self._channel.connection()
@@ -64,8 +69,10 @@ class SendingCall(AnsweredCall[S, R]):
         end: bool,
     ) -> None:
         headers = self._channel.request_headers(self._path)
-        if deadline != _INFINITY or metadata:
+        if deadline != _INFINITY or metadata or self._encoder is not None:
             headers = headers.copy()
+            if self._encoder is not None:
+                self._agree(connection, self._encoder, headers)
             if deadline != _INFINITY:
                 timeout = encode_timeout(deadline - trio.current_time())
                 headers.append((b"grpc-timeout", timeout))
@@ -76,8 +83,21 @@ class SendingCall(AnsweredCall[S, R]):
         self._sent_request = True
         self._sent_end = end
 
-    async def send_message(self, message: S, *, end: bool = False) -> None:
+    def _agree(
+        self, connection: ClientConnection, codec: Codec, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Name our encoding, unless the server has said on this connection that it has no such."""
+        accepted = connection.accepted_encodings
+        if accepted is None or accepted_by(accepted, codec):
+            headers.append((ENCODING, codec.name.encode("ascii")))
+        else:
+            self._encoder = None
+
+    async def send_message(self, message: S, *, end: bool = False, compress: bool = True) -> None:
         """Send one message; `end` ends our direction, a unary request does so by itself.
+
+        `compress=False` sends this one uncompressed on a call with compression. A large message
+        is compressed in slices, between which others run.
 
         Waits for a connection if the call is not open yet, and while more than
         `Limits.max_queued_bytes` of this call are unsent; gives way after 64 messages without
@@ -95,10 +115,16 @@ class SendingCall(AnsweredCall[S, R]):
             await self.send_request()
         elif self._streak >= FAIR_SHARE or self._queued > self._max_queued:
             await self._pace()
+        if self._encoder is not None and compress:
+            data = await self._compress(data)
         self._send(data, end)
 
-    def send_message_nowait(self, message: S, *, end: bool = False) -> None:
+    def send_message_nowait(
+        self, message: S, *, end: bool = False, compress: bool = True
+    ) -> None:
         """Queue one message without ever waiting, on a call that is open (`send_request`).
+
+        On a call with compression it is compressed at once, however large.
 
         Raises:
             trio.WouldBlock: Too much is queued; `wait_writable` first.
@@ -109,7 +135,10 @@ class SendingCall(AnsweredCall[S, R]):
             raise misuse("send_request() first")
         if self.crowded:
             raise trio.WouldBlock
-        self._send(self._encode(message), end)
+        data = self._encode(message)
+        if self._encoder is not None and compress:
+            data = self._compress_now(data)
+        self._send(data, end)
 
     def queue_message(self, message: S) -> None:
         """As `send_message_nowait`, on a call that streams requests, for the caller to `flush`.
@@ -121,7 +150,7 @@ class SendingCall(AnsweredCall[S, R]):
             raise misuse("send_request() first")
         if self.crowded:
             raise trio.WouldBlock
-        self._send(self._encode(message), False, wake=False)
+        self._send(self._compress_now(self._encode(message)), False, wake=False)
 
     def _check_order(self) -> None:
         if self._sent_end:
