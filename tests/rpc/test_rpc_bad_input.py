@@ -203,7 +203,7 @@ async def test_request_headers(
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"\1\0\0\0\1x", b"12"),  # compressed
+        (b"\1\0\0\0\1x", b"13"),  # compressed, with no encoding named
         (b"\7\0\0\0\1x", b"13"),  # an invalid flag
         (b"\0\0\0\0\x02\xff\xff", b"13"),  # not protobuf
         (b"\0\0\0", b"13"),  # cut inside the prefix

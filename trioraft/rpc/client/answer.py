@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trioraft.rpc.compression.settings import ACCEPT, ENCODING
 from trioraft.rpc.metadata import Metadata, decode_metadata
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http, status_from_reset
 from trioraft.rpc.wire.call import Call
@@ -66,6 +67,8 @@ class AnsweredCall(Call[S, R]):
         fields = dict(headers)
         status = fields.get(b":status", b"")
         content_type = fields.get(b"content-type", b"")
+        if self._encoder is not None and ACCEPT in fields:
+            self._connection.accepted_encodings = fields[ACCEPT]
         if b"grpc-status" not in fields and not content_type.startswith(b"application/grpc"):
             if status == b"200":
                 text = content_type.decode("latin-1")
@@ -78,15 +81,20 @@ class AnsweredCall(Call[S, R]):
             self._trailers = headers
             self._settle(read_status(headers))
             return
-        encoding = fields.get(b"grpc-encoding", b"identity")
-        if encoding != b"identity":
-            name = encoding.decode("latin-1")
-            self._abandon(
-                GRPCError(Status.UNIMPLEMENTED, f"grpc-encoding {name!r} is not supported")
-            )
-            return
+        if ENCODING in fields:
+            self._expect(fields[ENCODING])
         if self._wants_response:
             self._wake_reader()
+
+    def _expect(self, encoding: bytes) -> None:
+        """Messages may be compressed with this; which is no problem until one is."""
+        if encoding != b"identity":
+            compression = self._channel.compression
+            codec = compression.find(encoding)
+            if codec is not None:
+                self.expect_compressed(codec)
+            else:
+                self._deframer.expect_unknown(encoding.decode("latin-1"), compression.known)
 
     def trailers_received(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """The status is here."""

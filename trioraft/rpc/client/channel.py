@@ -11,6 +11,7 @@ import trio
 from grpclib.const import Cardinality
 from multidict import MultiDict
 
+from trioraft.rpc.compression import Compression, CompressionLike
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry, Registry
@@ -34,6 +35,7 @@ def open_channel(
     rng: random.Random | None = None,
     registry: Registry | None = None,
     inherit_deadlines: bool = True,
+    compression: CompressionLike = None,
 ) -> Channel:
     """A channel to `target`, for `async with`.
 
@@ -46,9 +48,10 @@ def open_channel(
         registry: Where the channel is shown while it is open; see `services.ChannelzService`.
         inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
             handler that makes the call included. If not, only a call's own deadline is sent.
+        compression: Encoding of the messages sent, by name, or `Compression` settings.
 
     Raises:
-        ValueError: The target cannot be parsed.
+        ValueError: The target cannot be parsed; an encoding is not known.
     """
     return Channel(
         target,
@@ -58,6 +61,7 @@ def open_channel(
         rng=rng,
         registry=registry,
         inherit_deadlines=inherit_deadlines,
+        compression=compression,
     )
 
 
@@ -86,8 +90,11 @@ class Channel(_StubChannel):  # type: ignore[misc]
         rng: random.Random | None,
         registry: Registry | None = None,
         inherit_deadlines: bool = True,
+        compression: CompressionLike = None,
     ) -> None:
         self.target = target
+        self.compression = Compression.of(compression)
+        self._encoder = self.compression.choose(self.compression.send)
         #: Whether the deadlines of Trio scopes around a call are sent to its server.
         self.inherit_deadlines = inherit_deadlines
         self.limits = limits or Limits()
@@ -150,6 +157,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
         timeout: float | None = None,
         deadline: Deadline | None = None,
         metadata: MetadataLike | None = None,
+        compression: str | None = None,
     ) -> ClientStream[Any, Any]:
         """A call, for `async with`: nothing is sent before `send_request` or `send_message`.
 
@@ -160,12 +168,15 @@ class Channel(_StubChannel):  # type: ignore[misc]
             timeout: Seconds from now until GRPCError(DEADLINE_EXCEEDED).
             deadline: The same as a point in time; the earlier of the two counts.
             metadata: Custom metadata, a mapping or pairs.
+            compression: Encoding of the messages sent, `"identity"` for none, in place of the
+                channel's. ValueError if it is not known.
         """
         if timeout is not None:
             own = Deadline.from_timeout(timeout)
             if deadline is None or own.at < deadline.at:
                 deadline = own
-        return ClientStream(
+        encoder = self._encoder if compression is None else self.compression.choose(compression)
+        stream: ClientStream[Any, Any] = ClientStream(
             self,
             name,
             cardinality,
@@ -174,6 +185,9 @@ class Channel(_StubChannel):  # type: ignore[misc]
             MultiDict(metadata) if metadata else None,
             deadline,
         )
+        if encoder is not None:
+            stream.compress_with(encoder)
+        return stream
 
     def request_headers(self, path: str) -> list[tuple[bytes, bytes]]:
         """The headers that every call of a method has. Not to be changed."""
@@ -188,6 +202,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
                 (b"te", b"trailers"),
                 (b"content-type", b"application/grpc"),
                 (b"user-agent", b"grpc-python-trio/0.1"),
+                self.compression.accept,
             ]
             if len(self._headers) < _MAX_CACHED_PATHS:
                 self._headers[path] = headers

@@ -45,6 +45,8 @@ class ClientConnection(Connection):
         self.peer = Peer(stream)
         #: Whether new calls may start here.
         self.accepting = False
+        #: The last `grpc-accept-encoding` that a call with compression got; None before that.
+        self.accepted_encodings: bytes | None = None
         #: Whether any call has started here.
         self.used = False
         self._refused: list[StreamClosed] = []

@@ -45,11 +45,13 @@ class CallOptions(TypedDict, total=False):
     timeout: Seconds from the start of the call until GRPCError(DEADLINE_EXCEEDED).
     deadline: The same as a point in time; the earlier of the two counts.
     metadata: Custom metadata, a mapping or pairs.
+    compression: Encoding of the requests, `"identity"` for none, in place of the channel's.
     """
 
     timeout: float | None
     deadline: Deadline | None
     metadata: MetadataLike | None
+    compression: str | None
 
 
 class ReplyMetadata:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
+from trioraft.rpc.compression.bounded import Compressed, compress, compress_now
+from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, ProtocolError, Status
 
 from .framing import PREFIX_SIZE, Encoded, Message, pack_prefix
@@ -34,6 +36,7 @@ class Call(Receiving[R], Generic[S, R]):
 
     _reset_sent = False  # RST_STREAM is queued
     _sent_end = False  # our direction is ended
+    _encoder: Codec | None = None  # what our messages are compressed with
     _writer: Task | None = None
     _queued = 0  # at least the unsent bytes of ours; exact when last compared with the engine
 
@@ -91,6 +94,18 @@ class Call(Receiving[R], Generic[S, R]):
             )
         return data
 
+    def compress_with(self, codec: Codec | None) -> None:
+        """What our messages are compressed with, before the headers that name it are sent."""
+        self._encoder = codec
+
+    def _compress_now(self, data: bytes) -> bytes:
+        """`data` as it goes out on a call that compresses, however long that takes."""
+        return data if self._encoder is None else compress_now(data, self._encoder)
+
+    async def _compress(self, data: bytes) -> bytes:
+        """As `_compress_now`, giving way now and then if it is large."""
+        return data if self._encoder is None else await compress(data, self._encoder)
+
     @property
     def flush(self) -> Callable[[], None]:
         """`call.flush()` sends what its connection has queued at once; the rest follows by itself.
@@ -108,11 +123,13 @@ class Call(Receiving[R], Generic[S, R]):
         """
         connection = self._connection
         size = len(data)
+        flag = self._encoder is not None and isinstance(data, Compressed)
         try:
             if size < _JOIN_BELOW:
-                connection.engine.send_data(self._id, pack_prefix(0, size) + data, end_stream=end)
+                prefix = pack_prefix(flag, size)
+                connection.engine.send_data(self._id, prefix + data, end_stream=end)
             else:
-                connection.engine.send_data(self._id, pack_prefix(0, size))
+                connection.engine.send_data(self._id, pack_prefix(flag, size))
                 connection.engine.send_data(self._id, data, end_stream=end)
         except Http2Error as error:
             raise self._cannot_send(error) from error

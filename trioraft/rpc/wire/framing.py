@@ -52,6 +52,11 @@ class Encoded:
 Body: TypeAlias = bytes | Inflation
 
 
+def body_size(body: Body) -> int:
+    """Bytes of memory that a message takes, inflated as far as it is."""
+    return body.size if isinstance(body, Inflation) else len(body)
+
+
 class Deframer:
     """Cuts a stream of DATA payloads into messages, whatever way it is split.
 

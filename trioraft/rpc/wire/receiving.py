@@ -25,7 +25,7 @@ from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, Status
 
-from .framing import PREFIX_SIZE, Body, Deframer
+from .framing import PREFIX_SIZE, Body, Deframer, body_size
 
 if TYPE_CHECKING:
     from trioraft.rpc.limits import Limits
@@ -280,7 +280,7 @@ class Receiving(Generic[R]):
                 if self._inflating:
                     if room <= 0 or not self._inflate():
                         break
-                    room -= self._inbox[0].size
+                    room -= body_size(self._inbox[0])
                 messages.append(self._take())
             except GRPCError as error:
                 # What is taken must not be lost: the next call raises.
