@@ -144,6 +144,37 @@ def test_a_group_syncs_each_target_once() -> None:
     assert (first.syncs, second.syncs, answers) == (1, 1, [None] * 4)
 
 
+class Meeting:
+    """A sync that ends only once two others are under way, too; one of them fails."""
+
+    def __init__(self, barrier: threading.Barrier, *, fails: bool = False) -> None:
+        self.barrier = barrier
+        self.fails = fails
+
+    def sync(self) -> None:
+        self.barrier.wait(30)
+        if self.fails:
+            raise StorageError("broken")
+
+    def written(self) -> Meeting:
+        return self
+
+
+async def test_the_files_of_several_groups_are_synced_at_the_same_time() -> None:
+    barrier = threading.Barrier(3)
+    targets = [Meeting(barrier), Meeting(barrier, fails=True), Meeting(barrier)]
+    gate, answers = Target(), Answers()
+    async with open_disk_writer() as writer:
+        gate.gate.clear()
+        writer.submit(lambda: gate, answers)
+        await trio.sleep(0.02)  # the thread is in this sync now
+        for target in [*targets, *targets]:
+            writer.submit(target.written, answers)
+        gate.gate.set()
+    assert [str(answer) for answer in answers] == ["None"] + ["None", "broken", "None"] * 2
+    assert not [thread for thread in threading.enumerate() if "trioraft-sync" in thread.name]
+
+
 async def test_simulated_commits_take_virtual_time(autojump_clock: trio.testing.MockClock) -> None:
     target, done = Target(), trio.Event()
     async with open_sim_writer(random.Random(3), latency=(5.0, 5.0)) as writer:

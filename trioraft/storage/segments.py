@@ -1,8 +1,8 @@
 """The files of one group's log, as the writer thread sees them.
 
-Only the writer thread calls `LogFiles`; the event loop decides beforehand
-what goes where (the checksums depend on it). One failed operation ends the log for good: after
-a failed write or sync nobody knows what the disk holds, so nothing is retried.
+Only the writer thread calls `LogFiles`, and its helpers `sync` while it waits for them; the event
+loop decides beforehand what goes where (the checksums depend on it). One failed operation ends the
+log for good: after a failed write or sync nobody knows what the disk holds, so nothing is retried.
 """
 
 from __future__ import annotations
@@ -193,7 +193,9 @@ class LogFiles:
         if self._synced == self._end:
             return  # a new file was begun after the last write, or nothing was written at all
         try:
-            self._handle().datasync()
+            # Open since the write: asking the cache of handles is for the writer thread alone.
+            file = self._file if self._file is not None else self._handle()
+            file.datasync()
         except OSError as error:
             raise self._fail("sync", error) from error
         self._synced = self._end

@@ -37,7 +37,8 @@ class Syncable(Protocol):
     """What a write leaves to be synced, once for all the writes of its group."""
 
     def sync(self) -> None:
-        """Make everything written so far durable. Raises StorageError."""
+        """Make everything written so far durable, perhaps in another thread than the writer's,
+        and while other targets are synced. Raises StorageError."""
 
 
 Write = Callable[[], Syncable | None]
@@ -92,11 +93,11 @@ class GroupCommit:
         failures: dict[Syncable, Exception] = {}
 
         def work() -> None:
-            while waiting:
+            while True:
                 try:
                     target = waiting.popleft()
                 except IndexError:
-                    return  # another thread took the last one
+                    return
                 try:
                     target.sync()
                 except Exception as caught:  # handed to the `done` of these writes
@@ -107,9 +108,10 @@ class GroupCommit:
         work()
         for helper in helping:
             helper.result()
-        for position, target in enumerate(self._targets):
-            if target in failures:
-                self._errors[position] = failures[target]
+        if failures:
+            for position, target in enumerate(self._targets):
+                if target in failures:
+                    self._errors[position] = failures[target]
 
     def deliver(self) -> None:
         """Call every `done` in order, then raise what they raised, if they did."""
