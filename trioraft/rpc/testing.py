@@ -21,6 +21,7 @@ import trio
 import trio.testing
 
 from .client.channel import Channel, open_channel
+from .interceptors.client import ClientInterceptor
 from .interceptors.server import ServerInterceptor
 from .limits import Limits
 from .server.service import Service
@@ -85,6 +86,7 @@ def open_test_channel(
     client_limits: Limits | None = None,
     rng: random.Random | None = None,
     interceptors: Sequence[ServerInterceptor] = (),
+    client_interceptors: Sequence[ClientInterceptor] = (),
 ) -> AbstractAsyncContextManager[Channel]:
     """A server of `services` and a channel to it, for `async with`; both end with the block.
 
@@ -94,13 +96,20 @@ def open_test_channel(
         client_limits: Bounds of the channel.
         rng: Source of the channel's jitter between attempts to connect.
         interceptors: Those of the server, as for `serve`.
+        client_interceptors: Those of the channel, as for `open_channel`.
 
     What the block raises comes out as it is, in no exception group.
     """
     listener = MemoryListener()
     return _TestChannel(
         partial(serve, services, limits=limits, listeners=[listener], interceptors=interceptors),
-        open_channel(TARGET, dial=listener.dial, limits=client_limits or limits, rng=rng),
+        open_channel(
+            TARGET,
+            dial=listener.dial,
+            limits=client_limits or limits,
+            rng=rng,
+            interceptors=client_interceptors,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from grpclib.const import Cardinality
 from multidict import MultiDict
 
 from trioraft.rpc.compression import Compression, CompressionLike
+from trioraft.rpc.interceptors.client import ClientInterceptor, intercepted
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry, Registry
@@ -36,6 +38,7 @@ def open_channel(
     registry: Registry | None = None,
     inherit_deadlines: bool = True,
     compression: CompressionLike = None,
+    interceptors: Sequence[ClientInterceptor] = (),
 ) -> Channel:
     """A channel to `target`, for `async with`.
 
@@ -49,6 +52,7 @@ def open_channel(
         inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
             handler that makes the call included. If not, only a call's own deadline is sent.
         compression: Encoding of the messages sent, by name, or `Compression` settings.
+        interceptors: What runs around every call, the first one outermost; see `ClientCall`.
 
     Raises:
         ValueError: The target cannot be parsed; an encoding is not known.
@@ -62,6 +66,7 @@ def open_channel(
         registry=registry,
         inherit_deadlines=inherit_deadlines,
         compression=compression,
+        interceptors=interceptors,
     )
 
 
@@ -91,12 +96,15 @@ class Channel(_StubChannel):  # type: ignore[misc]
         registry: Registry | None = None,
         inherit_deadlines: bool = True,
         compression: CompressionLike = None,
+        interceptors: Sequence[ClientInterceptor] = (),
     ) -> None:
         self.target = target
         self.compression = Compression.of(compression)
         self._encoder = self.compression.choose(self.compression.send)
         #: Whether the deadlines of Trio scopes around a call are sent to its server.
         self.inherit_deadlines = inherit_deadlines
+        #: What runs around every call, the first one outermost.
+        self.interceptors = tuple(interceptors)
         self.limits = limits or Limits()
         self._parsed = Target(target) if dial is not None else parse_target(target)
         self._dial = dial
@@ -176,7 +184,10 @@ class Channel(_StubChannel):  # type: ignore[misc]
             if deadline is None or own.at < deadline.at:
                 deadline = own
         encoder = self._encoder if compression is None else self.compression.choose(compression)
-        stream: ClientStream[Any, Any] = ClientStream(
+        kind: type[ClientStream[Any, Any]] = ClientStream
+        if self.interceptors:
+            kind = intercepted(kind)
+        stream = kind(
             self,
             name,
             cardinality,

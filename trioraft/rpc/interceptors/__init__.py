@@ -13,7 +13,15 @@
 The first one of a list is the outermost. docs/rpc-interceptors.md says what they can do.
 """
 
+from .client import ClientCall, ClientInterceptor
 from .onion import Outcome, Traffic
 from .server import ServerCall, ServerInterceptor
 
-__all__ = ["Outcome", "ServerCall", "ServerInterceptor", "Traffic"]
+__all__ = [
+    "ClientCall",
+    "ClientInterceptor",
+    "Outcome",
+    "ServerCall",
+    "ServerInterceptor",
+    "Traffic",
+]

@@ -125,8 +125,13 @@ class Layers:
             if call.answered:
                 return
 
-    async def leave(self, error: BaseException | None) -> BaseException | None:
-        """Leave them with what the call has raised; returns what comes out in the end."""
+    async def leave(
+        self, error: BaseException | None, *, keep: bool = False
+    ) -> BaseException | None:
+        """Leave them with what the call has raised; returns what comes out in the end.
+
+        With `keep` an exception may be replaced but not swallowed.
+        """
         call, entered = self._call, self._entered
         call.left = True
         while entered:
@@ -135,7 +140,7 @@ class Layers:
             try:
                 if error is None:
                     await layer.__aexit__(None, None, None)
-                elif await layer.__aexit__(type(error), error, error.__traceback__):
+                elif await layer.__aexit__(type(error), error, error.__traceback__) and not keep:
                     error = None
             except BaseException as raised:
                 error = raised

@@ -1,0 +1,348 @@
+"""Client interceptors: what they get to see of a call, and how the call's block is inside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+from multidict import MultiDict
+
+from trioraft.rpc.client.stream import ClientStream
+from trioraft.rpc.metadata import Metadata
+from trioraft.rpc.peer import Peer
+from trioraft.rpc.status import GRPCError, ProtocolError, Status
+from trioraft.rpc.timeout import Deadline
+
+from .onion import Hook, InterceptedCall, Layers, Outcome, Traffic, outcome_of, through
+
+__all__ = ["ClientCall", "ClientInterceptor", "InterceptedClientStream", "intercepted"]
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class ClientCall(InterceptedCall):
+    """A call of this channel, as its interceptors see it. Retries happen inside of them."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: InterceptedClientStream[Any, Any]) -> None:
+        super().__init__(stream.path, stream.cardinality)
+        #: The call itself, which the application has.
+        self.stream = stream
+
+    @property
+    def target(self) -> str:
+        """What the channel was opened with."""
+        return self.stream.target
+
+    @property
+    def peer(self) -> Peer | None:
+        """The server's address; None until the request is sent."""
+        return self.stream.peer
+
+    # ---- before the call ---------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> Metadata:
+        """What goes with the request; may be changed until the `yield`."""
+        return self.stream.request_metadata
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """The call's own deadline; may be set until the `yield`, to an earlier or a later one.
+
+        Those of Trio scopes around the call hold besides.
+        """
+        return self.stream.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: Deadline | None) -> None:
+        self.stream.deadline = deadline
+
+    def respond(self, reply: Any) -> None:
+        """Answer a call that has one reply without making it.
+
+        Before the `yield`, no further interceptor is entered, and what the application sends goes
+        nowhere. An `on_send` hook may still do it when it sees the request of a unary call.
+
+        Raises:
+            ProtocolError: The call streams its replies, is answered already, or was sent.
+        """
+        if self.stream.sent:
+            raise ProtocolError("the call was sent already")
+        super().respond(reply)
+
+    # ---- messages ----------------------------------------------------------------------------
+
+    def on_send(self, hook: Hook) -> None:
+        """Have `hook` called with each request that is sent from here on.
+
+        Outer interceptors' hooks come first. What it raises is raised where the application sends.
+        """
+        self.stream.outward.append(hook)
+
+    def on_receive(self, hook: Hook) -> None:
+        """Have `hook` called with each reply that is taken from here on, decoded.
+
+        Inner interceptors' hooks come first. GRPCError raised there is raised where the
+        application takes the reply.
+        """
+        self.stream.inward.insert(0, hook)
+
+    def measure(self) -> Traffic:
+        """Count messages and bytes of this call from here on; the same counts if asked again."""
+        if self.stream.traffic is None:
+            self.stream.traffic = Traffic()
+        return self.stream.traffic
+
+    # ---- after the call ----------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call has ended inside of this interceptor; None before the `yield` is over.
+
+        CANCELLED for a block that was left before the call had ended, by an exception of the
+        application or otherwise.
+        """
+        if not self.left:
+            return None
+        return self.stream.outcome(self.error)
+
+    @property
+    def initial_metadata(self) -> Metadata | None:
+        """The server's initial metadata; None if it has not come."""
+        return self.stream.initial_metadata
+
+    @property
+    def trailing_metadata(self) -> Metadata | None:
+        """The server's trailing metadata; None if it has not come."""
+        return self.stream.trailing_metadata
+
+
+#: An async context manager around each call: usually an `@asynccontextmanager` function.
+ClientInterceptor: TypeAlias = Callable[[ClientCall], AbstractAsyncContextManager[object]]
+
+
+class InterceptedClientStream(ClientStream[S, R]):
+    """A call that has interceptors. They are entered and left with its block."""
+
+    traffic: Traffic | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cardinality = arguments[2]
+        #: Hooks in the order in which they see a message.
+        self.inward: list[Hook] = []
+        self.outward: list[Hook] = []
+        self._call = ClientCall(self)
+        self._layers = Layers(self._call)
+        self._entering = trio.CancelScope()
+
+    # ---- for `ClientCall` --------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The path of the method."""
+        return self._path
+
+    @property
+    def target(self) -> str:
+        """What the channel was opened with."""
+        return self._channel.target
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request headers were sent."""
+        return self._sent_request
+
+    @property
+    def request_metadata(self) -> Metadata:
+        """What goes with the request, made if there is none yet."""
+        if self._metadata is None:
+            self._metadata = MultiDict()
+        return self._metadata
+
+    def outcome(self, error: BaseException | None) -> Outcome:
+        """How the call ends if `error` is what rises out of its block."""
+        known = _status(error) or self._failure
+        if known is not None:
+            return outcome_of(known) or _CANCELLED
+        if self._got_trailers or self._call.answered:
+            return _OK
+        return _CANCELLED
+
+    # ---- messages ----------------------------------------------------------------------------
+
+    async def send_request(self, *, end: bool = False) -> None:
+        if not self._call.answered:
+            await super().send_request(end=end)
+
+    async def send_message(self, message: S, *, end: bool = False, compress: bool = True) -> None:
+        changed = self._outgoing(message)
+        if not self._call.answered:
+            await super().send_message(changed, end=end, compress=compress)
+
+    def send_message_nowait(self, message: S, *, end: bool = False, compress: bool = True) -> None:
+        changed = self._outgoing(message)
+        if not self._call.answered:
+            super().send_message_nowait(changed, end=end, compress=compress)
+
+    def queue_message(self, message: S) -> None:
+        super().queue_message(self._outgoing(message))
+
+    async def end(self) -> None:
+        if not self._call.answered:
+            await super().end()
+
+    async def cancel(self) -> None:
+        if self._call.answered:
+            self._cancelled = True
+        else:
+            await super().cancel()
+
+    def _outgoing(self, message: Any) -> Any:
+        if self._call.answered or not self.outward:
+            return message
+        return through(self.outward, message)
+
+    def _put(self, data: bytes, end: bool, *, wake: bool = True) -> None:
+        super()._put(data, end, wake=wake)
+        if self.traffic is not None:
+            self.traffic.sent += 1
+            self.traffic.sent_bytes += len(data)
+
+    def _take(self) -> R:
+        size = len(self._inbox[0])
+        message = super()._take()
+        if self.traffic is not None:
+            self.traffic.received += 1
+            self.traffic.received_bytes += size
+        return self._incoming(message) if self.inward else message
+
+    def _incoming(self, message: Any) -> Any:
+        try:
+            return through(self.inward, message)
+        except GRPCError:
+            raise
+        except Exception as error:
+            raise GRPCError(Status.INTERNAL, f"an interceptor's hook failed: {error!r}") from error
+
+    async def recv_message(self) -> R | None:
+        if not self._call.answered:
+            return await super().recv_message()
+        return self.recv_message_nowait()
+
+    def recv_message_nowait(self) -> R | None:
+        if not self._call.answered:
+            return super().recv_message_nowait()
+        if self._taken:
+            return None
+        self._taken = True
+        reply: R = self._incoming(self._call.reply)
+        return reply
+
+    async def deliver(self, sink: Callable[[list[R]], bool]) -> bool:
+        if not self._call.answered:
+            return await super().deliver(sink)
+        await trio.lowlevel.checkpoint()
+        reply = self.recv_message_nowait()
+        return reply is not None and sink([reply])
+
+    async def recv_initial_metadata(self) -> None:
+        if not self._call.answered:
+            await super().recv_initial_metadata()
+
+    async def recv_trailing_metadata(self) -> None:
+        if not self._call.answered:
+            await super().recv_trailing_metadata()
+
+    @property
+    def initial_metadata(self) -> Metadata | None:
+        return MultiDict() if self._call.answered else super().initial_metadata
+
+    @property
+    def trailing_metadata(self) -> Metadata | None:
+        return MultiDict() if self._call.answered else super().trailing_metadata
+
+    # ---- the block ---------------------------------------------------------------------------
+
+    async def __aenter__(self) -> InterceptedClientStream[S, R]:
+        # The call's deadline bounds what interceptors wait for on the way in; from there on the
+        # call does it, inside of them, so that they see GRPCError(DEADLINE_EXCEEDED) rise.
+        if self.deadline is not None:
+            self._entering.deadline = self.deadline.at
+        self._entering.__enter__()
+        try:
+            await self._layers.enter(self._channel.interceptors, self._call)
+            self._entering.deadline = math.inf
+            await super().__aenter__()
+        except BaseException as error:
+            failure = error
+        else:
+            return self
+        result = await self._leave_layers(failure)
+        assert result is not None
+        try:
+            raise result
+        finally:
+            del result, failure  # they hold this frame
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        outcome = error
+        try:
+            await super().__aexit__(kind, error, traceback)
+        except BaseException as raised:
+            outcome = raised
+        result = await self._leave_layers(outcome)
+        if result is not error and result is not None:
+            try:
+                raise result
+            finally:
+                del result, outcome  # they hold this frame
+
+    async def _leave_layers(self, error: BaseException | None) -> BaseException | None:
+        """Leave the interceptors, and the scope around them, with `error`; returns what is to rise.
+
+        Raises:
+            GRPCError: DEADLINE_EXCEEDED on the way in.
+            BaseException: What an interceptor has made of `error`.
+        """
+        result = await self._layers.leave(error, keep=True)
+        kind = None if result is None else type(result)
+        self._entering.__exit__(kind, result, None if result is None else result.__traceback__)
+        if self._entering.cancelled_caught:
+            raise GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded") from None
+        return result
+
+
+_OK = Outcome(Status.OK)
+_CANCELLED = Outcome(Status.CANCELLED, "the call's block has ended")
+
+
+def _status(error: BaseException | None) -> GRPCError | None:
+    """The status that rises, alone in groups of interceptors' nurseries as it may be."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, GRPCError) else None
+
+
+_KINDS: dict[type, type[ClientStream[Any, Any]]] = {ClientStream: InterceptedClientStream}
+
+
+def intercepted(kind: type[ClientStream[Any, Any]]) -> type[ClientStream[Any, Any]]:
+    """Calls of `kind`, with the interceptors of their channel."""
+    found = _KINDS.get(kind)
+    if found is None:
+        found = type(f"Intercepted{kind.__name__}", (InterceptedClientStream, kind), {})
+        _KINDS[kind] = found
+    return found
