@@ -15,11 +15,12 @@ from .client.stream import ClientStream
 from .client.target import Dial
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
+from .interceptors import ClientCall, ClientInterceptor, ServerCall, ServerInterceptor
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
 from .peer import Peer
 from .server.in_place import InPlaceCall
-from .server.service import InPlaceHandler, Limited, Service
+from .server.service import InPlaceHandler, Intercepted, Limited, Service
 from .server.serving import serve
 from .server.stream import ServerStream
 from .status import GRPCError, ProtocolError, Status
@@ -29,6 +30,8 @@ from .wire.framing import Encoded
 __all__ = [
     "Cardinality",
     "Channel",
+    "ClientCall",
+    "ClientInterceptor",
     "ClientStream",
     "Deadline",
     "Dial",
@@ -37,6 +40,7 @@ __all__ = [
     "Handler",
     "InPlaceCall",
     "InPlaceHandler",
+    "Intercepted",
     "Limited",
     "Limits",
     "Metadata",
@@ -44,6 +48,8 @@ __all__ = [
     "Peer",
     "ProtocolError",
     "ReplyMetadata",
+    "ServerCall",
+    "ServerInterceptor",
     "ServerStream",
     "Service",
     "Status",
