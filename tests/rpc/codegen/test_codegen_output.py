@@ -247,3 +247,11 @@ def test_the_program_is_installed_with_the_package() -> None:
         scripts = tomllib.load(file)["project"]["scripts"]
     module, _, function = scripts["protoc-gen-trioraft"].partition(":")
     assert getattr(importlib.import_module(module), function) is plugin.main
+
+
+def test_a_folder_with_an_underscore_in_front_is_not_mangled() -> None:
+    """Inside a class, Python takes `__name` for the class's own private name."""
+    request = greeter(input_type=".Hidden", output_type=".Hidden")
+    request.proto_file.add(name="_private/_x.proto").message_type.add(name="Hidden")
+    [made] = plugin.generate(request).file
+    assert "from _private import _x_pb2 as _private__x_pb2\n" in made.content

@@ -182,7 +182,9 @@ class _Names:
         taken: list[str] = []
         for message in self._messages:
             if message.module not in self._modules:
-                alias = _free("_" + re.sub(r"[^0-9A-Za-z_]", "_", message.module), taken)
+                # One underscore, no more: Python mangles names with two inside a class.
+                spelled = re.sub(r"[^0-9A-Za-z_]", "_", message.module).lstrip("_")
+                alias = _free(f"_{spelled}", taken)
                 self._modules[message.module] = alias
             if _unwritable(message.module) or _unwritable(".".join(message.path)):
                 self._fetched.append(message)

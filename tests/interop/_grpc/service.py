@@ -1,0 +1,118 @@
+"""grpc.testing.TestService on our server, on the stubs that protoc-gen-trioraft makes."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import trio
+
+from trioraft.rpc import GRPCError, Status, current_call
+
+from ._gen.grpc_testing_pb2 import (
+    COMPRESSABLE,
+    BoolValue,
+    EchoStatus,
+    Empty,
+    Payload,
+    SimpleRequest,
+    SimpleResponse,
+    StreamingInputCallRequest,
+    StreamingInputCallResponse,
+    StreamingOutputCallRequest,
+    StreamingOutputCallResponse,
+)
+from ._gen.grpc_testing_trio import TestServiceBase
+from .payloads import ECHO_INITIAL, ECHO_TRAILING
+
+Uploads: TypeAlias = "trio.abc.ReceiveChannel[StreamingInputCallRequest]"
+Requests: TypeAlias = "trio.abc.ReceiveChannel[StreamingOutputCallRequest]"
+Replies: TypeAlias = "trio.abc.SendChannel[StreamingOutputCallResponse]"
+
+#: Larger replies are refused: nobody in the suite asks for them.
+MAX_REPLY = 4 * 1024 * 1024
+
+
+@dataclass
+class InteropService(TestServiceBase):
+    """Answers as the descriptions of the suite say; `UnimplementedCall` is left out on purpose.
+
+    server_id: what `fill_server_id` asks for, different for each server.
+    """
+
+    server_id: str = field(default_factory=socket.gethostname)
+
+    async def EmptyCall(self, request: Empty) -> Empty:
+        return Empty()
+
+    async def UnaryCall(self, request: SimpleRequest) -> SimpleResponse:
+        await echo_metadata()
+        fail_if_asked(request.response_status)
+        reply = SimpleResponse(payload=zeros(request.response_type, request.response_size))
+        if request.fill_server_id:
+            reply.server_id = self.server_id
+        return reply
+
+    async def StreamingOutputCall(
+        self, request: StreamingOutputCallRequest, replies: Replies
+    ) -> None:
+        await echo_metadata()
+        await answer(request, replies)
+
+    async def StreamingInputCall(self, requests: Uploads) -> StreamingInputCallResponse:
+        size = 0
+        async for request in requests:
+            size += len(request.payload.body)
+        return StreamingInputCallResponse(aggregated_payload_size=size)
+
+    async def FullDuplexCall(self, requests: Requests, replies: Replies) -> None:
+        await echo_metadata()
+        async for request in requests:
+            await answer(request, replies)
+
+    async def HalfDuplexCall(self, requests: Requests, replies: Replies) -> None:
+        for request in [request async for request in requests]:
+            await answer(request, replies)
+
+
+async def echo_metadata() -> None:
+    """The feature "Echo Metadata"."""
+    call = current_call()
+    metadata = call.metadata
+    trailing = metadata.get(ECHO_TRAILING)
+    if trailing is not None:
+        call.set_trailing_metadata({ECHO_TRAILING: trailing})
+    initial = metadata.get(ECHO_INITIAL)
+    if initial is not None:
+        await call.send_initial_metadata(metadata={ECHO_INITIAL: initial})
+
+
+def fail_if_asked(status: EchoStatus) -> None:
+    """The feature "Echo Status"."""
+    if status.code:
+        raise GRPCError(Status(status.code), status.message)
+
+
+async def answer(request: StreamingOutputCallRequest, replies: Replies) -> None:
+    """One reply for each of the request's parameters."""
+    fail_if_asked(request.response_status)
+    for wanted in request.response_parameters:
+        if wanted.interval_us > 0:
+            await trio.sleep(wanted.interval_us / 1e6)
+        reply = StreamingOutputCallResponse(payload=zeros(request.response_type, wanted.size))
+        await replies.send(reply)
+
+
+def zeros(kind: int, size: int) -> Payload:
+    """A payload of the asked size. Raises GRPCError(INVALID_ARGUMENT) for another kind or size."""
+    if kind != COMPRESSABLE:
+        raise GRPCError(Status.INVALID_ARGUMENT, f"payloads of type {kind} are not known here")
+    if not 0 <= size <= MAX_REPLY:
+        raise GRPCError(Status.INVALID_ARGUMENT, f"cannot reply with {size} bytes")
+    return Payload(type=COMPRESSABLE, body=bytes(size))
+
+
+def said(value: BoolValue, *, present: bool) -> bool | None:
+    """A field of three values: true, false, or not said."""
+    return value.value if present else None
