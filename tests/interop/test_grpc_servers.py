@@ -92,7 +92,7 @@ async def test_status_details(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_would_compress(tmp_path: Path) -> None:
-    """Asked for a level, grpc-core compresses with what the client accepts; ours says nothing."""
+    """Asked for a level, grpc-core compresses with what the client accepts."""
     with server_child("grpcio", tmp_path, "grpc.default_compression_level=2") as server:
         async with open_channel(server.target) as channel:
             await scenarios.large_messages(OurCaller(channel))

@@ -24,6 +24,7 @@ from ngh2 import (
 
 from trioraft.rpc import (
     Cardinality,
+    Compression,
     Encoded,
     GRPCError,
     Limits,
@@ -178,8 +179,14 @@ class Raw:
         ([(b":path", b"/\xc3\xa4")], {b"grpc-status": b"12"}),
         ([(b"grpc-timeout", b"soon")], {b"grpc-status": b"13"}),
         (
-            [(b"grpc-encoding", b"gzip")],
-            {b"grpc-status": b"12", b"grpc-accept-encoding": b"identity"},
+            [(b"grpc-encoding", b"brotli")],
+            {
+                b"grpc-status": b"12",
+                b"grpc-accept-encoding": Compression().accept[1],
+                b"grpc-message": b"grpc-encoding 'brotli' is not supported here: "
+                + Compression().known.encode()
+                + b" are",
+            },
         ),
         ([(b"grpc-encoding", b"identity")], {b"grpc-status": b"0"}),
         ([(b"content-type", b"application/grpc+proto")], {b"grpc-status": b"0"}),
@@ -307,8 +314,9 @@ EMPTY = b"\0\0\0\0\0"
         (OK, b"", DONE, "INTERNAL"),
         (OK, b"\0\0\0\0\2\xff\xff", DONE, "INTERNAL"),
         (OK, b"\0\0\0\0\2x", DONE, "INTERNAL"),
-        (OK, b"\1\0\0\0\0", DONE, "UNIMPLEMENTED"),
-        ([*OK, (b"grpc-encoding", b"gzip")], EMPTY, DONE, "UNIMPLEMENTED"),
+        (OK, b"\1\0\0\0\0", DONE, "INTERNAL"),
+        ([*OK, (b"grpc-encoding", b"gzip")], b"\1\0\0\0\1x", DONE, "INTERNAL"),
+        ([*OK, (b"grpc-encoding", b"brotli")], b"\1\0\0\0\1x", DONE, "INTERNAL"),
         (OK, EMPTY, [(b"grpc-status", b"5"), (b"grpc-message", b"%zz")], "NOT_FOUND"),
     ],
 )

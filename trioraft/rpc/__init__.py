@@ -15,6 +15,7 @@ from .client.stream import ClientStream
 from .client.target import Dial
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
+from .compression import Codec, Compression
 from .interceptors import ClientCall, ClientInterceptor, ServerCall, ServerInterceptor
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
@@ -33,6 +34,8 @@ __all__ = [
     "ClientCall",
     "ClientInterceptor",
     "ClientStream",
+    "Codec",
+    "Compression",
     "Deadline",
     "Dial",
     "Encoded",

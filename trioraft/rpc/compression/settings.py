@@ -5,13 +5,23 @@ Source: gRPC's compression.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .codec import Codec
 from .codecs import CODECS
 
-__all__ = ["ACCEPT", "ENCODING", "IDENTITY", "Compression", "CompressionLike", "accepted_by"]
+__all__ = [
+    "ACCEPT",
+    "ENCODING",
+    "IDENTITY",
+    "Agreed",
+    "Compression",
+    "CompressionLike",
+    "accepted_by",
+    "negotiate",
+]
 
 #: The name for no compression.
 IDENTITY = "identity"
@@ -74,6 +84,35 @@ class Compression:
     def known(self) -> str:
         """The encodings known here, for people."""
         return ", ".join([IDENTITY, *(codec.name for codec in self.codecs)])
+
+
+#: What a call's messages from the caller may be compressed with, and those to the caller are.
+Agreed: TypeAlias = tuple[Codec | None, Codec | None]
+
+
+def negotiate(
+    compression: Compression, encoder: Codec | None, headers: Mapping[bytes, bytes]
+) -> Agreed | None:
+    """What a server makes of a request's headers; None if nothing is compressed either way.
+
+    Args:
+        encoder: What the server would compress with, if the caller accepts it.
+
+    Raises:
+        ValueError: The caller's encoding is not known here. The message is for the caller.
+    """
+    decoder = None
+    encoding = headers.get(ENCODING, b"identity")
+    if encoding != b"identity":
+        decoder = compression.find(encoding)
+        if decoder is None:
+            name = encoding.decode("latin-1")
+            raise ValueError(
+                f"grpc-encoding {name!r} is not supported here: {compression.known} are"
+            )
+    if encoder is not None and not accepted_by(headers.get(ACCEPT, b""), encoder):
+        encoder = None
+    return None if decoder is encoder is None else (decoder, encoder)
 
 
 #: A name, settings, or nothing: send plain, accept whatever is known.

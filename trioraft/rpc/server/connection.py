@@ -8,6 +8,8 @@ from typing import Any
 
 import trio
 
+from trioraft.rpc.compression import Compression
+from trioraft.rpc.compression.settings import ENCODING, Agreed, negotiate
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.status import Status, status_headers
@@ -33,7 +35,6 @@ from .workers import Workers
 log = logging.getLogger(__name__)
 
 _CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
-_IDENTITY = [(b"grpc-accept-encoding", b"identity")]
 _TEXT = b"This is a gRPC port: it speaks HTTP/2 only, with prior knowledge or ALPN h2.\n"
 _HTTP1_ANSWER = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
@@ -47,16 +48,23 @@ class ServerConnection(Connection):
     """Hands each call to a worker task of its own, in the connection's nursery."""
 
     def __init__(
-        self, stream: trio.abc.Stream, methods: Methods, limits: Limits, overdue: Overdue
+        self,
+        stream: trio.abc.Stream,
+        methods: Methods,
+        limits: Limits,
+        overdue: Overdue,
+        compression: Compression,
     ) -> None:
         self.peer = Peer(stream)
         super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
         self._methods = methods
         self.overdue = overdue
+        self.compression = compression
+        self._encoder = compression.choose(compression.send)
         self._running = 0  # handlers, including those whose stream is gone already
         self._greeted = False
         # A caller's headers are mostly the same each time: the last ones that passed the checks.
-        self._usual: tuple[tuple[tuple[bytes, bytes], ...], Method] | None = None
+        self._usual: tuple[tuple[tuple[bytes, bytes], ...], Method, Agreed | None] | None = None
         self._handlers[RequestReceived] = self._on_request
         self._handlers[TrailersReceived] = self._on_trailers
 
@@ -72,7 +80,7 @@ class ServerConnection(Connection):
     def _on_request(self, event: RequestReceived) -> None:
         usual = self._usual
         if usual is not None and event.headers == usual[0]:
-            self._open(event, usual[1], None)
+            self._open(event, usual[1], None, usual[2])
             return
         headers = dict(event.headers)
         path = headers.get(b":path", b"")
@@ -103,16 +111,14 @@ class ServerConnection(Connection):
         self._accept(event, headers, method)
 
     def _accept(self, event: RequestReceived, headers: dict[bytes, bytes], method: Method) -> None:
-        encoding = headers.get(b"grpc-encoding")
-        if encoding is not None and encoding != b"identity":
-            name = encoding.decode("latin-1")
-            self._refuse(
-                event.stream_id,
-                Status.UNIMPLEMENTED,
-                f"grpc-encoding {name!r} is not supported: only identity is",
-                _IDENTITY,
-            )
-            return
+        agreed = None
+        if ENCODING in headers or self._encoder is not None:
+            try:
+                agreed = negotiate(self.compression, self._encoder, headers)
+            except ValueError as error:
+                accepted = [self.compression.accept]
+                self._refuse(event.stream_id, Status.UNIMPLEMENTED, str(error), accepted)
+                return
         deadline = None
         timeout = headers.get(b"grpc-timeout")
         if timeout is not None:
@@ -122,16 +128,24 @@ class ServerConnection(Connection):
                 self._refuse(event.stream_id, Status.INTERNAL, str(error))
                 return
         else:
-            self._usual = event.headers, method
-        self._open(event, method, deadline)
+            self._usual = event.headers, method, agreed
+        self._open(event, method, deadline, agreed)
 
-    def _open(self, event: RequestReceived, method: Method, deadline: Deadline | None) -> None:
+    def _open(
+        self,
+        event: RequestReceived,
+        method: Method,
+        deadline: Deadline | None,
+        agreed: Agreed | None,
+    ) -> None:
         if self._running >= 2 * self.limits.max_concurrent_streams:
             # Handlers of calls that were reset are still cleaning up: too fast for us.
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
         self.calls_started += 1
         call = method.stream(self, event.stream_id, method, event.headers, deadline)
+        if agreed is not None:
+            call.agree(*agreed)
         self.calls[event.stream_id] = call
         if event.end_stream:
             call.end_received()

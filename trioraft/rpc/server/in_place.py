@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
+from trioraft.rpc.compression.bounded import Compressed
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.framing import PREFIX_SIZE, pack_prefix
 from trioraft.rpc.wire.http2 import Http2Error
@@ -34,13 +35,14 @@ class InPlaceCall(ServerStream[S, R]):
 
     def take(self) -> bool:
         """Try it; False if its handler must run."""
-        if not self._inbox:
+        if not self._inbox or self._inflating:
             return False  # no request, or one that is refused: the handler finds out which
         in_place = self.method.in_place
         assert in_place is not None
         try:
             # The request is left where it is for a handler that runs after all.
-            if not in_place(self, self._decode(self._inbox[0])):
+            request: Any = self._inbox[0]
+            if not in_place(self, self._decode(request)):
                 return False
             self._connection.messages_received += 1
         except Exception as error:  # what a handler raises ends its call and nothing else
@@ -87,12 +89,14 @@ class InPlaceCall(ServerStream[S, R]):
         except GRPCError as error:
             self.fail(error)
             return
+        if self._encoder is not None:
+            data = self._compress_now(data)
         self._let_go()
         engine = self._connection.engine
         self._sent_headers = self._sent_message = self._sent_trailers = True
         try:
-            engine.send_response(self._id, RESPONSE)
-            engine.send_data(self._id, pack_prefix(0, len(data)) + data)
+            engine.send_response(self._id, self._response([]) if self._agreed else RESPONSE)
+            engine.send_data(self._id, pack_prefix(type(data) is Compressed, len(data)) + data)
             extra = self._extra_trailers
             engine.send_trailers(self._id, OK + extra if extra else OK)
         except Http2Error as error:

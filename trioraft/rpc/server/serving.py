@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from trioraft.rpc.compression import Compression, CompressionLike
 from trioraft.rpc.interceptors.server import ServerInterceptor
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import Entry, Registry, registered
@@ -32,6 +33,7 @@ async def serve(
     listeners: Sequence[trio.abc.Listener[Any]] = (),
     registry: Registry | None = None,
     interceptors: Sequence[ServerInterceptor] = (),
+    compression: CompressionLike = None,
     task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve gRPC until cancelled.
@@ -47,6 +49,8 @@ async def serve(
         listeners: Open listeners of any `trio.abc.Stream` to serve. They are closed at the end.
         registry: Where the server is shown while it runs; see `services.ChannelzService`.
         interceptors: What runs around every call, the first one outermost; see `ServerCall`.
+        compression: Encoding of the messages sent to callers that accept it, by name, or
+            `Compression` settings.
 
     Started with `nursery.start`, it returns the list of bound addresses: `(host, port)` for TCP, a
     path for a Unix socket, the listener itself for one that was handed in. Without `uds` and
@@ -56,7 +60,7 @@ async def serve(
 
     Raises:
         OSError: An address cannot be bound; the message names it.
-        ValueError: Two services have the same method.
+        ValueError: Two services have the same method, or an encoding is not known.
     """
     limits = limits or Limits()
     methods = methods_of(services, limits.max_receive_message, interceptors)
@@ -66,7 +70,7 @@ async def serve(
     every = [*opened.listeners, *listeners]
     addresses = [bound_address(listener) for listener in every]
     entry = registry.add_server(", ".join(map(_text, addresses))) if registry is not None else None
-    server = _Server(methods, limits, entry)
+    server = _Server(methods, limits, entry, Compression.of(compression))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.overdue.run)
@@ -87,7 +91,10 @@ def _text(address: Any) -> str:
 class _Server:
     """Accepts connections and counts them."""
 
-    def __init__(self, methods: Methods, limits: Limits, entry: Entry | None) -> None:
+    def __init__(
+        self, methods: Methods, limits: Limits, entry: Entry | None, compression: Compression
+    ) -> None:
+        self._compression = compression
         self._methods = methods
         self._entry = entry
         self._limits = limits
@@ -121,7 +128,9 @@ class _Server:
         if isinstance(stream, trio.SSLStream) and not await _tls(stream, timeout):
             await trio.aclose_forcefully(stream)
             return
-        connection = ServerConnection(stream, self._methods, self._limits, self.overdue)
+        connection = ServerConnection(
+            stream, self._methods, self._limits, self.overdue, self._compression
+        )
         with registered(self._entry, connection):
             await connection.run(timeout)
 

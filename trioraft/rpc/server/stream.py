@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from trioraft.rpc.compression.codec import Codec
+from trioraft.rpc.compression.settings import ACCEPT, ENCODING, accepted_by
 from trioraft.rpc.metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.status import GRPCError, Status, status_headers
@@ -36,7 +38,7 @@ class ServerStream(Call[S, R]):
 
     Beyond grpclib's interface: `send_message_nowait`, `queue_message`, `flush`, `wait_writable`,
     `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`,
-    `set_trailing_metadata`.
+    `set_trailing_metadata`, `set_compression`.
     """
 
     _connection: ServerConnection
@@ -44,6 +46,7 @@ class ServerStream(Call[S, R]):
     _sent_message = False
     _sent_trailers = False
     _not_ok = False  # ended with anything but OK
+    _agreed = False  # the response headers are to say something about compression
     _overdue: GRPCError | None = None
     _extra_trailers: list[tuple[bytes, bytes]] | None = None
     started = False
@@ -107,9 +110,9 @@ class ServerStream(Call[S, R]):
         nothing.
 
         Raises:
-            GRPCError: RESOURCE_EXHAUSTED for a message over the limit, UNIMPLEMENTED for a
-                compressed one, INTERNAL for one that does not decode, CANCELLED if the caller
-                went away. Left to rise, it becomes the call's status.
+            GRPCError: RESOURCE_EXHAUSTED for a message over the limit, INTERNAL for one that
+                cannot be inflated or decoded, CANCELLED if the caller went away. Left to rise,
+                it becomes the call's status.
         """
         message = await self._receive()
         if message is None and not self._taken and not self._handler.cardinality.client_streaming:
@@ -136,7 +139,7 @@ class ServerStream(Call[S, R]):
         self._send_headers(encode_metadata(metadata) if metadata else [])
 
     def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
-        headers = RESPONSE + extra if extra else RESPONSE
+        headers = self._response(extra) if extra or self._agreed else RESPONSE
         try:
             self._connection.engine.send_response(self._id, headers)
         except Http2Error as error:
@@ -144,8 +147,42 @@ class ServerStream(Call[S, R]):
         self._sent_headers = True
         self._connection.mark_dirty()
 
-    async def send_message(self, message: S) -> None:
-        """Send one message.
+    def agree(self, decoder: Codec | None, encoder: Codec | None) -> None:
+        """What the caller's messages may be compressed with, and what ours are."""
+        self._agreed = True
+        if decoder is not None:
+            self.expect_compressed(decoder)
+        self._encoder = encoder
+
+    def set_compression(self, name: str) -> None:
+        """Send with this encoding, in place of the server's own choice; `"identity"` is none.
+
+        Before the response headers are sent. What the caller does not accept is sent
+        uncompressed. Never waits.
+
+        Raises:
+            ValueError: The encoding is not known to this server.
+            ProtocolError: The headers were sent already.
+        """
+        codec = self._connection.compression.choose(name)
+        if self._sent_headers or self._sent_trailers:
+            raise misuse("initial metadata, which names the encoding, was sent already")
+        accepts = dict(self._headers).get(ACCEPT, b"")
+        self._encoder = codec if codec is not None and accepted_by(accepts, codec) else None
+        self._agreed = True
+
+    def _response(self, extra: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        if not self._agreed:
+            return RESPONSE + extra
+        said = [self._connection.compression.accept]
+        if self._encoder is not None:
+            said.append((ENCODING, self._encoder.name.encode("ascii")))
+        return RESPONSE + said + extra
+
+    async def send_message(self, message: S, *, compress: bool = True) -> None:
+        """Send one message; `compress=False` sends it uncompressed on a call with compression.
+
+        A large message is compressed in slices, between which others run.
 
         Waits first while more than `Limits.max_queued_bytes` of this call are unsent, and gives
         way after 64 messages without waiting; else no checkpoint. Cancelled while waiting, the
@@ -158,10 +195,15 @@ class ServerStream(Call[S, R]):
         """
         if self._streak >= FAIR_SHARE or self._queued > self._max_queued:
             await self._pace()
-        self._send(message)
+        data = self._encode(message)
+        if self._encoder is not None and compress:
+            data = await self._compress(data)
+        self._send(data)
 
-    def send_message_nowait(self, message: S) -> None:
+    def send_message_nowait(self, message: S, *, compress: bool = True) -> None:
         """Queue one message without ever waiting: all of a scheduler pass leave in one send.
+
+        On a call with compression it is compressed at once, however large.
 
         Raises:
             trio.WouldBlock: Too much is queued; `wait_writable` first.
@@ -169,20 +211,22 @@ class ServerStream(Call[S, R]):
         """
         if self.crowded:
             raise trio.WouldBlock
-        self._send(message)
+        data = self._encode(message)
+        if self._encoder is not None and compress:
+            data = self._compress_now(data)
+        self._send(data)
 
     def queue_message(self, message: S) -> None:
         """As `send_message_nowait`, for the caller to `flush` before anything else runs."""
         if self.crowded:
             raise trio.WouldBlock
-        self._send(message, wake=False)
+        self._send(self._compress_now(self._encode(message)), wake=False)
 
-    def _send(self, message: S, *, wake: bool = True) -> None:
+    def _send(self, data: bytes, *, wake: bool = True) -> None:
         if self._sent_trailers:
             raise misuse("the call has ended: trailing metadata was sent")
         if self._sent_message and not self._handler.cardinality.server_streaming:
             raise misuse("a unary reply was sent already")
-        data = self._encode(message)
         if self._closed:
             self._require_open()
         if not self._sent_headers:
@@ -363,7 +407,7 @@ class ServerStream(Call[S, R]):
             if self._sent_headers:
                 engine.send_trailers(self._id, trailers)
             else:
-                engine.send_response(self._id, RESPONSE + trailers, end_stream=True)
+                engine.send_response(self._id, self._response(trailers), end_stream=True)
         except Http2Error as error:
             log.info("%s: no way to answer %s: %s", self.method_name, self.peer, error)
             return

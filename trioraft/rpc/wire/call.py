@@ -123,7 +123,7 @@ class Call(Receiving[R], Generic[S, R]):
         """
         connection = self._connection
         size = len(data)
-        flag = self._encoder is not None and isinstance(data, Compressed)
+        flag = type(data) is Compressed
         try:
             if size < _JOIN_BELOW:
                 prefix = pack_prefix(flag, size)

@@ -56,6 +56,8 @@ class Receiving(Generic[R]):
     _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
     _inflating = False  # received messages may be compressed
+    #: Whether the message taken last was compressed on its way here.
+    message_compressed = False
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
     _free = 0  # those of them that are consumed
     _credit = 0  # those of the free ones that belong to a message that is not taken yet
@@ -209,8 +211,10 @@ class Receiving(Generic[R]):
                 self._release_incomplete()
             if self._free >= self._acknowledge_at:
                 self._acknowledge()
-        if self._inflating and isinstance(data, Inflation):
-            data = data.result()
+        if self._inflating:
+            self.message_compressed = isinstance(data, Inflation)
+            if isinstance(data, Inflation):
+                data = data.result()
         try:
             message: R = self._decode(data)
         except Exception as error:
@@ -240,6 +244,17 @@ class Receiving(Generic[R]):
             await trio.lowlevel.checkpoint()
         # It may have been taken, or dropped, by somebody else meanwhile.
         return self._take() if self._inbox else await self._receive()
+
+    async def _peek(self) -> bytes:
+        """The bytes of the first message, which stays where it is. There has to be one.
+
+        Raises:
+            GRPCError: As `_inflate` does.
+        """
+        while not self._inflate():
+            await trio.lowlevel.checkpoint()
+        first = self._inbox[0]
+        return first.result() if isinstance(first, Inflation) else first
 
     def _inflate(self) -> bool:
         """Inflate a slice of the first message; whether it can be taken.
