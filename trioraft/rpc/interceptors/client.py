@@ -14,10 +14,10 @@ from multidict import MultiDict
 from trioraft.rpc.client.stream import ClientStream
 from trioraft.rpc.metadata import Metadata
 from trioraft.rpc.peer import Peer
-from trioraft.rpc.status import GRPCError, ProtocolError, Status
+from trioraft.rpc.status import GRPCError, ProtocolError, Status, read_status
 from trioraft.rpc.timeout import Deadline
 
-from .onion import Hook, InterceptedCall, Layers, Outcome, Traffic, outcome_of, through
+from .onion import Hook, InterceptedCall, Layers, Outcome, Traffic, through
 
 __all__ = ["ClientCall", "ClientInterceptor", "InterceptedClientStream", "intercepted"]
 
@@ -31,7 +31,7 @@ class ClientCall(InterceptedCall):
     __slots__ = ("stream",)
 
     def __init__(self, stream: InterceptedClientStream[Any, Any]) -> None:
-        super().__init__(stream.path, stream.cardinality)
+        super().__init__(stream.path, stream.cardinality, stream.outcome)
         #: The call itself, which the application has.
         self.stream = stream
 
@@ -103,17 +103,6 @@ class ClientCall(InterceptedCall):
     # ---- after the call ----------------------------------------------------------------------
 
     @property
-    def outcome(self) -> Outcome | None:
-        """How the call has ended inside of this interceptor; None before the `yield` is over.
-
-        CANCELLED for a block that was left before the call had ended, by an exception of the
-        application or otherwise.
-        """
-        if not self.left:
-            return None
-        return self.stream.outcome(self.error)
-
-    @property
     def initial_metadata(self) -> Metadata | None:
         """The server's initial metadata; None if it has not come."""
         return self.stream.initial_metadata
@@ -169,12 +158,15 @@ class InterceptedClientStream(ClientStream[S, R]):
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """How the call ends if `error` is what rises out of its block."""
-        known = _status(error) or self._failure
-        if known is not None:
-            return outcome_of(known) or _CANCELLED
-        if self._got_trailers or self._call.answered:
+        if self._call.answered and error is None:
             return _OK
-        return _CANCELLED
+        known: GRPCError | Status | None = _status(error)
+        if known is None and self._got_trailers:
+            known = read_status(self._trailers)
+        known = known or self._failure
+        if isinstance(known, GRPCError):
+            return Outcome(known.status, known.message, known.details)
+        return _CANCELLED if known is None else _OK
 
     # ---- messages ----------------------------------------------------------------------------
 

@@ -53,9 +53,23 @@ class Traffic:
 class InterceptedCall:
     """What client and server interceptors have in common to look at."""
 
-    __slots__ = ("answered", "cardinality", "error", "left", "method", "reply")
+    __slots__ = (
+        "_final",
+        "_judge",
+        "answered",
+        "cardinality",
+        "error",
+        "left",
+        "method",
+        "reply",
+    )
 
-    def __init__(self, method: str, cardinality: Cardinality) -> None:
+    def __init__(
+        self,
+        method: str,
+        cardinality: Cardinality,
+        judge: Callable[[BaseException | None], Outcome],
+    ) -> None:
         #: The path of the method: `/package.Service/Method`.
         self.method = method
         self.cardinality = cardinality
@@ -63,6 +77,8 @@ class InterceptedCall:
         self.error: BaseException | None = None
         #: Whether the layers are being left. Internal.
         self.left = False
+        self._judge = judge
+        self._final: Outcome | None = None
         #: Whether an interceptor has given the reply: nothing inside of it runs then.
         self.answered = False
         #: The reply that an interceptor has given.
@@ -77,6 +93,23 @@ class InterceptedCall:
     def name(self) -> str:
         """`Method`."""
         return self.method.rpartition("/")[2]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call has ended inside of this interceptor; None before the `yield` is over.
+
+        Outer interceptors may still change it by exceptions. A server's call whose handler was
+        cancelled has DEADLINE_EXCEEDED, or CANCELLED if the caller or the connection has gone. A
+        client's call has CANCELLED if its block was left before the call had ended.
+        """
+        if self._final is not None or not self.left:
+            return self._final
+        return self._judge(self.error)
+
+    def settle(self) -> None:
+        """All layers are left. Internal."""
+        self._final = self.outcome
+        self.error = None  # its traceback may well hold us
 
     def respond(self, reply: Any) -> None:
         """Answer a call that has one reply without going further in.
@@ -144,7 +177,9 @@ class Layers:
                     error = None
             except BaseException as raised:
                 error = raised
-        call.error = None
+        call.error = error
+        if error is not None:
+            call.settle()
         return error
 
 

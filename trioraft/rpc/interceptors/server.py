@@ -34,7 +34,7 @@ class ServerCall(InterceptedCall):
     __slots__ = ("_metadata", "stream")
 
     def __init__(self, stream: InterceptedStream[Any, Any]) -> None:
-        super().__init__(stream.method_name, stream.method.handler.cardinality)
+        super().__init__(stream.method_name, stream.method.handler.cardinality, stream.outcome)
         #: The call itself, which the handler gets.
         self.stream = stream
         self._metadata: Metadata | None = None
@@ -126,20 +126,6 @@ class ServerCall(InterceptedCall):
         if self.stream.traffic is None:
             self.stream.traffic = Traffic()
         return self.stream.traffic
-
-    # ---- after the handler -------------------------------------------------------------------
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """How the call has ended inside of this interceptor; None before the `yield` is over.
-
-        Outer interceptors may still change it by raising or swallowing exceptions. A call whose
-        handler was cancelled has CANCELLED if the caller went away, DEADLINE_EXCEEDED, or
-        UNAVAILABLE if the server is stopping.
-        """
-        if not self.left:
-            return None
-        return self.stream.outcome(self.error)
 
 
 #: An async context manager around each call: usually an `@asynccontextmanager` function.

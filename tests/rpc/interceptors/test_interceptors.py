@@ -1,0 +1,404 @@
+"""Interceptors of either end: every kind of call, in which order, and what comes of errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+from echo_pb2 import EchoReply, EchoRequest
+from echo_service import One
+from echo_trio import EchoBase, EchoStub
+from intercepted_echo import ANSWERS, CALL, COUNTS, FLAVOURS, KINDS, PREFIX, Diary, service
+from trio.testing import MockClock
+
+from trioraft.rpc import (
+    Cardinality,
+    GRPCError,
+    Intercepted,
+    Limited,
+    Metadata,
+    ReplyMetadata,
+    Status,
+    current_call,
+)
+from trioraft.rpc.interceptors import ClientCall, ServerCall
+from trioraft.rpc.testing import open_test_channel
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("handlers", FLAVOURS)
+@pytest.mark.parametrize("stubs", FLAVOURS)
+async def test_the_first_is_outermost(kind: str, handlers: str, stubs: str) -> None:
+    diary = Diary()
+    async with open_test_channel(
+        [service(handlers)],
+        interceptors=[diary.named("s1"), diary.named("s2")],
+        client_interceptors=[diary.named("c1"), diary.named("c2")],
+    ) as channel:
+        assert await CALL[stubs](channel, kind) == ANSWERS[kind]
+        await trio.testing.wait_all_tasks_blocked()
+    entries = diary.entries
+    assert entries[:4] == ["c1 in", "c2 in", "s1 in", "s2 in"]
+    assert [e for e in entries[4:] if e[0] == "s"] == ["s2 OK", "s1 OK"]
+    assert [e for e in entries[4:] if e[0] == "c"] == ["c2 OK", "c1 OK"]
+    for call in diary.calls:
+        assert (call.method, call.name) == (PREFIX + kind, kind)
+        assert call.service == "trioraft.testing.Echo"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+async def test_messages_and_bytes_are_seen(kind: str, flavour: str) -> None:
+    seen: dict[str, list[Any]] = {"s<": [], "s>": [], "c>": [], "c<": []}
+    traffic = []
+
+    def watch(end: str) -> Any:
+        @asynccontextmanager
+        async def interceptor(call: ServerCall | ClientCall) -> AsyncIterator[None]:
+            call.on_receive(lambda message: seen[f"{end}<"].append(message.payload))
+            call.on_send(lambda message: seen[f"{end}>"].append(message.payload))
+            traffic.append(call.measure())
+            assert call.measure() is traffic[-1]
+            yield
+
+        return interceptor
+
+    async with open_test_channel(
+        [service(flavour)], interceptors=[watch("s")], client_interceptors=[watch("c")]
+    ) as channel:
+        assert await CALL[flavour](channel, kind) == ANSWERS[kind]
+    there, back = COUNTS[kind]
+    assert seen["c>"] == seen["s<"] == ([b"ab"] if there == 1 else [b"a", b"b"])
+    assert seen["s>"] == seen["c<"] == ANSWERS[kind]
+    client, server = traffic
+    assert (client.sent, client.received) == (server.received, server.sent) == (there, back)
+    assert client.sent_bytes == server.received_bytes > 2 * there
+    assert client.received_bytes == server.sent_bytes > 2 * back
+
+
+async def test_hooks_change_messages_from_layer_to_layer() -> None:
+    def mark(letter: bytes) -> Any:
+        @asynccontextmanager
+        async def interceptor(call: ServerCall | ClientCall) -> AsyncIterator[None]:
+            def change(message: Any) -> Any:
+                return type(message)(payload=message.payload + letter)
+
+            call.on_send(change)
+            call.on_receive(change)
+            yield
+
+        return interceptor
+
+    async with open_test_channel(
+        [service("trioraft")],
+        interceptors=[mark(b"3"), mark(b"4")],
+        client_interceptors=[mark(b"1"), mark(b"2")],
+    ) as channel:
+        for kind in ("Unary", "Chat"):
+            for answer in await CALL["trioraft"](channel, kind):
+                assert answer.endswith(b"12344321")
+
+
+async def test_a_hook_may_refuse_a_message() -> None:
+    @asynccontextmanager
+    async def picky(call: ServerCall) -> AsyncIterator[None]:
+        def check(message: EchoRequest) -> None:
+            if message.payload == b"b":
+                raise GRPCError(Status.INVALID_ARGUMENT, "no b")
+
+        call.on_receive(check)
+        yield
+
+    async with open_test_channel([service("trioraft")], interceptors=[picky]) as channel:
+        with pytest.raises(GRPCError, match="no b") as caught:
+            await CALL["trioraft"](channel, "Chat")
+        assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+async def test_a_hook_that_fails_ends_its_call_alone(caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def broken(call: Any) -> AsyncIterator[None]:
+        call.on_receive(lambda message: 1 // (message.payload != b"ab"))
+        yield
+
+    async with open_test_channel([service("trioraft")], interceptors=[broken]) as channel:
+        with pytest.raises(GRPCError, match="Internal Server Error") as caught:
+            await CALL["trioraft"](channel, "Unary")
+        assert caught.value.status is Status.UNKNOWN
+    assert "hook failed" in caplog.text
+    async with open_test_channel([service("trioraft")], client_interceptors=[broken]) as channel:
+        with pytest.raises(GRPCError, match="ZeroDivisionError") as caught:
+            await CALL["trioraft"](channel, "Unary")
+        assert caught.value.status is Status.INTERNAL
+
+
+# ---- metadata ------------------------------------------------------------------------------------
+
+
+async def test_metadata_both_ways() -> None:
+    @asynccontextmanager
+    async def adds(call: ClientCall) -> AsyncIterator[None]:
+        assert call.metadata["kept"] == "yes"
+        call.metadata["replaced"] = "new"
+        call.metadata.add("more-bin", b"\x00\xff")
+        yield
+        assert call.initial_metadata is not None
+        assert call.initial_metadata.getall("start") == ["interceptor", "handler"]
+        assert call.trailing_metadata is not None
+        assert call.trailing_metadata["end"] == "after"
+
+    @asynccontextmanager
+    async def answers(call: ServerCall) -> AsyncIterator[None]:
+        assert call.metadata is call.metadata
+        assert (call.metadata["replaced"], call.metadata["more-bin"]) == ("new", b"\x00\xff")
+        call.add_initial_metadata({"start": "interceptor"})
+        yield
+        assert call.trailing_metadata["by"] == "handler"
+        call.add_trailing_metadata({"end": "after"})
+        assert call.trailing_metadata["end"] == "after"
+
+    class Echo(EchoBase):
+        async def Unary(self, request: EchoRequest) -> EchoReply:
+            call = current_call()
+            assert call.metadata.getall("replaced") == ["new"]
+            await call.send_initial_metadata(metadata={"start": "handler"})
+            call.set_trailing_metadata({"by": "handler"})
+            return EchoReply()
+
+    async with open_test_channel(
+        [Echo()], interceptors=[answers], client_interceptors=[adds]
+    ) as channel:
+        received = ReplyMetadata()
+        own = {"kept": "yes", "replaced": "old"}
+        await EchoStub(channel).Unary(EchoRequest(), metadata=own, received=received)
+    assert received.trailing is not None
+    assert (received.trailing["by"], received.trailing["end"]) == ("handler", "after")
+    assert own["replaced"] == "old"  # what the caller has is not touched
+
+
+async def test_metadata_of_a_call_without_its_own() -> None:
+    seen: list[Metadata] = []
+
+    @asynccontextmanager
+    async def adds(call: ClientCall) -> AsyncIterator[None]:
+        call.metadata["x"] = "1"
+        yield
+
+    @asynccontextmanager
+    async def sees(call: ServerCall) -> AsyncIterator[None]:
+        seen.append(call.metadata)
+        yield
+
+    async with open_test_channel(
+        [service("trioraft")], interceptors=[sees], client_interceptors=[adds]
+    ) as channel:
+        for kind in KINDS:
+            await CALL["trioraft"](channel, kind)
+    assert [dict(metadata) for metadata in seen] == [{"x": "1"}] * 4
+
+
+# ---- refusing, and errors ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["server", "client"])
+async def test_refused_before_the_handler(kind: str, end: str) -> None:
+    diary = Diary()
+
+    @asynccontextmanager
+    async def refuse(call: object) -> AsyncIterator[None]:
+        raise GRPCError(Status.PERMISSION_DENIED, "not you")
+        yield
+
+    layers = [diary.named("outer"), refuse, diary.named("inner")]
+    options = {"interceptors" if end == "server" else "client_interceptors": layers}
+    async with open_test_channel([EchoBase()], **options) as channel:  # type: ignore[arg-type]
+        for flavour in FLAVOURS:
+            diary.entries.clear()
+            with pytest.raises(GRPCError, match="not you") as caught:
+                await CALL[flavour](channel, kind)
+            assert caught.value.status is Status.PERMISSION_DENIED
+            await trio.testing.wait_all_tasks_blocked()
+            assert diary.entries == ["outer in", "outer GRPCError", "outer PERMISSION_DENIED"]
+
+
+async def test_a_handlers_error_rises_through_the_layers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+
+    class Failing(EchoBase):
+        async def Unary(self, request: EchoRequest) -> EchoReply:
+            raise KeyError("fruit")
+
+    @asynccontextmanager
+    async def translate(call: ServerCall) -> AsyncIterator[None]:
+        try:
+            yield
+        except KeyError as error:
+            raise GRPCError(Status.NOT_FOUND, f"no such {error.args[0]}") from error
+
+    layers = [diary.named("outer"), translate, diary.named("inner")]
+    async with open_test_channel([Failing()], interceptors=layers) as channel:
+        with pytest.raises(GRPCError, match="no such fruit") as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+    assert caught.value.status is Status.NOT_FOUND
+    assert diary.entries == [
+        *("outer in", "inner in"),
+        *("inner KeyError", "inner UNKNOWN"),
+        *("outer GRPCError", "outer NOT_FOUND"),
+    ]
+    assert caplog.text == ""  # it was dealt with
+
+
+async def test_an_interceptors_own_failure_is_the_calls(caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def broken(call: ServerCall) -> AsyncIterator[None]:
+        yield
+        raise ZeroDivisionError
+
+    async with open_test_channel([service("trioraft")], interceptors=[broken]) as channel:
+        with pytest.raises(GRPCError, match="Internal Server Error"):
+            await CALL["trioraft"](channel, "Unary")
+        assert "ZeroDivisionError" in caplog.text
+        with pytest.raises(GRPCError):
+            await CALL["trioraft"](channel, "Chat")  # others are not harmed
+
+
+async def test_a_server_may_swallow_an_error_of_a_stream() -> None:
+    class Failing(EchoBase):
+        async def Expand(self, request: EchoRequest, replies: Any) -> None:
+            await replies.send(EchoReply(payload=b"one"))
+            raise ZeroDivisionError
+
+    @asynccontextmanager
+    async def lenient(call: ServerCall) -> AsyncIterator[None]:
+        try:
+            yield
+        except ZeroDivisionError:
+            assert call.outcome is not None
+
+    diary = Diary()
+    async with open_test_channel(
+        [Failing()], interceptors=[diary.named("outer"), lenient]
+    ) as channel:
+        assert await CALL["trioraft"](channel, "Expand") == [b"one"]
+    assert diary.entries == ["outer in", "outer OK"]
+
+
+async def test_a_client_can_replace_an_error_but_not_swallow_it() -> None:
+    @asynccontextmanager
+    async def swallow(call: ClientCall) -> AsyncIterator[None]:
+        with suppress(GRPCError):
+            yield
+
+    @asynccontextmanager
+    async def replace(call: ClientCall) -> AsyncIterator[None]:
+        try:
+            yield
+        except GRPCError as error:
+            raise LookupError(error.message) from error
+
+    diary = Diary()
+    async with open_test_channel(
+        [EchoBase()], client_interceptors=[diary.named("outer"), swallow]
+    ) as channel:
+        for kind in KINDS:
+            with pytest.raises(GRPCError, match="not implemented"):
+                await CALL["trioraft"](channel, kind)
+    assert diary.entries == 4 * ["outer in", "outer GRPCError", "outer UNIMPLEMENTED"]
+    async with open_test_channel([EchoBase()], client_interceptors=[replace]) as channel:
+        for kind in KINDS:
+            with pytest.raises(LookupError, match="not implemented"):
+                await CALL["trioraft"](channel, kind)
+
+
+async def test_what_the_application_raises_goes_through_a_clients_layers() -> None:
+    diary = Diary()
+    async with open_test_channel(
+        [service("trioraft")], client_interceptors=[diary.named("c")]
+    ) as channel:
+        with pytest.raises(ZeroDivisionError):
+            async with EchoStub(channel).Chat() as (requests, _):
+                await requests.send(EchoRequest())
+                raise ZeroDivisionError
+    assert diary.entries == ["c in", "c ZeroDivisionError", "c CANCELLED"]
+
+
+async def test_a_block_left_early_is_cancelled() -> None:
+    diary = Diary()
+    async with open_test_channel(
+        [service("trioraft")], client_interceptors=[diary.named("c")]
+    ) as channel:
+        async with EchoStub(channel).Chat() as (requests, replies):
+            await requests.send(EchoRequest(payload=b"a"))
+            assert (await replies.receive()).payload == b"a"
+    assert diary.entries == ["c in", "c CANCELLED"]
+
+
+async def test_a_nursery_around_a_handler() -> None:
+    class Failing(EchoBase):
+        async def Unary(self, request: EchoRequest) -> EchoReply:
+            raise GRPCError(Status.ABORTED, "stop")
+
+    @asynccontextmanager
+    async def with_nursery(call: ServerCall) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel()
+
+    diary = Diary()
+    async with open_test_channel(
+        [Failing()], interceptors=[diary.named("outer"), with_nursery]
+    ) as channel:
+        with pytest.raises(GRPCError, match="stop") as caught:
+            await EchoStub(channel).Unary(EchoRequest())
+    assert caught.value.status is Status.ABORTED
+    assert diary.entries == ["outer in", "outer ExceptionGroup", "outer ABORTED"]
+
+
+# ---- which calls have interceptors ---------------------------------------------------------------
+
+
+async def test_a_service_with_interceptors_of_its_own() -> None:
+    diary = Diary()
+    path = "/other.Service/Method"
+
+    async def handle(stream: Any) -> None:
+        await stream.recv_message()
+        await stream.send_message(EchoReply())
+
+    inner = Intercepted(Limited(service("trioraft"), 10), [diary.named("own")])
+    services = [inner, One(handle, path=path)]
+    async with open_test_channel(services, interceptors=[diary.named("all")]) as channel:
+        await CALL["trioraft"](channel, "Unary")
+        assert diary.entries == ["all in", "own in", "own OK", "all OK"]
+        with pytest.raises(GRPCError, match="limit of 10"):
+            await EchoStub(channel).Unary(EchoRequest(payload=b"x" * 20))
+        diary.entries.clear()
+        async with channel.request(path, Cardinality.UNARY_UNARY, EchoRequest, EchoReply) as stream:
+            await stream.send_message(EchoRequest())
+            assert await stream.recv_message() == EchoReply()
+        assert diary.entries == ["all in", "all OK"]
+
+
+async def test_an_hour_passes_at_once(autojump_clock: MockClock) -> None:
+    took = []
+
+    @asynccontextmanager
+    async def timed(call: ServerCall) -> AsyncIterator[None]:
+        started = trio.current_time()
+        await trio.sleep(1800)
+        yield
+        await trio.sleep(1800)
+        took.append(trio.current_time() - started)
+
+    async with open_test_channel([service("trioraft")], interceptors=[timed]) as channel:
+        assert await CALL["trioraft"](channel, "Unary") == [b"ab"]
+    assert took == [pytest.approx(3600)]
