@@ -40,6 +40,10 @@ class Limits:
             connection's window is twice the product of the two, so that a stream which nobody
             reads never takes window from its neighbours; the product is at most 2**30.
         max_queued_bytes: Unsent message bytes of one stream above which `send_message` waits.
+        max_replay: Client: bytes of one call's messages that are kept to be sent again. Beyond it
+            the call can no longer be retried or hedged (docs/rpc-retries.md); it goes on.
+        max_replay_channel: Client: the same for all calls of a channel together that a retry or
+            hedging policy holds for.
         max_connections: Server: open connections. One more is closed at once.
         handshake_timeout: Time for TLS and the HTTP/2 preface, after which a silent
             connection is closed.
@@ -54,6 +58,14 @@ class Limits:
         reset_burst: Server: RST_STREAM frames a peer may send in a burst before the connection
             is closed (CVE-2023-44487, "rapid reset").
         reset_rate: Server: RST_STREAM frames per second that refill the burst.
+        control_burst: SETTINGS frames, and PINGs while nothing else happens on the connection,
+            that a peer may send in a burst. Beyond it the connection is closed
+            (ENHANCE_YOUR_CALM). A PING after any message or call of either side is free.
+        control_rate: Such frames per second that refill the burst.
+        max_buffered: Bytes that a connection keeps of messages which have begun and are not
+            complete, all calls together; at least two of `max_receive_message`. A call that
+            would need more ends with RESOURCE_EXHAUSTED. (Complete messages that nobody takes stay
+            within the windows.)
     """
 
     max_receive_message: int = 4 * MIB
@@ -65,6 +77,8 @@ class Limits:
     max_waiting_calls: int = 10_000
     stream_window: int = 512 * KIB
     max_queued_bytes: int = 256 * KIB
+    max_replay: int = 256 * KIB
+    max_replay_channel: int = 16 * MIB
     max_connections: int = 10_000
     handshake_timeout: float = 10.0
     connect_timeout: float = 20.0
@@ -74,6 +88,9 @@ class Limits:
     silence_timeout: float = 10.0
     reset_burst: int = 10_000
     reset_rate: int = 1_000
+    control_burst: int = 1_000
+    control_rate: int = 100
+    max_buffered: int = 256 * MIB
 
     def __post_init__(self) -> None:
         for name in ("max_receive_message", "max_send_message"):
@@ -89,6 +106,8 @@ class Limits:
             "max_concurrent_streams",
             "max_queued_bytes",
             "max_connections",
+            "control_burst",
+            "max_buffered",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -19,14 +19,17 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 from trioraft.rpc.peer import Peer, notice_silence
 from trioraft.rpc.status import GRPCError, Status
 
+from .budget import Budget
 from .http2 import (
     Connection as Engine,
 )
 from .http2 import (
     ConnectionClosed,
     DataReceived,
+    ErrorCode,
     GoAwayReceived,
     Http2Error,
+    PingReceived,
     ProtocolViolation,
     SettingsReceived,
     StreamClosed,
@@ -68,6 +71,13 @@ class Connection:
         self.calls: dict[int, Call[Any, Any]] = {}
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
+        #: Bytes that calls keep of messages which are not complete.
+        self.held = 0
+        #: The most of them. One message of the largest size is always possible.
+        self.max_held = max(limits.max_buffered, 2 * limits.max_receive_message)
+        self._control = Budget(limits.control_burst, limits.control_rate)
+        self._progress = 0  # of calls and messages when the last PING came
+        self._goodbye = int(ErrorCode.NO_ERROR)  # the code that our GOAWAY will say
         self._deliveries: list[Receiving[Any]] = []  # calls whose sink gets what a read brought
         self._stream = stream
         self._pipe = open_pipe(stream)
@@ -85,6 +95,7 @@ class Connection:
             DataReceived: self._on_data,
             StreamClosed: self._on_stream_closed,
             SettingsReceived: self._on_settings,
+            PingReceived: self._on_ping,
             GoAwayReceived: self._on_goaway,
             ConnectionClosed: self._on_connection_closed,
         }
@@ -301,6 +312,20 @@ class Connection:
 
     def _on_settings(self, event: SettingsReceived) -> None:
         self._handshake.deadline = math.inf
+        self._spend_control()
+
+    def _on_ping(self, event: PingReceived) -> None:
+        # Peers that measure the bandwidth ping between messages as often as they come.
+        progress = self.calls_started + self.messages_sent + self.messages_received
+        if progress == self._progress:
+            self._spend_control()
+        self._progress = progress
+
+    def _spend_control(self) -> None:
+        if not self._control.spend(trio.current_time()):
+            self._goodbye = int(ErrorCode.ENHANCE_YOUR_CALM)
+            log.warning("%s: closing: a flood of SETTINGS or PING", self.name)
+            raise Http2Error("the peer sent too many SETTINGS or PING frames")
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
         self.peer_leaves = True
@@ -327,7 +352,7 @@ class Connection:
         farewell = b""
         if not self._sending:
             try:
-                self.engine.terminate_connection()
+                self.engine.terminate_connection(self._goodbye)
                 farewell = self.engine.data_to_send()
             except Http2Error:
                 farewell = b""  # the session has failed or said goodbye already

@@ -18,6 +18,9 @@ PREFIX_SIZE = 5
 
 pack_prefix = Struct(">BI").pack
 
+# Pieces of a body below this are joined as they come: an object each would cost many times theirs.
+_CRUMB = 1024
+
 
 class Message(Protocol):
     """What a message to send must be able to do: every protobuf message is one."""
@@ -72,7 +75,7 @@ class Deframer:
         self._compressed = False  # the incomplete message is
         self._encoding = ""  # the peer's name for it, and what we know, if that is not among it
         self._prefix = b""  # an incomplete prefix
-        self._chunks: list[bytes] = []  # an incomplete body, in pieces
+        self._chunks: list[bytes | bytearray] = []  # an incomplete body, in pieces
         self._missing = 0  # bytes of that body still to come
 
     @property
@@ -99,7 +102,10 @@ class Deframer:
         if self._missing:
             missing = self._missing
             if len(data) < missing:
-                self._chunks.append(data)
+                if len(data) >= _CRUMB:
+                    self._chunks.append(data)
+                else:
+                    self._gather(data)
                 self._missing = missing - len(data)
                 return
             self._chunks.append(data[:missing])
@@ -128,6 +134,19 @@ class Deframer:
                 self._compressed = flag == 1
                 return
             out.append(self._inflation(data[body:position]) if flag else data[body:position])
+
+    def _gather(self, crumb: bytes) -> None:
+        last = self._chunks[-1] if self._chunks else None
+        if isinstance(last, bytearray):
+            last += crumb
+        else:
+            self._chunks.append(bytearray(crumb))
+
+    def drop(self) -> None:
+        """Forget the incomplete message: nothing more is to be fed."""
+        self._chunks.clear()
+        self._prefix = b""
+        self._missing = 0
 
     def _inflation(self, body: bytes) -> Inflation:
         assert self._codec is not None

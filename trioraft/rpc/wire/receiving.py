@@ -112,6 +112,8 @@ class Receiving(Generic[R]):
     def stream_closed(self, code: int, cause: Exception | None) -> None:
         """The stream is gone: both directions ended, or a reset by either side."""
         self._closed = True
+        if self._credit:
+            self._release_held()
         if self._unacknowledged:
             # The stream has no window left to reopen, but the connection has.
             self._free = self._unacknowledged
@@ -158,8 +160,25 @@ class Receiving(Generic[R]):
 
     def _release_incomplete(self) -> None:
         """With the inbox empty, every byte not free yet belongs to one incomplete message."""
-        self._credit += self._unacknowledged - self._free
+        if self._closed:
+            return  # everything was acknowledged when the stream went
+        connection = self._connection
+        amount = self._unacknowledged - self._free
+        self._credit += amount
         self._free = self._unacknowledged
+        connection.held += amount
+        if connection.held > connection.max_held and amount:
+            self.refuse(
+                GRPCError(
+                    Status.RESOURCE_EXHAUSTED,
+                    f"the connection's calls have over {connection.max_held} bytes of messages "
+                    "that are not complete",
+                )
+            )
+
+    def _release_held(self) -> None:
+        self._connection.held -= self._credit
+        self._credit = 0
 
     def _acknowledge(self) -> None:
         self._connection.acknowledge(self._id, self._free)
@@ -169,6 +188,9 @@ class Receiving(Generic[R]):
     def _discard(self) -> None:
         """Drop whatever still comes; hand back its window and that of what is here."""
         self._discarding = True
+        if self._credit:
+            self._release_held()
+        self._deframer.drop()
         if self._unacknowledged and not self._closed:
             self._free = self._unacknowledged
             self._acknowledge()
@@ -205,8 +227,10 @@ class Receiving(Generic[R]):
         self._taken = True
         self._connection.messages_received += 1
         if not self._discarding:
-            self._free += len(data) + PREFIX_SIZE - self._credit
-            self._credit = 0
+            self._free += len(data) + PREFIX_SIZE
+            if self._credit:
+                self._free -= self._credit
+                self._release_held()
             if not self._inbox and self._free != self._unacknowledged:
                 self._release_incomplete()
             if self._free >= self._acknowledge_at:

@@ -1,0 +1,58 @@
+"""What an attack on a server is: a name, one round on one connection, and how it has to end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from _attacker import Attacker
+
+Round = Callable[[Attacker], Awaitable[None]]
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One way to be hostile.
+
+    Attributes:
+        name: For people, as it stands in docs/security.md.
+        run: One round on a fresh connection that has not sent anything. GoneError ends it.
+        outcome: A regular expression for all of `Attacker.outcome()`.
+        reads: Whether the attacker takes what the server sends.
+    """
+
+    name: str
+    run: Round
+    outcome: str
+    reads: bool = True
+
+
+class Attacks(list[Attack]):
+    """A table of attacks that fills itself by decoration."""
+
+    def add(self, name: str, outcome: str, *, reads: bool = True) -> Callable[[Round], Round]:
+        """Make the decorated function an attack of this table."""
+
+        def register(run: Round) -> Round:
+            self.append(Attack(name, run, outcome, reads))
+            return run
+
+        return register
+
+
+#: How a flood ends. The GOAWAY can be lost on the way: who closes a socket with unread bytes in
+#: it, as the victim of a flood does, has TCP send a reset, which overtakes what was sent before.
+CALM = (
+    r"(status \S+, |RST_STREAM \S+, )*"
+    r"(GOAWAY (ENHANCE_YOUR_CALM|PROTOCOL_ERROR|INTERNAL_ERROR), )?closed"
+)
+
+
+async def flood(attacker: Attacker, one: Callable[[], bytes], count: int) -> None:
+    """Greet, then send what `one` makes `count` times, in batches with room for answers between."""
+    await attacker.greet()
+    for _ in range(count // _BATCH):
+        await attacker.send(*(one() for _ in range(_BATCH)))
+        attacker.attempts += _BATCH

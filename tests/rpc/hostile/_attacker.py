@@ -1,0 +1,327 @@
+"""A peer that keeps to nothing: HTTP/2 frames by hand, on a plain socket.
+
+What is sent is bytes, made here without any HTTP/2 library, so that nothing refuses to be wrong.
+What comes back is taken apart just as plainly: the `Attacker` counts the frames of the victim and
+says in one line how the victim took it (`outcome`). Sources: RFC 9113 (frames), RFC 7541 (HPACK).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from enum import IntEnum
+
+import hpack
+import trio
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+UNARY = b"/trioraft.testing.Echo/Unary"
+EXPAND = b"/trioraft.testing.Echo/Expand"
+CHAT = b"/trioraft.testing.Echo/Chat"
+
+END_STREAM = ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+PRIORITIZED = 0x20
+
+MAX_WINDOW = 2**31 - 1
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+
+class Kind(IntEnum):
+    """Frame types (RFC 9113 §6)."""
+
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+class Code(IntEnum):
+    """Error codes (RFC 9113 §7)."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    SETTINGS_TIMEOUT = 4
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    CONNECT_ERROR = 10
+    ENHANCE_YOUR_CALM = 11
+
+
+class Set(IntEnum):
+    """Settings (RFC 9113 §6.5.2)."""
+
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+    MAX_HEADER_LIST_SIZE = 6
+
+
+class GoneError(Exception):
+    """The victim has ended the connection."""
+
+
+# ---- frames --------------------------------------------------------------------------------------
+
+
+def frame(kind: int, stream_id: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
+    """Any frame, right or wrong."""
+    return (
+        struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream_id) + payload
+    )
+
+
+def settings(values: dict[int, int] | None = None) -> bytes:
+    """SETTINGS."""
+    payload = b"".join(struct.pack(">HI", key, value) for key, value in (values or {}).items())
+    return frame(Kind.SETTINGS, 0, payload)
+
+
+def window_update(stream_id: int, amount: int) -> bytes:
+    """WINDOW_UPDATE."""
+    return frame(Kind.WINDOW_UPDATE, stream_id, struct.pack(">I", amount))
+
+
+def rst_stream(stream_id: int, code: int = Code.CANCEL) -> bytes:
+    """RST_STREAM."""
+    return frame(Kind.RST_STREAM, stream_id, struct.pack(">I", code))
+
+
+def data(stream_id: int, payload: bytes = b"", *, end: bool = False) -> bytes:
+    """DATA."""
+    return frame(Kind.DATA, stream_id, payload, END_STREAM if end else 0)
+
+
+def prefixed(body: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
+    """A gRPC message, whose prefix may lie."""
+    return struct.pack(">BI", flag, len(body) if length is None else length) + body
+
+
+# ---- header blocks -------------------------------------------------------------------------------
+
+
+def integer(value: int, bits: int, first: int = 0) -> bytes:
+    """An HPACK integer (RFC 7541 §5.1) of a `bits` prefix; `first` is the rest of its byte."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes([first | value])
+    out = [first | most]
+    value -= most
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def literal(name: bytes, value: bytes, *, index: bool = False) -> bytes:
+    """A literal field without Huffman coding, with or without adding it to the dynamic table."""
+    kind = b"\x40" if index else b"\x00"
+    return kind + integer(len(name), 7) + name + integer(len(value), 7) + value
+
+
+def block(*fields: tuple[bytes, bytes]) -> bytes:
+    """A header block of literals."""
+    return b"".join(itertools.starmap(literal, fields))
+
+
+def request_fields(path: bytes = CHAT, **changes: bytes | None) -> list[tuple[bytes, bytes]]:
+    """The fields of a good request. `changes`: by name with `_` for `-`; None leaves it out."""
+    fields: dict[str, bytes | None] = {
+        "method": b"POST",
+        "scheme": b"http",
+        "path": path,
+        "authority": b"x",
+        "te": b"trailers",
+        "content-type": b"application/grpc",
+    }
+    fields.update({name.replace("_", "-"): value for name, value in changes.items()})
+    pseudo = ("method", "scheme", "path", "authority")
+    return [
+        ((":" + name if name in pseudo else name).encode(), value)
+        for name, value in fields.items()
+        if value is not None
+    ]
+
+
+def headers(stream_id: int, fields: Fields, *, end: bool = False) -> bytes:
+    """HEADERS with these fields."""
+    flags = END_HEADERS | (END_STREAM if end else 0)
+    return frame(Kind.HEADERS, stream_id, block(*fields), flags)
+
+
+_GOOD = {path: block(*request_fields(path)) for path in (UNARY, EXPAND, CHAT)}
+
+
+def request(stream_id: int, path: bytes = CHAT, *, end: bool = False) -> bytes:
+    """HEADERS of a good request."""
+    return frame(Kind.HEADERS, stream_id, _GOOD[path], END_HEADERS | (END_STREAM if end else 0))
+
+
+# ---- the connection ------------------------------------------------------------------------------
+
+
+class Attacker:
+    """One raw connection. `listen` runs beside the attack unless the attack is not to read.
+
+    Attributes:
+        frames: Frames of the victim by kind; SETTINGS and PING with ACK count as negative kinds.
+        resets: Its RST_STREAM codes.
+        statuses: Its `grpc-status` values, and `:status` values other than 200.
+        goaway: The code of its GOAWAY, None if there was none.
+        closed: Whether it has ended the connection.
+        received: Bytes that came from it.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.frames: Counter[int] = Counter()
+        self.resets: Counter[int] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.goaway: int | None = None
+        self.closed = False
+        self.received = 0
+        self.attempts = 0
+        self._ids = itertools.count(1, 2)
+        self._decoder = hpack.Decoder(max_header_list_size=1 << 20)
+        self._buffer = bytearray()
+        self._pongs: set[bytes] = set()
+        self._news = trio.Event()
+        self.hung_up = trio.Event()
+        self._probes = 0
+
+    def next_id(self) -> int:
+        """The next stream id that is ours to use."""
+        return next(self._ids)
+
+    async def send(self, *parts: bytes) -> None:
+        """Send raw bytes. Raises GoneError if the victim has ended the connection."""
+        if self.closed:
+            raise GoneError
+        try:
+            await self.stream.send_all(b"".join(parts))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.closed = True
+            raise GoneError from None
+
+    async def greet(self, values: dict[int, int] | None = None) -> None:
+        """Preface, SETTINGS, and the acknowledgement of the victim's."""
+        await self.send(PREFACE, settings(values), frame(Kind.SETTINGS, flags=ACK))
+
+    async def listen(self, skip: int = 0) -> None:
+        """Take what the victim sends until it ends the connection, but for the first bytes."""
+        try:
+            while chunk := await self.stream.receive_some(256 * 1024):
+                self.received += len(chunk)
+                self._buffer += chunk[skip:]
+                skip = max(0, skip - len(chunk))
+                self._take_frames()
+                self._tell()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # a reset: the victim has ended it, too
+        self.closed = True
+        self.hung_up.set()
+        self._tell()
+
+    async def settle(self) -> None:
+        """Wait until the victim has read everything sent so far, or has hung up."""
+        self._probes += 1
+        payload = struct.pack(">Q", self._probes)
+        try:
+            await self.send(frame(Kind.PING, 0, payload))
+        except GoneError:
+            return
+        while payload not in self._pongs and not self.closed:
+            await self._news.wait()
+
+    async def called(self) -> None:
+        """For a server: wait until the client has sent a request's HEADERS."""
+        while not self.frames[Kind.HEADERS] and not self.closed:
+            await self._news.wait()
+
+    async def until(self, outcome: str, seconds: float) -> str:
+        """Wait until the outcome is the expected one; give the one that is there after it."""
+        with trio.move_on_after(seconds):
+            while not re.fullmatch(outcome, self.outcome()):
+                await self._news.wait()
+        return self.outcome()
+
+    def outcome(self) -> str:
+        """How the victim took it: statuses and resets, GOAWAY, and whether it hung up."""
+        told = [f"status {name}" for name in sorted(self.statuses)]
+        told += [f"RST_STREAM {_name(code)}" for code in sorted(self.resets)]
+        if self.goaway is not None:
+            told.append(f"GOAWAY {_name(self.goaway)}")
+        if self.closed:
+            told.append("closed")
+        return ", ".join(told) or "kept"
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    def _take_frames(self) -> None:
+        buffer, position = self._buffer, 0
+        while len(buffer) - position >= 9:
+            size = int.from_bytes(buffer[position : position + 3], "big")
+            if len(buffer) - position < 9 + size:
+                break
+            kind, flags = buffer[position + 3], buffer[position + 4]
+            self._note(kind, flags, bytes(buffer[position + 9 : position + 9 + size]))
+            position += 9 + size
+        del buffer[:position]
+
+    def _note(self, kind: int, flags: int, payload: bytes) -> None:
+        acknowledged = flags & ACK and kind in (Kind.PING, Kind.SETTINGS)
+        self.frames[-kind if acknowledged else kind] += 1
+        if kind == Kind.PING and acknowledged:
+            self._pongs.add(payload)
+        elif kind == Kind.RST_STREAM:
+            self.resets[int.from_bytes(payload, "big")] += 1
+        elif kind == Kind.GOAWAY:
+            self.goaway = int.from_bytes(payload[4:8], "big")
+        elif kind == Kind.HEADERS:
+            fields = dict(self._decoder.decode(payload, raw=True))
+            if b"grpc-status" in fields:
+                self.statuses[fields[b"grpc-status"].decode()] += 1
+            elif fields.get(b":status", b"200") != b"200":
+                self.statuses["HTTP " + fields[b":status"].decode()] += 1
+
+
+def _name(code: int) -> str:
+    return Code(code).name if code in Code.__members__.values() else hex(code)
+
+
+@asynccontextmanager
+async def attacking(address: str, *, reads: bool = True) -> AsyncIterator[Attacker]:
+    """A connection to `host:port`. The victim's hanging up ends the block quietly."""
+    host, _, port = address.rpartition(":")
+    stream = await trio.open_tcp_stream(host, int(port))
+    async with stream, trio.open_nursery() as nursery:
+        attacker = Attacker(stream)
+        if reads:
+            nursery.start_soon(attacker.listen)
+        with suppress(GoneError):
+            yield attacker
+        if reads and attacker.closed:
+            with trio.move_on_after(1):
+                await attacker.hung_up.wait()  # its last words may still be on their way
+        nursery.cancel_scope.cancel()
