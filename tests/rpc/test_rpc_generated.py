@@ -16,7 +16,7 @@ GENERATED = Path(__file__).parent / "_gen"
 def test_the_echo_code_is_reproducible(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools.protoc")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    outputs = ("python_out", "pyi_out", "grpclib_python_out", "grpc_python_out", "trioraft_out")
+    outputs = ("python_out", "pyi_out", "grpclib_python_out", "grpc_python_out")
     subprocess.run(
         [
             *(sys.executable, "-m", "grpc_tools.protoc", "-I", str(ROOT / "schema" / "testing")),
@@ -28,4 +28,4 @@ def test_the_echo_code_is_reproducible(tmp_path: Path) -> None:
     )
     made = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert made == {name: (GENERATED / name).read_text() for name in made}
-    assert len(made) == 5
+    assert len(made) == 4

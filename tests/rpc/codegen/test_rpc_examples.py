@@ -92,6 +92,14 @@ def test_generated_code_is_up_to_date(
     assert len(made) == len(kinds)
 
 
+def test_the_echo_code_is_up_to_date(protoc: Callable[..., object], tmp_path: Path) -> None:
+    """That of the RPC tests, by our plugin; `test_rpc_generated` looks at the others'."""
+    root = EXAMPLES.parents[1]
+    protoc(root / "schema" / "testing", f"--trioraft_out={tmp_path}", "echo.proto")
+    committed = root / "tests" / "rpc" / "_gen" / "echo_trio.py"
+    assert (tmp_path / "echo_trio.py").read_text() == committed.read_text()
+
+
 def test_the_benchmark_of_generated_code_runs() -> None:
     made = subprocess.run(
         [sys.executable, "bench/rpc_codegen.py", "--calls", "5", "--rounds", "1"],
