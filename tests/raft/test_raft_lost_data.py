@@ -6,7 +6,8 @@ from raft_cluster import Disk
 from raft_group import Group
 from raft_rig import HEARTBEAT, Rig, appends
 
-from trioraft.raft.types import AppendReply
+from trioraft.raft.membership import MembershipChange
+from trioraft.raft.types import NO_INDEX, AppendReply, Member
 
 
 def test_a_follower_that_lost_what_it_acknowledged_gets_it_again() -> None:
@@ -63,3 +64,73 @@ def test_a_node_with_an_empty_disk_gets_a_snapshot_if_the_log_is_gone() -> None:
     group.run(3)
     assert group.leader == "n1"
     assert group.cluster.core("n2").log.base_index == 2
+
+
+def test_a_denial_without_a_hint_is_answered_in_growing_steps() -> None:
+    """openraft's refusal says no more than "not that": n lost entries must not cost n rounds."""
+    rig = Rig(*[1] * 2000)
+    rig.lead()
+    rig.accept("n2")
+    rig.settle()
+    rig.wait(HEARTBEAT)
+    last = rig.core.last_index
+    ready = rig.settle()
+    denied = AppendReply(
+        rig.core.term, "n2", False, rejected_prev=last, hint_index=last - 1, heartbeat=True
+    )
+    rig.step(denied)
+    progress = rig.core.progress("n2")
+    assert progress is not None
+    assert progress.match_index == NO_INDEX, "nothing of what it has lost may count"
+    for rounds in range(20):
+        ready = rig.settle()
+        (probe,) = appends(ready, "n2")
+        if probe.prev_index == NO_INDEX:
+            break
+        refusal = AppendReply(
+            rig.core.term,
+            "n2",
+            False,
+            rejected_prev=probe.prev_index,
+            hint_index=probe.prev_index - 1,
+        )
+        rig.step(refusal)
+    assert rounds <= 12
+    assert probe.entries[0].index == 0
+
+
+def test_a_hint_is_no_proof() -> None:
+    """Up to a hint the logs can agree; that they do, only an accepted append says."""
+    rig = Rig(1, 1, 1)
+    rig.lead()
+    rig.accept("n2")
+    rig.settle()
+    rig.wait(HEARTBEAT)
+    rig.step(
+        AppendReply(
+            rig.core.term, "n2", False, rejected_prev=3, hint_index=2, hint_term=1, heartbeat=True
+        )
+    )
+    progress = rig.core.progress("n2")
+    assert progress is not None
+    assert (progress.match_index, progress.next_index) == (NO_INDEX, 3)
+
+
+def test_who_comes_back_at_once_comes_back_with_nothing() -> None:
+    """A removed member is still told of it when it is added again, perhaps with an empty disk."""
+    rig = Rig(1, 1, 1)
+    rig.lead()
+    rig.accept("n2")
+    rig.accept("n3")
+    rig.settle()
+    rig.core.change_membership(MembershipChange.remove("n3"), "removal", rig.now)
+    for _ in range(3):
+        rig.settle()
+        rig.accept("n2", commit=rig.core.commit)
+    progress = rig.core.progress("n3")
+    assert progress is not None, "it has not said yet that it knows"
+    assert progress.match_index > 0
+    rig.core.change_membership(MembershipChange.add((Member("n3", "n3"),)), "return", rig.now)
+    progress = rig.core.progress("n3")
+    assert progress is not None
+    assert progress.match_index == NO_INDEX

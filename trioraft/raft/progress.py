@@ -120,16 +120,19 @@ class Progress:
             self.probe_sent = self.bare = False
         self._check()
 
-    def heartbeat_denied(self, rejected_prev: int, hint_index: int) -> None:
+    def heartbeat_denied(self, rejected_prev: int, retry_at: int, hinted: bool) -> None:
         """A follower denies what it had acknowledged: its disk was replaced, or it lied.
 
         What has been committed by counting it stays committed. It is brought up to date like
-        any other; until then it does not count for what it has lost.
+        any other, from where `rejected` would try next; until appends prove what it has, it
+        counts for nothing.
         """
         if rejected_prev == self.match_index and self.match_index > NO_INDEX:
-            self.match_index = max(min(hint_index, rejected_prev - 1), NO_INDEX)
+            self.match_index = NO_INDEX
             if self.state is not ProgressState.SNAPSHOT:
-                self.to_probe()
+                self._enter(ProgressState.PROBE)
+                self.next_index = rejected_prev + 1
+                self.rejected(rejected_prev, retry_at, hinted)
 
     def heartbeat_answered(self) -> None:
         """The follower lives. If it owes an answer for a whole heartbeat, ask again, bare.

@@ -57,6 +57,10 @@ def change_membership(s: State, change: MembershipChange, token: object) -> None
         staged = {
             m.id: StagedPeer(m, s.now) for m in wanted.voters if not s.configuration.is_voter(m.id)
         }
+        for node_id in staged:
+            # Removed a moment ago and still told of it; what it had then it may have lost since.
+            if lead.leaving.pop(node_id, None) is not None:
+                del lead.followers[node_id]
         lead.change = Change(token, wanted, ChangePhase.STAGING, staged)
         s.refresh_peers()
     else:

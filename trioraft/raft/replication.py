@@ -98,12 +98,10 @@ def handle_append_reply(s: State, reply: AppendReply) -> None:
         follower.acked_round = min(reply.round, lead.round)
         follower.acked_at = max(follower.acked_at, lead.round_time(follower.acked_round))
         _settle_reads(s, lead)
-    if reply.heartbeat and not reply.success:
-        follower.heartbeat_denied(reply.rejected_prev, reply.hint_index)
+    if not reply.success:
+        _rejected(s, follower, reply)
     elif reply.heartbeat:
         follower.heartbeat_answered()
-    elif not reply.success:
-        _rejected(s, follower, reply)
     elif follower.accepted(reply.match_index):
         advance_commit(s, lead)
 
@@ -221,7 +219,10 @@ def _rejected(s: State, follower: Progress, reply: AppendReply) -> None:
     hinted = hint != rejected - 1 or reply.hint_term != NO_TERM
     if reply.hint_term != NO_TERM and s.log.base_index < hint < rejected:
         hint = s.log.last_at_most(hint, reply.hint_term)
-    follower.rejected(rejected, hint + 1, hinted)
+    if reply.heartbeat:
+        follower.heartbeat_denied(rejected, hint + 1, hinted)
+    else:
+        follower.rejected(rejected, hint + 1, hinted)
 
 
 def _settle_reads(s: State, lead: Leadership) -> None:
