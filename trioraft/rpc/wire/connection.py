@@ -48,6 +48,11 @@ log = logging.getLogger(__name__)
 _WRITE_SIZE = 256 * 1024
 
 
+#: GOAWAY without an error, the last stream being the highest there can be (RFC 9113 §6.8): from its
+#: type on.
+_FAREWELL = bytes.fromhex("07 00 00000000 7fffffff 00000000")
+
+
 class Connection:
     """Runs an engine over a byte stream. The ends (`server`, `client`) subclass it."""
 
@@ -88,6 +93,7 @@ class Connection:
         self._early = b""  # what was taken from the engine before its turn; sent first
         self._sending = False
         self.peer_leaves = False  # GOAWAY has come
+        self._broken = 0  # the error that the engine has closed the connection over
         self._over = False  # the engine has nothing more to do
         self._reset_later: list[tuple[int, int]] = []
         self._handshake = trio.CancelScope()
@@ -191,6 +197,7 @@ class Connection:
     async def _read_loop(self) -> str:
         """Read until there is no more to read; return why."""
         receive, feed = self._pipe.receive, self.engine.receive_data
+        data: bytes | bytearray | memoryview = b""
         try:
             while True:
                 data = await receive()
@@ -213,6 +220,9 @@ class Connection:
             return f"protocol error: {error}"
         except Http2Error as error:
             return f"the HTTP/2 session ended: {error}"
+        finally:
+            if self._broken:
+                self._say_broken(data)
 
     def _hand_over(self) -> None:
         deliveries, self._deliveries = self._deliveries, []
@@ -336,9 +346,16 @@ class Connection:
 
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
         self._over = True
-        if event.error_code and not self.peer_leaves:
-            log.warning("%s: peer broke HTTP/2: error %d", self.name, event.error_code)
+        if not self.peer_leaves:
+            self._broken = event.error_code
         self.mark_dirty()
+
+    def _say_broken(self, data: bytes | bytearray | memoryview) -> None:
+        """The engine has closed the connection over what is in `data`, the last that was read."""
+        # grpc-go's clients leave so. libnghttp2 takes it for an error, because such a stream cannot
+        # be one of the server's; they have ended their calls before.
+        if _FAREWELL not in bytes(data):
+            log.warning("%s: peer broke HTTP/2: error %d", self.name, self._broken)
 
     # ---- the end -----------------------------------------------------------------------------
 
