@@ -21,6 +21,7 @@ import trio
 import trio.testing
 
 from .client.channel import Channel, open_channel
+from .compression import CompressionLike
 from .interceptors.client import ClientInterceptor
 from .interceptors.server import ServerInterceptor
 from .limits import Limits
@@ -87,6 +88,8 @@ def open_test_channel(
     rng: random.Random | None = None,
     interceptors: Sequence[ServerInterceptor] = (),
     client_interceptors: Sequence[ClientInterceptor] = (),
+    compression: CompressionLike = None,
+    client_compression: CompressionLike = None,
 ) -> AbstractAsyncContextManager[Channel]:
     """A server of `services` and a channel to it, for `async with`; both end with the block.
 
@@ -97,18 +100,28 @@ def open_test_channel(
         rng: Source of the channel's jitter between attempts to connect.
         interceptors: Those of the server, as for `serve`.
         client_interceptors: Those of the channel, as for `open_channel`.
+        compression: That of the server, as for `serve`.
+        client_compression: That of the channel, as for `open_channel`.
 
     What the block raises comes out as it is, in no exception group.
     """
     listener = MemoryListener()
     return _TestChannel(
-        partial(serve, services, limits=limits, listeners=[listener], interceptors=interceptors),
+        partial(
+            serve,
+            services,
+            limits=limits,
+            listeners=[listener],
+            interceptors=interceptors,
+            compression=compression,
+        ),
         open_channel(
             TARGET,
             dial=listener.dial,
             limits=client_limits or limits,
             rng=rng,
             interceptors=client_interceptors,
+            compression=client_compression,
         ),
     )
 

@@ -130,7 +130,9 @@ class Call(Receiving[R], Generic[S, R]):
                 connection.engine.send_data(self._id, prefix + data, end_stream=end)
             else:
                 connection.engine.send_data(self._id, pack_prefix(flag, size))
-                connection.engine.send_data(self._id, data, end_stream=end)
+                # The engine takes no subclass of bytes.
+                plain = bytes(data) if flag else data
+                connection.engine.send_data(self._id, plain, end_stream=end)
         except Http2Error as error:
             raise self._cannot_send(error) from error
         connection.messages_sent += 1
