@@ -232,10 +232,10 @@ async def test_a_restarted_server_is_found_again() -> None:
         for _ in range(3):
             async with trio.open_nursery() as nursery:
                 await nursery.start(partial(serve, [Echo()], port=port))
+                await channel.wait_for_state_change("TRANSIENT_FAILURE")
                 await EchoStub(channel).Unary(EchoRequest())
                 nursery.cancel_scope.cancel()
             assert (await failure(channel)).status is Status.UNAVAILABLE
-            await trio.sleep(0.02)
 
 
 async def test_a_server_that_turns_everybody_away_is_not_stormed(

@@ -280,6 +280,8 @@ async def test_a_channel_without_a_server(autojump_clock: object) -> None:
         assert entry.state == "TRANSIENT_FAILURE"
         assert (entry.totals().started, entry.totals().failed) == (2, 2)
         await trio.sleep(60)
+        assert entry.state == "TRANSIENT_FAILURE"  # it goes on trying
+        await trio.sleep(3600)
         assert entry.state == "IDLE"
 
 

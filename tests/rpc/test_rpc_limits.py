@@ -176,7 +176,7 @@ async def test_calls_that_wait_are_bounded() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(stub.Unary, EchoRequest())
-            await trio.sleep(0.05)
+                await trio.sleep(0.01)
             error = await status_of(stub.Unary(EchoRequest()))
             assert error.status is Status.RESOURCE_EXHAUSTED
             nursery.cancel_scope.cancel()

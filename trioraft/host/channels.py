@@ -81,9 +81,9 @@ class PeerChannel(Channel):
         super().__init__(pair.address, ssl_context=None, limits=limits, dial=dial, rng=rng)
         self._pair = pair
 
-    async def connection(self) -> ClientConnection:
+    async def connection(self, wait_for_ready: bool | None = None) -> ClientConnection:
         await self._pair.check_open()
-        return await super().connection()
+        return await super().connection(wait_for_ready)
 
 
 class ChannelPool:

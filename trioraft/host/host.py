@@ -52,7 +52,7 @@ _REQUEST_BYTES = 5 << 20  # of clients: no dialect has entries above 4 MiB
 # A peer that acknowledges nothing for this long (seconds) is dialled again: after a partition
 # the kernel's own retransmissions can stand still for minutes.
 _SILENCE_TIMEOUT = 5.0
-_RECONNECT_MAX = 1.0  # seconds: a peer that comes back is needed soon
+_RECONNECT_MIN, _RECONNECT_MAX = 0.1, 1.0  # seconds: a peer that comes back is needed soon
 
 
 @asynccontextmanager
@@ -131,7 +131,9 @@ class Host:
         self._limits = Limits(
             max_receive_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
             max_send_message=dialect.max_message_bytes + _ENVELOPE_BYTES,
+            reconnect_min=_RECONNECT_MIN,
             reconnect_max=_RECONNECT_MAX,
+            idle_timeout=math.inf,
             silence_timeout=_SILENCE_TIMEOUT,
         )
         self._channels = ChannelPool(nursery, environment, self._limits)
@@ -141,7 +143,6 @@ class Host:
         resting = self._resting = Resting(
             self.node_id,
             rest or RestSettings(idle_after=math.inf),
-            random.Random(self._environment.rng.getrandbits(64)),
         )
         self._links = LinkPool(
             nursery=self._nursery,

@@ -12,7 +12,7 @@ from grpclib.const import Cardinality, Handler
 
 from .client.channel import Channel, open_channel
 from .client.stream import ClientStream
-from .client.target import Dial
+from .client.dialling import Dial, DialAddress
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
 from .compression import Codec, Compression

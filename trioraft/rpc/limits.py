@@ -33,7 +33,8 @@ class Limits:
             field HTTP/2 libraries end the connection.
         max_concurrent_streams: Calls at once on one connection. A server refuses more
             (REFUSED_STREAM); a client makes further calls wait for a free slot.
-        max_waiting_calls: Client: calls that may wait for a slot. Beyond it RESOURCE_EXHAUSTED.
+        max_waiting_calls: Client: calls that may wait for a connection or for a slot on one.
+            Beyond it RESOURCE_EXHAUSTED.
         stream_window: Receive window of one stream: how much a peer can send on it before the
             application takes messages. What one connection buffers is bounded by
             `max_concurrent_streams` times this window and one incomplete message. The
@@ -45,14 +46,26 @@ class Limits:
         max_replay_channel: Client: the same for all calls of a channel together that a retry or
             hedging policy holds for.
         max_connections: Server: open connections. One more is closed at once.
+        max_connections_per_peer: Server: of them, from one IP address; None is no bound of their
+            own, for servers behind proxies and load balancers. One more is closed at once.
+        max_handlers: Server: handlers that run at once, on all connections together. One more call
+            gets RESOURCE_EXHAUSTED; calls answered in place (`InPlaceHandler`) need none.
         handshake_timeout: Time for TLS and the HTTP/2 preface, after which a silent
             connection is closed.
-        connect_timeout: Client: time for dialling, TLS and the server's first SETTINGS.
+        connect_timeout: Client: least time for dialling, TLS and the server's first SETTINGS. An
+            attempt may take until the next one is due, if that is later.
         close_timeout: Time a closing endpoint spends on handing its GOAWAY to the network.
-        reconnect_min: Client: pause after the first failed attempt to connect. It grows by 1.6
-            per failure, with 20% jitter either way, up to `reconnect_max`. Calls made during
-            the pause fail at once with UNAVAILABLE.
-        reconnect_max: Client: longest pause between attempts to connect.
+        reconnect_min: Client: time from the start of the first failed attempt to connect to the
+            next. It grows by 1.6 per failure, with 20% jitter either way, up to `reconnect_max`.
+            Meanwhile calls fail at once with UNAVAILABLE, unless they wait for ready.
+        reconnect_max: Client: longest time between the starts of two attempts, before jitter.
+        attempt_delay: Client: time that one address has to answer before the next one is tried
+            beside it (RFC 8305, "Connection Attempt Delay").
+        resolve_interval: Client: least time between two successful look-ups of a name.
+        idle_timeout: Client: time without calls after which a channel lets go of its connections
+            and is IDLE; up to a tenth more. Infinity: never.
+        max_connections_per_address: Client: connections to one address. One more is made when
+            calls wait because every stream is taken (gRPC proposal A105). 1: they wait.
         silence_timeout: Time sent data may stay unacknowledged by the peer's TCP before the
             connection counts as lost.
         reset_burst: Server: RST_STREAM frames a peer may send in a burst before the connection
@@ -80,11 +93,17 @@ class Limits:
     max_replay: int = 256 * KIB
     max_replay_channel: int = 16 * MIB
     max_connections: int = 10_000
+    max_connections_per_peer: int | None = None
+    max_handlers: int = 100_000
     handshake_timeout: float = 10.0
     connect_timeout: float = 20.0
     close_timeout: float = 0.25
-    reconnect_min: float = 0.1
-    reconnect_max: float = 10.0
+    reconnect_min: float = 1.0
+    reconnect_max: float = 120.0
+    attempt_delay: float = 0.25
+    resolve_interval: float = 30.0
+    idle_timeout: float = 1800.0
+    max_connections_per_address: int = 1
     silence_timeout: float = 10.0
     reset_burst: int = 10_000
     reset_rate: int = 1_000
@@ -106,15 +125,23 @@ class Limits:
             "max_concurrent_streams",
             "max_queued_bytes",
             "max_connections",
+            "max_handlers",
+            "max_connections_per_address",
             "control_burst",
             "max_buffered",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.max_connections_per_peer is not None and self.max_connections_per_peer < 1:
+            raise ValueError("max_connections_per_peer must be at least 1, or None")
         if self.stream_window * self.max_concurrent_streams > 2**30:
             raise ValueError("stream_window * max_concurrent_streams must be at most 2**30")
         if not 0 < self.reconnect_min <= self.reconnect_max:
             raise ValueError("reconnect_min must be positive and at most reconnect_max")
+        if not 0.1 <= self.attempt_delay <= 2:
+            raise ValueError("attempt_delay must be between 0.1 and 2 s")
+        if not (self.idle_timeout > 0 and self.resolve_interval >= 0):
+            raise ValueError("idle_timeout must be positive, resolve_interval not negative")
 
     @property
     def connection_window(self) -> int:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
+
+from .client.connectivity import ConnectivityState
 
 if TYPE_CHECKING:
     from .client.connector import Connector
     from .wire.connection import Connection
 
-__all__ = ["ChannelEntry", "Entry", "Registry", "State", "Totals", "registered"]
-
-State: TypeAlias = Literal["IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE"]
+__all__ = ["ChannelEntry", "Entry", "Registry", "Totals", "registered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class ChannelEntry(Entry):
         self._connector = connector
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectivityState:
         """Connectivity, in gRPC's words."""
         return self._connector.state
 

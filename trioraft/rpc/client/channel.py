@@ -20,54 +20,16 @@ from trioraft.rpc.registry import ChannelEntry, Registry
 from trioraft.rpc.status import GRPCError
 from trioraft.rpc.timeout import Deadline
 
+from .balancing import BalancingLike
+from .connecting import connector_for, target_of
 from .connection import ClientConnection
-from .connector import Connector
+from .connectivity import ConnectivityState, StateChanges
+from .dialling import Dial, DialAddress
+from .keepalive import Keepalive
+from .resolver import Resolver
 from .stream import ClientStream
-from .target import Dial, Target, connect, parse_target, secure
 
 _MAX_CACHED_PATHS = 1024
-
-
-def open_channel(
-    target: str,
-    *,
-    ssl_context: ssl.SSLContext | None = None,
-    limits: Limits | None = None,
-    dial: Dial | None = None,
-    rng: random.Random | None = None,
-    registry: Registry | None = None,
-    inherit_deadlines: bool = True,
-    compression: CompressionLike = None,
-    interceptors: Sequence[ClientInterceptor] = (),
-) -> Channel:
-    """A channel to `target`, for `async with`.
-
-    Args:
-        target: `host:port`, `ipv4:...`, `ipv6:...`, `dns:...`, `unix:...`; with `dial`, any name.
-        ssl_context: TLS to the server; ALPN is set to `h2` on it.
-        limits: Bounds; see `Limits`.
-        dial: Opens the byte stream instead of the operating system's network.
-        rng: Source of the jitter between attempts to connect.
-        registry: Where the channel is shown while it is open; see `services.ChannelzService`.
-        inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
-            handler that makes the call included. If not, only a call's own deadline is sent.
-        compression: Encoding of the messages sent, by name, or `Compression` settings.
-        interceptors: What runs around every call, the first one outermost; see `ClientCall`.
-
-    Raises:
-        ValueError: The target cannot be parsed; an encoding is not known.
-    """
-    return Channel(
-        target,
-        ssl_context=ssl_context,
-        limits=limits,
-        dial=dial,
-        rng=rng,
-        registry=registry,
-        inherit_deadlines=inherit_deadlines,
-        compression=compression,
-        interceptors=interceptors,
-    )
 
 
 # Generated stubs annotate their channel as `grpclib.client.Channel`. Ours is none, and needs not be
@@ -89,15 +51,48 @@ class Channel(_StubChannel):  # type: ignore[misc]
         self,
         target: str,
         *,
-        ssl_context: ssl.SSLContext | None,
-        limits: Limits | None,
-        dial: Dial | None,
-        rng: random.Random | None,
+        ssl_context: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        dial: Dial | None = None,
+        dial_address: DialAddress | None = None,
+        resolver: Resolver | None = None,
+        balancing: BalancingLike = "pick_first",
+        wait_for_ready: bool = False,
+        keepalive: Keepalive | None = None,
+        authority: str | None = None,
+        rng: random.Random | None = None,
         registry: Registry | None = None,
         inherit_deadlines: bool = True,
         compression: CompressionLike = None,
         interceptors: Sequence[ClientInterceptor] = (),
     ) -> None:
+        """A channel to `target`, for `async with`.
+
+        Args:
+            target: `host:port`, `dns:///host:port`, `ipv4:...`, `ipv6:...`, `unix:...`,
+                `unix-abstract:...`; with `dial` or a `resolver`, any name.
+            ssl_context: TLS to the server; ALPN is set to `h2` on it.
+            limits: Bounds; see `Limits`.
+            dial: Opens the byte stream instead of the operating system's network.
+            dial_address: The same, for each address that the target stands for.
+            resolver: Finds the addresses, instead of DNS.
+            balancing: Which address a call goes to: `"pick_first"`, `"round_robin"`, or a policy.
+            wait_for_ready: Whether calls that do not say so themselves wait while there is no
+                connection and none to be had, instead of failing with UNAVAILABLE.
+            keepalive: PINGs on silent connections; None for none.
+            authority: `:authority` of the calls and the name in the server's certificate, if not
+                what the target says.
+            rng: Source of the jitter between attempts to connect, and of the balancer's order.
+            registry: Where the channel is shown while it is open; see `services.ChannelzService`.
+            inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
+                handler that makes the call included. If not, only a call's own deadline is sent.
+            compression: Encoding of the messages sent, by name, or `Compression` settings.
+            interceptors: What runs around every call, the first one outermost; see `ClientCall`.
+
+        Raises:
+            ValueError: The target cannot be parsed; an encoding or a policy is not known; `dial`
+                together with `dial_address` or a `resolver`.
+        """
         self.target = target
         self.compression = Compression.of(compression)
         self._encoder = self.compression.choose(self.compression.send)
@@ -106,12 +101,26 @@ class Channel(_StubChannel):  # type: ignore[misc]
         #: What runs around every call, the first one outermost.
         self.interceptors = tuple(interceptors)
         self.limits = limits or Limits()
-        self._parsed = Target(target) if dial is not None else parse_target(target)
-        self._dial = dial
-        self._ssl_context = ssl_context
-        self.connector = Connector(
-            f"server {target}", self._open_stream, self.limits, rng or random.Random()
+        #: The source of randomness.
+        self.rng = rng or random.Random()
+        self.wait_for_ready = wait_for_ready
+        parsed = target_of(
+            target, dial=dial, dial_address=dial_address, resolver=resolver, authority=authority
         )
+        self.connector = connector_for(
+            target,
+            parsed,
+            limits=self.limits,
+            rng=self.rng,
+            ssl_context=ssl_context,
+            dial=dial,
+            dial_address=dial_address,
+            resolver=resolver,
+            balancing=balancing,
+            keepalive=keepalive,
+        )
+        self._authority = parsed.authority.encode()
+        self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = registry
         self._entry: ChannelEntry | None = None
@@ -130,7 +139,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
         self._nursery = await self._manager.__aenter__()
         if self._registry is not None:
             self._entry = self._registry.add_channel(self.target, self.connector)
-            self.connector.entry = self._entry
+        self.connector.open(self._nursery, self._entry)
         return self
 
     async def __aexit__(
@@ -145,6 +154,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
         # it is a cancellation, swallowed by the scope that we cancel: the nursery does not get to
         # see it. The shield is against a cancellation while we close, which takes no longer than
         # `Limits.close_timeout`.
+        self.connector.close()
         nursery.cancel_scope.shield = True
         nursery.cancel_scope.cancel()
         try:
@@ -166,6 +176,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
         deadline: Deadline | None = None,
         metadata: MetadataLike | None = None,
         compression: str | None = None,
+        wait_for_ready: bool | None = None,
     ) -> ClientStream[Any, Any]:
         """A call, for `async with`: nothing is sent before `send_request` or `send_message`.
 
@@ -178,6 +189,8 @@ class Channel(_StubChannel):  # type: ignore[misc]
             metadata: Custom metadata, a mapping or pairs.
             compression: Encoding of the messages sent, `"identity"` for none, in place of the
                 channel's. ValueError if it is not known.
+            wait_for_ready: Whether the call waits while there is no connection and none to be
+                had, until its deadline, instead of failing with UNAVAILABLE. None: as the channel.
         """
         if timeout is not None:
             own = Deadline.from_timeout(timeout)
@@ -198,18 +211,19 @@ class Channel(_StubChannel):  # type: ignore[misc]
         )
         if encoder is not None:
             stream.compress_with(encoder)
+        if wait_for_ready is not None:
+            stream.wait_for_ready = wait_for_ready
         return stream
 
     def request_headers(self, path: str) -> list[tuple[bytes, bytes]]:
         """The headers that every call of a method has. Not to be changed."""
         headers = self._headers.get(path)
         if headers is None:
-            scheme = b"http" if self._ssl_context is None else b"https"
             headers = [
                 (b":method", b"POST"),
-                (b":scheme", scheme),
+                (b":scheme", self._scheme),
                 (b":path", path.encode("ascii")),
-                (b":authority", self._parsed.authority.encode()),
+                (b":authority", self._authority),
                 (b"te", b"trailers"),
                 (b"content-type", b"application/grpc"),
                 (b"user-agent", b"grpc-python-trio/0.1"),
@@ -219,8 +233,8 @@ class Channel(_StubChannel):  # type: ignore[misc]
                 self._headers[path] = headers
         return headers
 
-    async def connection(self) -> ClientConnection:
-        """Wait for a connection with a free stream; `Connector.get` says how that goes.
+    async def connection(self, wait_for_ready: bool | None = None) -> ClientConnection:
+        """Wait for a connection with a free stream; `Picker.get` says how that goes.
 
         Raises:
             GRPCError: UNAVAILABLE or RESOURCE_EXHAUSTED: there is none to be had.
@@ -228,15 +242,43 @@ class Channel(_StubChannel):  # type: ignore[misc]
         """
         if self._nursery is None:
             raise RuntimeError("the channel is not open: use it inside `async with`")
+        if wait_for_ready is None:
+            wait_for_ready = self.wait_for_ready
         try:
-            return await self.connector.get(self._nursery)
+            return await self.connector.get(wait_for_ready)
         except GRPCError:
             if self._entry is not None:
                 self._entry.refused()
             raise
 
-    async def _open_stream(self) -> trio.abc.Stream:
-        stream = await (self._dial() if self._dial else connect(self._parsed))
-        if self._ssl_context is not None:
-            return await secure(stream, self._ssl_context, self._parsed.server_name)
-        return stream
+    # ---- connectivity ------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectivityState:
+        """What the channel is doing about its connections, right now."""
+        return self.connector.state
+
+    def connect(self) -> None:
+        """Begin to connect without a call, if the state is IDLE. Never waits.
+
+        Raises:
+            RuntimeError: Outside of the channel's `async with` block.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the channel is not open: use it inside `async with`")
+        self.connector.leave_idle()
+
+    async def wait_for_state_change(self, last: ConnectivityState | str) -> ConnectivityState:
+        """Wait until the state is another than `last`, and return it. A checkpoint.
+
+        States that were passed through meanwhile are not reported. Never connects by itself.
+        """
+        return await self.connector.connectivity.wait_change(last)
+
+    def states(self) -> StateChanges:
+        """`async for state in channel.states()`: the state now, then each change, to SHUTDOWN."""
+        return StateChanges(self.connector.connectivity)
+
+
+#: How channels are made: `async with open_channel("127.0.0.1:50051") as channel`.
+open_channel = Channel

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -25,13 +25,27 @@ from trioraft.rpc.wire.http2 import (
 )
 
 from .answer import AnsweredCall
+from .keepalive import Pace, WatchedPipe, keep_alive
+
+# The debug data of a GOAWAY to a client that sends too many PINGs (gRPC proposal A8).
+_TOO_MANY_PINGS = b"too_many_pings"
+
+
+class Owner(Protocol):
+    """What a connection belongs to. Neither method may wait."""
+
+    def connected(self, connection: ClientConnection) -> None:
+        """The server's SETTINGS are here: calls may start."""
+
+    def retired(self, connection: ClientConnection, reason: str) -> None:
+        """No further call may start; those that run go on, unless the connection is lost."""
 
 
 class ClientConnection(Connection):
     """One connection of a channel.
 
     Ready once the server's SETTINGS are here: until then neither is it known to speak HTTP/2 nor
-    how many streams it takes.
+    how many streams it takes. A connection that takes no more calls ends with the last of them.
     """
 
     def __init__(
@@ -39,22 +53,28 @@ class ClientConnection(Connection):
         stream: trio.abc.Stream,
         limits: Limits,
         name: str,
-        on_ready: Callable[[ClientConnection], None],
+        owner: Owner,
+        slots: trio.lowlevel.ParkingLot,
+        pace: Pace | None = None,
     ) -> None:
+        """slots: where calls wait for a free stream. pace: of the keepalive, if there is one."""
         super().__init__(stream, client_engine(limits), limits, name)
         self.peer = Peer(stream)
         #: Whether new calls may start here.
         self.accepting = False
         #: The last `grpc-accept-encoding` that a call with compression got; None before that.
         self.accepted_encodings: bytes | None = None
-        #: Whether any call has started here.
-        self.used = False
         self._refused: list[StreamClosed] = []
         self._ready = False
-        self._on_ready = on_ready
+        self._owner = owner
         self._max_streams = limits.max_concurrent_streams
+        self._first_unsent = 0  # of the streams opened since output was last taken
         self.dirty = True  # the client speaks first; the server once it has heard HTTP/2
-        self._slots = trio.lowlevel.ParkingLot()
+        self._slots = slots
+        self._pace = pace
+        self._dormant: trio.Event | None = None  # set by the next call, for the keepalive
+        self._tasks: trio.CancelScope | None = None
+        self._stopped_for = ""
         self._handlers[ResponseReceived] = self._on_response
         self._handlers[TrailersReceived] = self._on_trailers
 
@@ -70,22 +90,10 @@ class ClientConnection(Connection):
         """Whether a stream may be opened here right now."""
         return self.accepting and len(self.calls) < self._max_streams and not self._slots
 
-    async def slot(self) -> None:
-        """Wait until one more stream may be opened here, or `accepting` turns false.
-
-        No checkpoint if there is room. Cancelling gives the place in the queue up.
-
-        Raises:
-            GRPCError: RESOURCE_EXHAUSTED: `Limits.max_waiting_calls` are waiting already.
-        """
-        while self.accepting and len(self.calls) >= self._max_streams:
-            if len(self._slots) >= self.limits.max_waiting_calls:
-                raise GRPCError(
-                    Status.RESOURCE_EXHAUSTED,
-                    f"{self.name}: {len(self._slots)} calls wait for one of "
-                    f"{self._max_streams} streams already",
-                )
-            await self._slots.park()
+    @property
+    def has_room(self) -> bool:
+        """As `has_slot`, for a call that has waited its turn."""
+        return self.accepting and len(self.calls) < self._max_streams
 
     def open(
         self,
@@ -102,14 +110,50 @@ class ClientConnection(Connection):
         try:
             stream_id = self.engine.send_request(headers, end_stream=end_stream)
         except Http2Error as error:
-            self._retire()
+            self.drain(str(error))
             raise GRPCError(Status.UNAVAILABLE, f"{self.name}: {error}") from error
         self.calls[stream_id] = call
         self.calls_started += 1
+        if not self.opened:
+            self._first_unsent = stream_id
         self.opened = True
-        self.used = True
+        if self._dormant is not None:
+            self._dormant.set()
         self.mark_dirty()
         return stream_id
+
+    def unsent(self, stream_id: int) -> bool:
+        """Whether the request of this stream has certainly not left us."""
+        return self.opened and stream_id >= self._first_unsent
+
+    async def next_call(self) -> None:
+        """Wait until another call starts here. For one task at a time."""
+        self._dormant = trio.Event()
+        await self._dormant.wait()
+        self._dormant = None
+
+    def drain(self, reason: str) -> None:
+        """Start no more calls, and end once those that run have ended. Never waits."""
+        self._retire(reason)
+        # Calls pay nothing for this as long as nobody drains.
+        self._handlers[StreamClosed] = self._on_last_streams
+        if not self.calls:
+            self.stop(reason)
+
+    def stop(self, reason: str) -> None:
+        """End now: calls that run fail with UNAVAILABLE and this reason. Never waits."""
+        self._stopped_for = self._stopped_for or reason
+        self._retire(reason)
+        if self._tasks is not None:
+            self._tasks.cancel()
+
+    # ---- tasks -------------------------------------------------------------------------------
+
+    def _started(self, nursery: trio.Nursery) -> None:
+        self._tasks = nursery.cancel_scope
+        if self._pace is not None:
+            self._pipe = pipe = WatchedPipe(self._pipe)
+            nursery.start_soon(keep_alive, self, pipe, self._pace)
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -121,7 +165,7 @@ class ClientConnection(Connection):
             self._slots.unpark_all()
         if not self._ready:
             self._ready = self.accepting = True
-            self._on_ready(self)
+            self._owner.connected(self)
 
     def _on_response(self, event: ResponseReceived) -> None:
         call = self.calls.get(event.stream_id)
@@ -143,6 +187,11 @@ class ClientConnection(Connection):
         if self._slots:
             self._slots.unpark()
 
+    def _on_last_streams(self, event: StreamClosed) -> None:
+        self._on_stream_closed(event)
+        if not self.calls:
+            self.stop("the connection takes no more calls")
+
     def _dispatch(self) -> bool:
         # GOAWAY closes the streams that the server has not seen all at once, in the random order
         # of the engine's table. Callers hear of it in the order of their calls, run after run.
@@ -151,17 +200,26 @@ class ClientConnection(Connection):
             refused, self._refused = self._refused, []
             for event in sorted(refused, key=attrgetter("stream_id")):
                 super()._on_stream_closed(event)
+            if not self.calls:
+                self.stop("the server took no more calls")
         return busy
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
         super()._on_goaway(event)
-        self._retire()
+        calm = event.error_code == ErrorCode.ENHANCE_YOUR_CALM
+        if calm and event.debug_data == _TOO_MANY_PINGS and self._pace is not None:
+            self._pace.slow_down(self.name)
+        self.drain(f"the server takes no more calls (GOAWAY, error {event.error_code})")
 
-    def _retire(self) -> None:
+    def _retire(self, reason: str) -> None:
         """Start no more calls here; those that wait for a slot look for another connection."""
-        self.accepting = False
-        self._slots.unpark_all()
+        if self.accepting:
+            self.accepting = False
+            self._owner.retired(self, f"{self.name}: {reason}")
 
     def _lost(self, error: GRPCError) -> None:
+        if self._stopped_for:
+            self.end_reason = f"{self.name}: {self._stopped_for}"
+            error = GRPCError(Status.UNAVAILABLE, self.end_reason)
         super()._lost(error)
-        self._retire()
+        self._retire(self.end_reason.removeprefix(f"{self.name}: "))

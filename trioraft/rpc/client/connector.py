@@ -1,180 +1,212 @@
-"""Holding a connection: made when first needed, again after loss, with pauses after failures.
+"""What makes the connections of a channel: a resolver finds addresses, a balancer uses them.
 
-The pauses follow gRPC's connection backoff (connection-backoff.md): they grow by a factor with each
-failure, with jitter, up to a bound; calls made during one fail at once.
+While the channel is IDLE there is none of it. The first call brings the resolver's task and the
+balancer to life; `Limits.idle_timeout` without calls ends them.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import trio
 
-from trioraft.rpc.limits import Limits
-from trioraft.rpc.registry import Entry, State, registered
+from trioraft.rpc.registry import Entry
 from trioraft.rpc.status import GRPCError, Status
 
-from .connection import ClientConnection
+from .address import Address
+from .backoff import Backoff
+from .balancing import Balancer, Balancing
+from .connectivity import ConnectivityState
+from .picker import Picker
+from .resolver import Resolution, Resolver, ResolverUpdates
+from .subchannel import Shared, Subchannel
+
+__all__ = ["Connector"]
 
 log = logging.getLogger(__name__)
 
-_GROWTH = 1.6
-_JITTER = 0.2
+_IDLE = ConnectivityState.IDLE
+_FAILING = ConnectivityState.TRANSIENT_FAILURE
+_SHUTDOWN = ConnectivityState.SHUTDOWN
+
+# How often the idle timeout looks for calls: it is late by at most this part of itself.
+_IDLE_LOOKS = 10
 
 
-class _Attempt:
-    """One attempt to connect, and those that wait for it."""
-
-    def __init__(self) -> None:
-        self.over = trio.Event()
-        self.error: GRPCError | None = None
-
-
-class Connector:
-    """The one connection of a channel, shared by all its calls."""
+class Connector(Picker):
+    """The connections of a channel, shared by all its calls. A balancer's `Hub`."""
 
     def __init__(
         self,
-        name: str,
-        open_stream: Callable[[], Awaitable[trio.abc.Stream]],
-        limits: Limits,
-        rng: random.Random,
+        shared: Shared,
+        *,
+        addresses: Sequence[Address],
+        resolver: Resolver | None,
+        balancing: Balancing,
     ) -> None:
-        self._name = name
-        self._open_stream = open_stream
-        self._limits = limits
-        self._rng = rng
-        #: The connection that new calls use, if there is one.
-        self.current: ClientConnection | None = None
-        #: Where connections are registered, if they are.
-        self.entry: Entry | None = None
-        self._attempt: _Attempt | None = None
-        self._latest: ClientConnection | None = None  # the last that came to be ready
-        self._failures = 0  # since it
-        self._retry_at = 0.0
-        self._last_error: GRPCError | None = None
+        """addresses: those that need no resolver; empty with one."""
+        super().__init__(shared)
+        self._addresses = addresses
+        self._resolver = resolver
+        self._balancing = balancing
+        #: Takes a resolver's service config; a ValueError refuses it, and the old one stays.
+        self.on_service_config: Callable[[Mapping[str, Any]], None] | None = None
+        self._balancer: Balancer | None = None
+        self._updates: ResolverUpdates | None = None
+        self._awake: list[trio.CancelScope] = []  # around the tasks of a channel that is not idle
 
-    @property
-    def ready(self) -> ClientConnection | None:
-        """The connection, if a call can start on it right now."""
-        current = self.current
-        if current is not None and current.has_slot:
-            return current
-        return None
+    # ---- for the channel ---------------------------------------------------------------------
 
-    @property
-    def state(self) -> State:
-        """Connectivity, in gRPC's words (connectivity-semantics-and-api.md)."""
-        if self.current is not None and self.current.accepting:
-            return "READY"
-        if self._attempt is not None:
-            return "CONNECTING"
-        paused = self._last_error is not None and self._retry_at > trio.current_time()
-        return "TRANSIENT_FAILURE" if paused else "IDLE"
+    def open(self, nursery: trio.Nursery, entry: Entry | None) -> None:
+        """The channel's block begins: its tasks go into the nursery."""
+        self._shared.nursery = nursery
+        self._shared.entry = entry
 
-    async def get(self, nursery: trio.Nursery) -> ClientConnection:
-        """Wait for a connection with a free stream. Cancelling leaves the attempt to the others.
+    def close(self) -> None:
+        """The channel's block ends. Never waits; who waits for a connection gets UNAVAILABLE."""
+        self._sleep(_SHUTDOWN)
 
-        Raises:
-            GRPCError: UNAVAILABLE: the attempt failed, or a pause after a failed one is on.
-        """
-        while True:
-            current = self.current
-            if current is None or not current.accepting:
-                await self._connect(nursery)
-                current = self.current
-                if current is None or not current.accepting:
-                    raise GRPCError(
-                        Status.UNAVAILABLE, f"{self._name} closed the connection at once"
-                    )
-            await current.slot()
-            if current.accepting:
-                return current
-
-    async def _connect(self, nursery: trio.Nursery) -> None:
-        attempt = self._attempt
-        if attempt is None:
-            self._refuse_in_pause()
-            attempt = self._attempt = _Attempt()
-            nursery.start_soon(self._hold_connection, attempt)
-        await attempt.over.wait()
-        if attempt.error is not None:
-            raise GRPCError(attempt.error.status, attempt.error.message)
-
-    def _refuse_in_pause(self) -> None:
-        pause = self._retry_at - trio.current_time()
-        if self._last_error is not None and pause > 0:
-            raise GRPCError(
-                Status.UNAVAILABLE,
-                f"{self._last_error.message} (next attempt in {pause:.1f} s)",
-            )
-
-    async def _hold_connection(self, attempt: _Attempt) -> None:
-        """Task: connect and run one connection until it ends."""
-        connection: ClientConnection | None = None
-        started = trio.current_time()
-        try:
-            stream = await self._open_within_limit()
-            connection = ClientConnection(
-                stream, self._limits, self._name, lambda ready: self._connected(attempt, ready)
-            )
-            spent = trio.current_time() - started
-            with registered(self.entry, connection):
-                await connection.run(max(0.0, self._limits.connect_timeout - spent))
-            error = GRPCError(Status.UNAVAILABLE, connection.end_reason)
-            if not attempt.over.is_set():
-                self._failed(attempt, error)
-            elif not connection.used:
-                self._pause(error)  # a server that turns everybody away is no better than none
-        except GRPCError as error:
-            self._failed(attempt, error)
-        except Exception:
-            # Whatever this server made us stumble over must not end the application.
-            log.exception("%s: the connection failed", self._name)
-            self._failed(attempt, GRPCError(Status.UNAVAILABLE, f"{self._name}: internal error"))
-        finally:
-            if self.current is connection:
-                self.current = None
-            if not attempt.over.is_set():
-                self._failed(attempt, GRPCError(Status.UNAVAILABLE, "the channel was closed"))
-
-    async def _open_within_limit(self) -> trio.abc.Stream:
-        timeout = self._limits.connect_timeout
-        try:
-            with trio.fail_after(timeout):
-                return await self._open_stream()
-        except trio.TooSlowError:
-            reason = f"cannot connect within {timeout:g} s"
-        except Exception as error:
-            # `dial` is the application's: any failure of it is a failure to connect.
-            reason = f"cannot connect: {error}"
-        raise GRPCError(Status.UNAVAILABLE, f"{self._name}: {reason}")
-
-    def _connected(self, attempt: _Attempt, connection: ClientConnection) -> None:
-        self.current = self._latest = connection
-        self._attempt = None
-        attempt.over.set()
-
-    def _failed(self, attempt: _Attempt, error: GRPCError) -> None:
-        """The attempt ended without a connection: begin a pause and tell those that wait."""
-        if attempt.over.is_set():
+    def balance(self, balancing: Balancing) -> None:
+        """Use another policy from now on. Calls in flight go on; new ones wait for connections."""
+        if balancing == self._balancing:
             return
-        attempt.error = error
-        self._pause(error)
-        self._attempt = None
-        attempt.over.set()
+        self._balancing = balancing
+        if self._balancer is not None:
+            self._balancer.close()
+            self._balancer = None
+            self.publish(ConnectivityState.CONNECTING)
+            self._balance()
 
-    def _pause(self, error: GRPCError) -> None:
-        """No further attempt for a while, the longer the more have failed."""
-        limits = self._limits
-        if self._latest is not None and self._latest.used:
-            self._failures = 0
-            self._latest = None
-        pause = min(limits.reconnect_max, limits.reconnect_min * _GROWTH ** min(self._failures, 64))
-        pause *= self._rng.uniform(1 - _JITTER, 1 + _JITTER)
-        self._failures += 1
-        self._retry_at = trio.current_time() + pause
-        self._last_error = error
-        log.info("%s; next attempt not before %.2f s", error.message, pause)
+    # ---- idle and awake ----------------------------------------------------------------------
+
+    def leave_idle(self) -> None:
+        """Begin to connect, if the channel is IDLE. Never waits."""
+        if self.connectivity.state is not _IDLE:
+            return
+        if self._balancer is not None:
+            self._balancer.leave_idle()
+            return
+        self.publish(ConnectivityState.CONNECTING)
+        limits, rng = self._shared.limits, self._shared.rng
+        if self._resolver is not None:
+            backoff = Backoff(limits.reconnect_min, limits.reconnect_max, rng)
+            updates = self._updates = ResolverUpdates(self._found, self._unresolved, backoff)
+            self._awake.append(self._begin(partial(self._resolve, self._resolver, updates)))
+        else:
+            self._balance()
+        if limits.idle_timeout != math.inf:
+            self._awake.append(self._begin(self._watch_idle))
+
+    def _sleep(self, state: ConnectivityState) -> None:
+        """Let go of all connections: those with calls end with the last of them."""
+        tasks, self._awake = self._awake, []
+        for scope in tasks:
+            scope.cancel()
+        balancer, self._balancer, self._updates = self._balancer, None, None
+        if self._resolver is not None:
+            self._addresses = ()
+        self.publish(state)
+        if balancer is not None:
+            balancer.close()
+
+    async def _watch_idle(self) -> None:
+        """Task: go IDLE after `Limits.idle_timeout` without a call, or up to a tenth more.
+
+        Calls are counted anyway, so that looking at the counts now and then costs them nothing.
+        """
+        live, before, quiet = self._shared.live, -1, 0
+        while quiet < _IDLE_LOOKS:
+            await trio.sleep(self._shared.limits.idle_timeout / _IDLE_LOOKS)
+            seen = self._asked + sum(connection.calls_started for connection in live)
+            busy = self._waiting or any(connection.calls for connection in live)
+            quiet = 0 if busy or seen != before else quiet + 1
+            before = seen
+        self._sleep(_IDLE)
+
+    def _begin(self, task: Callable[[], Awaitable[None]]) -> trio.CancelScope:
+        """Start a task in a scope of its own."""
+        scope = trio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await task()
+
+        assert self._shared.nursery is not None
+        self._shared.nursery.start_soon(run, name=task)
+        return scope
+
+    # ---- addresses ---------------------------------------------------------------------------
+
+    async def _resolve(self, resolver: Resolver, updates: ResolverUpdates) -> None:
+        """Task: the resolver, again after a pause if it fails."""
+        while True:
+            try:
+                await resolver.run(updates)
+            except Exception as error:  # the application's: it must not end the channel
+                log.exception("%s: the resolver failed", self._shared.name)
+                updates.failed(error)
+            else:
+                return
+            await updates.pause()
+
+    def _found(self, resolution: Resolution) -> None:
+        if self._updates is None:
+            return  # a resolver that did not notice its end
+        if resolution.service_config is not None and self.on_service_config is not None:
+            try:
+                self.on_service_config(resolution.service_config)
+            except ValueError as error:
+                log.warning("%s: service config refused: %s", self._shared.name, error)
+        self._addresses = resolution.addresses
+        self._balance()
+
+    def _balance(self) -> None:
+        if self._balancer is None:
+            self._balancer = self._balancing.start(self)
+        self._balancer.update(self._addresses)
+
+    def _unresolved(self, error: Exception) -> None:
+        log.info("%s: cannot resolve: %s", self._shared.name, error)
+        if self._balancer is None:
+            message = f"{self._shared.name}: cannot resolve: {error}"
+            self.publish(_FAILING, error=GRPCError(Status.UNAVAILABLE, message))
+
+    # ---- for the balancer --------------------------------------------------------------------
+
+    @property
+    def rng(self) -> random.Random:
+        """For order and jitter."""
+        return self._shared.rng
+
+    @property
+    def attempt_delay(self) -> float:
+        """RFC 8305's Connection Attempt Delay."""
+        return self._shared.limits.attempt_delay
+
+    def subchannel(self, address: Address, changed: Callable[[Subchannel], None]) -> Subchannel:
+        """A subchannel, IDLE."""
+        name = self._shared.name
+        if self._resolver is not None or len(self._addresses) > 1:
+            name = f"{name} at {address}"
+        return Subchannel(self._shared, address, name, changed)
+
+    def resolve_again(self) -> None:
+        """Newer addresses are wished for."""
+        if self._updates is not None:
+            self._updates.ask()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
+        """Have `action` called later; returns how to have it not called."""
+
+        async def wait() -> None:
+            await trio.sleep(seconds)
+            if not scope.cancel_called:
+                action()
+
+        scope = self._begin(wait)
+        return scope.cancel

@@ -1,22 +1,18 @@
-"""Targets, as gRPC writes them, and how to reach one.
+"""Targets, as gRPC writes them.
 
-`host:port`, `ipv4:1.2.3.4:port[,...]`, `ipv6:[::1]:port[,...]`, `dns:host:port`, `dns:///host:port`,
-`unix:path`, `unix:///absolute/path`, `unix-abstract:name`.
+`host:port`, `dns:host:port`, `dns:///host:port`, `ipv4:1.2.3.4:port[,...]`,
+`ipv6:[::1]:port[,...]`, `unix:path`, `unix:///absolute/path`, `unix-abstract:name`.
 Source: gRPC Name Resolution (naming.md).
 """
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import trio
+from .address import Address, authority
 
-#: Opens a byte stream to the server; raises OSError when it cannot.
-Dial: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
+__all__ = ["Target", "named_target", "parse_target"]
 
 _DEFAULT_PORT = 443
 
@@ -27,37 +23,32 @@ class Target:
 
     Attributes:
         authority: What goes into `:authority`.
-        addresses: `(host, port)` to try in order; empty for a Unix socket.
-        path: The Unix socket, with a leading NUL if abstract; empty for TCP.
+        addresses: Where to connect to, if the target says so itself.
+        name: Else the host and the port whose addresses DNS has.
     """
 
     authority: str
-    addresses: tuple[tuple[str, int], ...] = ()
-    path: str = ""
+    addresses: tuple[Address, ...] = ()
+    name: tuple[str, int] | None = None
 
     @property
     def server_name(self) -> str:
         """The name that a TLS certificate must have."""
-        return self.addresses[0][0] if self.addresses else "localhost"
+        return _split(self.authority, self.authority)[0]
 
 
 def parse_target(target: str) -> Target:
-    """Parse a target.
+    """Parse a target. Without a port it is 443.
 
     Raises:
         ValueError: It is none of the forms above; the message says what is wrong.
     """
     scheme, colon, rest = target.partition(":")
-    if colon and scheme == "unix":
-        path = rest[2:] if rest.startswith("///") else rest
-        if not path or (rest.startswith("//") and not rest.startswith("///")):
-            raise ValueError(f"target {target!r}: expected unix:path or unix:///path")
-        return Target("localhost", path=path)
-    if colon and scheme == "unix-abstract" and rest:
-        return Target("localhost", path="\0" + rest)
+    if colon and scheme in ("unix", "unix-abstract"):
+        return Target("localhost", (Address(path=_socket(scheme, rest, target)),))
     if colon and scheme in ("ipv4", "ipv6"):
         addresses = tuple(_literal(part, scheme, target) for part in rest.split(","))
-        return Target(_authority(*addresses[0]), addresses)
+        return Target(str(addresses[0]), addresses)
     if colon and scheme == "dns":
         if rest.startswith("//"):
             # dns://resolver/name: the resolver is the system's, so only an empty one is ours.
@@ -68,18 +59,45 @@ def parse_target(target: str) -> Target:
         raise ValueError(f"target {target!r}: unknown scheme {scheme!r}")
     else:
         rest = target
-    address = _split(rest, target)
-    return Target(_authority(*address), (address,))
+    host, port = _split(rest, target)
+    if _is_literal(host):
+        return Target(authority(host, port), (Address(host, port),))
+    return Target(authority(host, port), name=(host, port))
 
 
-def _literal(part: str, scheme: str, target: str) -> tuple[str, int]:
+def named_target(target: str) -> Target:
+    """The target of a channel that finds its addresses elsewhere: any name, or a URI's path."""
+    _, slashes, rest = target.partition("://")
+    return Target(rest.partition("/")[2] or rest if slashes else target)
+
+
+def _socket(scheme: str, rest: str, target: str) -> str:
+    if scheme == "unix-abstract":
+        if not rest or "\0" in rest:
+            raise ValueError(f"target {target!r}: expected unix-abstract:name, without NUL")
+        return "\0" + rest
+    path = rest[2:] if rest.startswith("///") else rest
+    if not path or (rest.startswith("//") and not rest.startswith("///")) or "\0" in path:
+        raise ValueError(f"target {target!r}: expected unix:path or unix:///path")
+    return path
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _literal(part: str, scheme: str, target: str) -> Address:
     host, port = _split(part, target)
     kind = ipaddress.IPv4Address if scheme == "ipv4" else ipaddress.IPv6Address
     try:
         kind(host)
     except ValueError:
         raise ValueError(f"target {target!r}: {host!r} is not an {scheme} address") from None
-    return host, port
+    return Address(host, port)
 
 
 def _split(address: str, target: str) -> tuple[str, int]:
@@ -99,58 +117,3 @@ def _split(address: str, target: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ValueError(f"target {target!r}: {port!r} is not a port")
     return host, int(port)
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-async def connect(target: Target) -> trio.abc.Stream:
-    """Open a stream to the target, trying its addresses in order.
-
-    Raises:
-        OSError: None of them answers; the message names the last.
-    """
-    if target.path:
-        return await _connect_unix(target.path)
-    failure: OSError | None = None
-    for host, port in target.addresses:
-        try:
-            return await trio.open_tcp_stream(host, port)
-        except OSError as error:
-            failure = error
-    assert failure is not None
-    raise failure
-
-
-async def _connect_unix(path: str) -> trio.SocketStream:
-    sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    try:
-        await sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketStream(sock)
-
-
-async def secure(
-    stream: trio.abc.Stream, context: ssl.SSLContext, server_name: str
-) -> trio.SSLStream[trio.abc.Stream]:
-    """Run TLS over `stream`, with ALPN `h2`. Closes `stream` on failure.
-
-    Raises:
-        OSError: The handshake failed, or the server does not speak HTTP/2.
-    """
-    context.set_alpn_protocols(["h2"])
-    secured = trio.SSLStream(stream, context, server_hostname=server_name, https_compatible=True)
-    try:
-        await secured.do_handshake()
-        if secured.selected_alpn_protocol() != "h2":
-            raise OSError("the server did not agree to HTTP/2 (ALPN h2)")
-    except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(stream)
-        raise OSError(f"TLS handshake failed: {error.__cause__ or error}") from error
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured

@@ -1,0 +1,129 @@
+"""What a balancing policy is to a channel, and how one is named."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from trioraft.rpc.client.address import Address
+from trioraft.rpc.client.connectivity import ConnectivityState
+from trioraft.rpc.client.subchannel import Subchannel
+from trioraft.rpc.status import GRPCError, Status
+
+__all__ = ["Balancer", "Balancing", "BalancingLike", "Hub", "balancing_from", "balancing_of"]
+
+
+class Hub(Protocol):
+    """The channel, as its balancer sees it."""
+
+    @property
+    def rng(self) -> random.Random:
+        """For order and jitter."""
+
+    @property
+    def attempt_delay(self) -> float:
+        """Seconds after which the next address is tried beside one that does not answer."""
+
+    def subchannel(self, address: Address, changed: Callable[[Subchannel], None]) -> Subchannel:
+        """A subchannel, IDLE; `changed` hears of its changes."""
+
+    def publish(
+        self,
+        state: ConnectivityState,
+        ready: Sequence[Subchannel] = (),
+        error: GRPCError | None = None,
+        retry_at: float = 0.0,
+    ) -> None:
+        """The channel's state; if READY, which subchannels take calls, else why there is none."""
+
+    def resolve_again(self) -> None:
+        """Addresses have failed: newer ones are wished for."""
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
+        """Have `action` called later; returns how to have it not called."""
+
+
+class Balancer(ABC):
+    """A policy at work on one channel, from the first call until the channel is idle or closed.
+
+    None of its methods may wait. Making one is the wish to connect.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    @abstractmethod
+    def update(self, addresses: Sequence[Address]) -> None:
+        """The resolver has found these. None at all is a failure."""
+
+    @abstractmethod
+    def changed(self, subchannel: Subchannel) -> None:
+        """A subchannel has another state, or other connections."""
+
+    @abstractmethod
+    def leave_idle(self) -> None:
+        """A call needs a connection, and the state is IDLE."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all subchannels and do nothing any more."""
+
+    def _no_addresses(self) -> None:
+        error = GRPCError(Status.UNAVAILABLE, "the resolver has found no address")
+        self._hub.publish(ConnectivityState.TRANSIENT_FAILURE, error=error)
+        self._hub.resolve_again()
+
+
+class Balancing(Protocol):
+    """A policy with its options. `PickFirst` and `RoundRobin` are those that there are."""
+
+    def start(self, hub: Hub) -> Balancer:
+        """Put it to work on a channel."""
+
+
+BalancingLike: TypeAlias = str | Balancing
+
+
+def _known() -> dict[str, Callable[[Mapping[str, Any]], Balancing]]:
+    from .pick_first import PickFirst
+    from .round_robin import RoundRobin
+
+    return {"pick_first": PickFirst.from_config, "round_robin": RoundRobin.from_config}
+
+
+def balancing_of(balancing: BalancingLike) -> Balancing:
+    """A policy by its name in gRPC: `pick_first`, `round_robin`. Others are returned as they are.
+
+    Raises:
+        ValueError: No such name.
+    """
+    if not isinstance(balancing, str):
+        return balancing
+    return balancing_from([{balancing: {}}])
+
+
+def balancing_from(config: Any) -> Balancing:
+    """The `loadBalancingConfig` of a service config: the first policy of the list that is known.
+
+    Source: gRPC proposal A24 (lb policy config), service_config.proto.
+
+    Raises:
+        ValueError: It is no list of objects with one key each, none of them is known, or the
+            options of the first known one are not valid.
+    """
+    if not isinstance(config, Sequence) or isinstance(config, str):
+        raise ValueError(f"loadBalancingConfig must be a list, not {config!r}")
+    known = _known()
+    for entry in config:
+        if not isinstance(entry, Mapping) or len(entry) != 1:
+            raise ValueError(f"loadBalancingConfig: {entry!r} is not an object with one key")
+        [(name, options)] = entry.items()
+        make = known.get(name)
+        if make is not None:
+            if not isinstance(options, Mapping):
+                raise ValueError(f"loadBalancingConfig: {name}: {options!r} is not an object")
+            return make(options)
+    names = ", ".join(known)
+    raise ValueError(f"no balancing policy of {config!r} is known; there are {names}")

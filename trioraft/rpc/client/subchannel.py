@@ -1,0 +1,218 @@
+"""One address of a channel: its connections, the attempts to make them, the pauses in between."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from trioraft.rpc.limits import Limits
+from trioraft.rpc.registry import Entry, registered
+from trioraft.rpc.status import GRPCError, Status
+
+from .address import Address
+from .backoff import Backoff
+from .connection import ClientConnection
+from .connectivity import ConnectivityState
+from .dialling import DialAddress
+from .keepalive import Pace
+
+__all__ = ["Shared", "Subchannel"]
+
+log = logging.getLogger(__name__)
+
+_IDLE = ConnectivityState.IDLE
+_CONNECTING = ConnectivityState.CONNECTING
+_READY = ConnectivityState.READY
+_FAILING = ConnectivityState.TRANSIENT_FAILURE
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the subchannels of a channel have in common.
+
+    Attributes:
+        name: Of the server, for messages.
+        waiting: Calls that cannot start yet: for a stream, or for a connection.
+        live: Every connection that has not ended, those that only drain included.
+        nursery: Of the channel, while it is open.
+        entry: Where connections are registered, if they are.
+    """
+
+    name: str
+    dial: DialAddress
+    limits: Limits
+    rng: random.Random
+    pace: Pace | None
+    waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    live: list[ClientConnection] = field(default_factory=list)
+    nursery: trio.Nursery | None = None
+    entry: Entry | None = None
+
+
+class Subchannel:
+    """One address. States as those of a channel, without SHUTDOWN; TRANSIENT_FAILURE is a pause."""
+
+    def __init__(
+        self, shared: Shared, address: Address, name: str, changed: Callable[[Subchannel], None]
+    ) -> None:
+        """changed: called after each change that `connect` has not made. It must not wait."""
+        self.address = address
+        self.state = _IDLE
+        #: Those that take calls, oldest first.
+        self.connections: list[ClientConnection] = []
+        #: Why the last attempt has failed, and when the pause after it ends.
+        self.error: GRPCError | None = None
+        self.retry_at = 0.0
+        self._shared = shared
+        self._name = name
+        self._changed = changed
+        limits = shared.limits
+        self._backoff = Backoff(limits.reconnect_min, limits.reconnect_max, shared.rng)
+        self._effort: trio.CancelScope | None = None  # around an attempt, or the pause after it
+        self._pausing = False
+        self._closed = False
+
+    # ---- for the balancer --------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Leave IDLE: begin an attempt. Nothing in another state."""
+        if self.state is _IDLE and not self._closed:
+            self.state = _CONNECTING
+            self._begin()
+
+    def grow(self) -> None:
+        """Every stream is taken: begin one more connection, if there may be one.
+
+        At most `Limits.max_connections_per_address` (gRPC proposal A105).
+        """
+        allowed = self._shared.limits.max_connections_per_address
+        if self._effort is None and 0 < len(self.connections) < allowed:
+            if any(connection.calls_started for connection in self.connections):
+                self._backoff.reset()
+            self._begin()
+
+    def close(self) -> None:
+        """Make no more connections, and drain those there are. Calls that run go on."""
+        self._closed = True
+        if self._effort is not None:
+            self._effort.cancel()
+        connections, self.connections = self.connections, []
+        for connection in connections:
+            connection.drain("the channel uses this connection no more")
+
+    # ---- attempts ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        scope = self._effort = trio.CancelScope()
+        self._start(partial(self._attempt, scope))
+
+    def _start(self, task: Callable[[], object]) -> None:
+        assert self._shared.nursery is not None
+        self._shared.nursery.start_soon(task)  # type: ignore[arg-type]
+
+    async def _attempt(self, scope: trio.CancelScope) -> None:
+        """Task: make one connection, run it until it ends. `scope` ends it before it is ready."""
+        shared = self._shared
+        now = trio.current_time()
+        self.retry_at = self._backoff.begin(now)
+        limit = max(shared.limits.connect_timeout, self.retry_at - now)
+        connection: ClientConnection | None = None
+        try:
+            with scope:
+                stream = await self._open_within(limit)
+                spent = trio.current_time() - now
+                name, limits = self._name, shared.limits
+                connection = ClientConnection(
+                    stream, limits, name, self, shared.waiting, shared.pace
+                )
+                shared.live.append(connection)
+                with registered(shared.entry, connection):
+                    await connection.run(max(0.0, limit - spent))
+                if self._effort is scope:  # it has ended before it was ready
+                    self._fail(GRPCError(Status.UNAVAILABLE, connection.end_reason))
+        except GRPCError as error:
+            self._fail(error)
+        except Exception:
+            # Whatever this server made us stumble over must not end the application.
+            log.exception("%s: the connection failed", self._name)
+            if self._effort is scope:
+                self._fail(GRPCError(Status.UNAVAILABLE, f"{self._name}: internal error"))
+        finally:
+            if connection is not None:
+                shared.live.remove(connection)
+
+    async def _open_within(self, seconds: float) -> trio.abc.Stream:
+        try:
+            with trio.fail_after(seconds):
+                return await self._shared.dial(self.address)
+        except trio.TooSlowError:
+            reason = f"cannot connect within {seconds:g} s"
+        except Exception as error:
+            # `dial` is the application's: any failure of it is a failure to connect.
+            reason = f"cannot connect: {error}"
+        raise GRPCError(Status.UNAVAILABLE, f"{self._name}: {reason}")
+
+    # ---- for the connections -----------------------------------------------------------------
+
+    def connected(self, connection: ClientConnection) -> None:
+        """One more connection takes calls."""
+        if self._closed:
+            connection.drain("the channel has found another address")
+            return
+        # From here on only the connection itself, or the whole channel, ends the task.
+        self._effort = None
+        self.connections.append(connection)
+        self.state = _READY
+        self._changed(self)
+
+    def retired(self, connection: ClientConnection, reason: str) -> None:
+        """A connection takes no more calls.
+
+        A server that turns everybody away at once is no better than none: the pause after the
+        attempt is kept, and the next is longer. Otherwise the pauses start anew.
+        """
+        if self._closed:
+            return
+        self.connections.remove(connection)
+        rude = not connection.calls_started and trio.current_time() < self.retry_at
+        if rude and self._effort is None:
+            self._fail(GRPCError(Status.UNAVAILABLE, f"{reason} (at once after it was made)"))
+            return
+        if not rude:
+            self._backoff.reset()
+        if not self.connections:
+            # A further connection may be on its way, or its attempt have failed just now.
+            on_its_way = _FAILING if self._pausing else _CONNECTING
+            self.state = _IDLE if self._effort is None else on_its_way
+        self._changed(self)
+
+    # ---- failure -----------------------------------------------------------------------------
+
+    def _fail(self, error: GRPCError) -> None:
+        """An attempt has come to nothing: pause, which concerns nobody while others take calls."""
+        if self._closed:
+            return
+        self.error = error
+        if not self.connections:
+            self.state = _FAILING
+        log.info("%s; next attempt in %.2f s", error.message, self.retry_at - trio.current_time())
+        scope = self._effort = trio.CancelScope()
+        self._pausing = True
+        self._start(partial(self._pause, scope))
+        self._changed(self)
+
+    async def _pause(self, scope: trio.CancelScope) -> None:
+        """Task: until the next attempt may begin."""
+        with scope:
+            await trio.sleep_until(self.retry_at)
+            if self._closed:
+                return
+            self._effort, self._pausing = None, False
+            if self.state is _FAILING:
+                self.state = _IDLE
+            self._changed(self)
