@@ -8,6 +8,7 @@ from trioraft.rpc.compression.settings import ACCEPT, ENCODING
 from trioraft.rpc.metadata import Metadata, decode_metadata
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http, status_from_reset
 from trioraft.rpc.wire.call import Call
+from trioraft.rpc.wire.http2 import ErrorCode
 
 if TYPE_CHECKING:
     import trio
@@ -25,6 +26,9 @@ R = TypeVar("R")
 
 class AnsweredCall(Call[S, R]):
     """The part of a `ClientStream` that its connection's reader task pushes into. Internal."""
+
+    #: Whether the call waits while no connection is to be had; None is as the channel does.
+    wait_for_ready: bool | None = None
 
     _connection: ClientConnection
     _sent_request = False
@@ -130,7 +134,10 @@ class AnsweredCall(Call[S, R]):
         """The stream is gone: without a status, that is an error."""
         if not self._got_trailers:
             self._connection.streams_failed += 1
-            if self._failure is None and cause is not None:
+            if self._unprocessed(code, cause):
+                self._connection.calls_failed += 1
+                return
+            if self._failure is None and cause is not None and code != ErrorCode.REFUSED_STREAM:
                 self._failure = GRPCError(Status.RESOURCE_EXHAUSTED, f"not sent: {cause}")
             elif self._failure is None:
                 self._failure = status_from_reset(code)
@@ -140,11 +147,22 @@ class AnsweredCall(Call[S, R]):
 
     def connection_lost(self, error: GRPCError) -> None:
         """The connection is gone and the call with it, unless it had ended already."""
-        super().connection_lost(error)
         if not self._got_trailers:
             self._connection.streams_failed += 1
+            if self._unsent():
+                self._connection.calls_failed += 1
+                return
+        super().connection_lost(error)
         if self._failure is not None:
             self._connection.calls_failed += 1
+
+    def _unprocessed(self, code: int, cause: Exception | None) -> bool:
+        """Whether a stream that has ended so was seen by no server, and is to be opened again."""
+        return False
+
+    def _unsent(self) -> bool:
+        """The same for one whose connection is lost: its headers never left us."""
+        return False
 
     def _progress(self) -> None:
         # A unary reply is of use only with its status: one wake-up for both.

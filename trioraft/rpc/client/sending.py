@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import trio
 
-from trioraft.rpc.compression.codec import Codec
-from trioraft.rpc.compression.settings import ENCODING, accepted_by
 from trioraft.rpc.metadata import encode_metadata
 from trioraft.rpc.status import GRPCError, Status
-from trioraft.rpc.timeout import encode_timeout
 from trioraft.rpc.wire.call import misuse
 from trioraft.rpc.wire.http2 import Http2Error
 from trioraft.rpc.wire.receiving import FAIR_SHARE
 
-from .answer import AnsweredCall
-
-if TYPE_CHECKING:
-    from .connection import ClientConnection
+from .opening import OpeningCall
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-_INFINITY = float("inf")
 
-
-class SendingCall(AnsweredCall[S, R]):
+class SendingCall(OpeningCall[S, R]):
     """The part of a `ClientStream` that sends. Internal."""
 
     async def send_request(self, *, end: bool = False) -> None:
@@ -48,50 +40,19 @@ class SendingCall(AnsweredCall[S, R]):
         if end and not self._client_streaming:
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
-        at = trio.current_effective_deadline()  # minus infinity in a cancelled scope
-        own = _INFINITY if self.deadline is None else self.deadline.at
-        if own < at:
-            at = own
+        at = self._time_limit()
         if at <= trio.current_time():
             await trio.lowlevel.checkpoint()
         if not self._channel.inherit_deadlines:
-            at = own
-        connection = self._channel.connector.ready
-        if connection is None:
-            connection = await self._channel.connection()
-        self._open(connection, metadata, at, end)
-
-    def _open(
-        self,
-        connection: ClientConnection,
-        metadata: list[tuple[bytes, bytes]] | None,
-        deadline: float,
-        end: bool,
-    ) -> None:
-        headers = self._channel.request_headers(self._path)
-        if deadline != _INFINITY or metadata or self._encoder is not None:
-            headers = headers.copy()
-            if self._encoder is not None:
-                self._agree(connection, self._encoder, headers)
-            if deadline != _INFINITY:
-                timeout = encode_timeout(deadline - trio.current_time())
-                headers.append((b"grpc-timeout", timeout))
-            if metadata:
-                headers += metadata
-        self._id = connection.open(self, headers, end_stream=end)
-        self._connection = connection
-        self._sent_request = True
-        self._sent_end = end
-
-    def _agree(
-        self, connection: ClientConnection, codec: Codec, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        """Name our encoding, unless the server has said on this connection that it has no such."""
-        accepted = connection.accepted_encodings
-        if accepted is None or accepted_by(accepted, codec):
-            headers.append((ENCODING, codec.name.encode("ascii")))
-        else:
-            self._encoder = None
+            at = self._own_limit
+        while not self._sent_request:
+            connection = self._channel.connector.ready
+            if connection is None:
+                connection = await self._channel.connection(self.wait_for_ready)
+            try:
+                self._open(connection, metadata, at, end)
+            except GRPCError:
+                continue  # it has just come to take no more: the next one may
 
     async def send_message(self, message: S, *, end: bool = False, compress: bool = True) -> None:
         """Send one message; `end` ends our direction, a unary request does so by itself.
@@ -119,9 +80,7 @@ class SendingCall(AnsweredCall[S, R]):
             data = await self._compress(data)
         self._send(data, end)
 
-    def send_message_nowait(
-        self, message: S, *, end: bool = False, compress: bool = True
-    ) -> None:
+    def send_message_nowait(self, message: S, *, end: bool = False, compress: bool = True) -> None:
         """Queue one message without ever waiting, on a call that is open (`send_request`).
 
         On a call with compression it is compressed at once, however large.
@@ -162,8 +121,15 @@ class SendingCall(AnsweredCall[S, R]):
         if self._failure is not None:
             self._raise_failure()
         if self._closed or self._got_trailers:
+            if self._unseen:
+                self._hold(data)
+                self._sent_end = end or not self._client_streaming
             return
-        self._sent_message = True
+        if not self._sent_message:
+            self._sent_message = True
+            self._first = data
+        elif self._replayable:
+            self._keep(data)
         self._put(data, end or not self._client_streaming, wake=wake)
 
     async def end(self) -> None:
@@ -201,6 +167,8 @@ class SendingCall(AnsweredCall[S, R]):
             raise misuse("the call was cancelled already")
         self._cancelled = True
         self._failure = self._failure or GRPCError(Status.CANCELLED, "cancelled by the caller")
+        if self._reopening is not None:
+            self._reopening.cancel()
         self._reset()
         self._wake_reader()
 

@@ -119,7 +119,7 @@ class ClientStream(SendingCall[S, R]):
                     await self.recv_trailing_metadata()
             except BaseException as problem:
                 outcome = problem
-        if self._sent_request and not self._closed:
+        if self._sent_request and (not self._closed or self._unseen):
             self._leave()
         if self._scope is not None:
             self._scope.__exit__(
