@@ -6,7 +6,7 @@ INPUT ?=
 SIM_MINUTES ?= 5
 ARGS ?=
 
-.PHONY: demo test sim torture lint types bench proto check-proto clean
+.PHONY: demo test sim torture soak lint types bench proto check-proto clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,6 +35,9 @@ test: $(VENV)/.test  ## all tests that this machine can run
 
 torture: $(VENV)/.base  ## ten minutes of real faults on real processes; `make torture ARGS='--seconds 60'`
 	$(BIN)/python tests/interop/_torture $(ARGS)
+
+soak: $(VENV)/.test  ## half an hour of mixed calls, after which nothing is left; `make soak ARGS='--minutes 1'`
+	$(BIN)/python tests/rpc/soak $(ARGS)
 
 sim: $(VENV)/.test  ## fresh seeds of both levels for SIM_MINUTES, and every planted bug found
 	$(BIN)/trioraft sim --level core --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.2}')
