@@ -82,7 +82,7 @@ def test_a_denial_without_a_hint_is_answered_in_growing_steps() -> None:
     progress = rig.core.progress("n2")
     assert progress is not None
     assert progress.match_index == NO_INDEX, "nothing of what it has lost may count"
-    for rounds in range(20):
+    for _ in range(13):
         ready = rig.settle()
         (probe,) = appends(ready, "n2")
         if probe.prev_index == NO_INDEX:
@@ -95,7 +95,6 @@ def test_a_denial_without_a_hint_is_answered_in_growing_steps() -> None:
             hint_index=probe.prev_index - 1,
         )
         rig.step(refusal)
-    assert rounds <= 12
     assert probe.entries[0].index == 0
 
 
