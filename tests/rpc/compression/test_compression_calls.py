@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from compression_wire import Wire
 from echo_grpc import EchoStub
 from echo_pb2 import EchoReply, EchoRequest
 from echo_service import CHAT, UNARY, Echo, One, chat, serving
-from ngh2 import Connection as Engine
 
 from trioraft.rpc import (
     Cardinality,
@@ -35,41 +36,6 @@ from trioraft.rpc.testing import open_test_channel
 BZIP2 = Codec("bzip2", bz2.BZ2Compressor, bz2.BZ2Decompressor)
 TEXT = b"to be or not to be " * 50
 NAMES = [codec.name for codec in CODECS]
-
-
-class Wire:
-    """What both ends hand to HTTP/2: headers and the flags of messages."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[bytes, bytes]] = []
-        self.responses: list[dict[bytes, bytes]] = []
-        self.flags: list[int] = []
-
-    def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]
-
-
-@pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    seen = Wire()
-    from trioraft.rpc.wire import http2
-
-    class Spy(Engine):
-        def send_request(self, headers: Any, **options: Any) -> int:
-            seen.requests.append(dict(headers))
-            return super().send_request(headers, **options)
-
-        def send_response(self, stream_id: int, headers: Any, **options: Any) -> None:
-            seen.responses.append(dict(headers))
-            super().send_response(stream_id, headers, **options)
-
-        def send_data(self, stream_id: int, data: Any, **options: Any) -> None:
-            if data:
-                seen.flags.append(data[0])  # each message is small enough to go with its prefix
-            super().send_data(stream_id, data, **options)
-
-    monkeypatch.setattr(http2, "Connection", Spy)
-    return seen
 
 
 @contextmanager
