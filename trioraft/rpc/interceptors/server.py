@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
-import trio
 from grpclib.const import Handler
 
-from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.metadata import Metadata, MetadataLike, decode_metadata, encode_metadata
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.server.stream import ServerStream
@@ -157,14 +155,12 @@ class InterceptedStream(ServerStream[S, R]):
         if self._peeked is None:
             while not self.ready:
                 await self._wait_readable()
-            while self._inbox and self._inflating and not self._inflate():
-                await trio.lowlevel.checkpoint()
             if not self._inbox:
                 self._raise_failure()
                 raise GRPCError(Status.INTERNAL, "the caller ended a unary call without a request")
-            body = self._inbox[0]
+            body = await self._peek()
             try:
-                self._peeked = self._decode(body.result() if isinstance(body, Inflation) else body)
+                self._peeked = self._decode(body)
             except Exception as error:
                 raise self._undecodable(error) from error
             self._decode = self._decode_peeked
