@@ -24,7 +24,7 @@ ATTACKS = Attacks()
 
 _FRAMES = 60_000
 
-_PING = frame(Kind.PING, 0, b"12345678")
+PING = frame(Kind.PING, 0, b"12345678")
 
 
 def _floods(name: str, one: bytes, *, reads: bool = True, outcome: str = CALM) -> None:
@@ -35,8 +35,8 @@ def _floods(name: str, one: bytes, *, reads: bool = True, outcome: str = CALM) -
 
 _floods("SETTINGS flood", settings())
 _floods("SETTINGS flood, answers unread", settings(), reads=False)
-_floods("PING flood", _PING)
-_floods("PING flood, answers unread", _PING, reads=False)
+_floods("PING flood", PING)
+_floods("PING flood, answers unread", PING, reads=False)
 _floods("PRIORITY flood", frame(Kind.PRIORITY, 1, struct.pack(">IB", 3, 1)))
 # Each byte of window is worth something to somebody: nothing but the work per frame to bound.
 _floods("WINDOW_UPDATE flood", window_update(0, 1), outcome="kept")
