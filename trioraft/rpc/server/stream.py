@@ -93,6 +93,11 @@ class ServerStream(Call[S, R]):
         return self._header(b"user-agent")
 
     @property
+    def authority(self) -> str | None:
+        """What the caller calls this server: host and port as a rule (`:authority`)."""
+        return self._header(b":authority")
+
+    @property
     def content_type(self) -> str | None:
         """The request's content type."""
         return self._header(b"content-type")
