@@ -122,7 +122,7 @@ async def test_calls_cut_short_at_random_leave_nothing_behind(
                 # All but what one acknowledgement may still hold back is open again.
                 window = connection.engine.local_window_size
                 assert window > LIMITS.connection_window // 2
-            assert server._running == 0
+            assert server.running == 0
         nursery.cancel_scope.cancel()
     assert {"ended", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"} <= set(outcomes)
     assert "the handler failed" not in caplog.text

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Any
+import struct
+from typing import Any, NamedTuple
 
 import trio
+
+from .tls.identity import Certificate, read_certificate
 
 log = logging.getLogger(__name__)
 
 _PROBE_EVERY = 60
 
 
+class UnixCredentials(NamedTuple):
+    """Who has connected to a Unix socket, as the kernel knows (SO_PEERCRED, unix(7)).
+
+    It is the process that connected and the user it had at that time. A process that we cannot see
+    (another PID namespace) is 0.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
 class Peer:
-    """The other end of a connection, with grpclib's two questions."""
+    """The other end of a connection, with grpclib's two questions (`addr`, `cert`) and more."""
 
     __slots__ = ("_stream",)
 
@@ -52,6 +67,39 @@ class Peer:
             certificate: dict[str, Any] | None = self._stream.getpeercert()
             return certificate
         return None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The peer's certificate, if it has shown one and that was checked; else None.
+
+        A server asks its clients for one only with `server_tls(client_ca=)`.
+        """
+        if not isinstance(self._stream, trio.SSLStream):
+            return None
+        try:
+            details = self._stream.getpeercert()
+        except trio.NeedHandshakeError:
+            return None
+        if not details:  # an empty one: shown, but nobody has checked it
+            return None
+        return read_certificate(details, self._stream.getpeercert(binary_form=True))
+
+    @property
+    def credentials(self) -> UnixCredentials | None:
+        """Process, user and group behind a Unix socket; None for other connections."""
+        stream = self._stream
+        if isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        if not isinstance(stream, trio.SocketStream) or not hasattr(socket, "SO_PEERCRED"):
+            return None
+        if stream.socket.family != socket.AF_UNIX:
+            return None
+        packed = struct.Struct("3i")
+        try:
+            found = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, packed.size)
+        except OSError:
+            return None  # it is closed
+        return UnixCredentials(*packed.unpack(found))
 
     def tls(self) -> tuple[str, bytes | None] | None:
         """The cipher, by OpenSSL's name, and the peer's certificate (DER) if it has shown one.

@@ -8,27 +8,22 @@ from typing import Any
 
 import trio
 
-from trioraft.rpc.compression import Compression
 from trioraft.rpc.compression.settings import ENCODING, Agreed, negotiate
-from trioraft.rpc.limits import Limits
-from trioraft.rpc.peer import Peer
-from trioraft.rpc.status import Status, status_headers
+from trioraft.rpc.status import GRPCError, Status, status_headers
 from trioraft.rpc.timeout import Deadline, decode_timeout
-from trioraft.rpc.wire.connection import Connection
 from trioraft.rpc.wire.http2 import (
     DataReceived,
     ErrorCode,
     Http2Error,
     ProtocolViolation,
     RequestReceived,
-    SettingsReceived,
     TrailersReceived,
-    server_engine,
 )
 
 from .in_place import InPlaceCall
-from .overdue import Overdue
-from .service import Method, Methods
+from .managed import ManagedConnection
+from .service import Method
+from .shared import Shared
 from .stream import RESPONSE, ServerStream
 from .workers import Workers
 
@@ -44,25 +39,15 @@ _HTTP1_ANSWER = (
 _FIELD_OVERHEAD = 32
 
 
-class ServerConnection(Connection):
+class ServerConnection(ManagedConnection):
     """Hands each call to a worker task of its own, in the connection's nursery."""
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        methods: Methods,
-        limits: Limits,
-        overdue: Overdue,
-        compression: Compression,
-    ) -> None:
-        self.peer = Peer(stream)
-        super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
-        self._methods = methods
-        self.overdue = overdue
-        self.compression = compression
-        self._encoder = compression.choose(compression.send)
-        self._running = 0  # handlers, including those whose stream is gone already
-        self._greeted = False
+    def __init__(self, stream: trio.abc.Stream, shared: Shared) -> None:
+        super().__init__(stream, shared)
+        self._methods = shared.methods
+        self.overdue = shared.overdue
+        self.compression = shared.compression
+        self._encoder = self.compression.choose(self.compression.send)
         # A caller's headers are mostly the same each time: the last ones that passed the checks.
         self._usual: tuple[tuple[tuple[bytes, bytes], ...], Method, Agreed | None] | None = None
         self._handlers[RequestReceived] = self._on_request
@@ -70,12 +55,9 @@ class ServerConnection(Connection):
 
     def _started(self, nursery: trio.Nursery) -> None:
         self._workers = Workers(nursery)
+        super()._started(nursery)
 
     # ---- events ------------------------------------------------------------------------------
-
-    def _on_settings(self, event: SettingsReceived) -> None:
-        super()._on_settings(event)
-        self._greeted = True
 
     def _on_request(self, event: RequestReceived) -> None:
         usual = self._usual
@@ -138,7 +120,7 @@ class ServerConnection(Connection):
         deadline: Deadline | None,
         agreed: Agreed | None,
     ) -> None:
-        if self._running >= 2 * self.limits.max_concurrent_streams:
+        if self.running >= 2 * self.limits.max_concurrent_streams:
             # Handlers of calls that were reset are still cleaning up: too fast for us.
             self.reset(event.stream_id, ErrorCode.REFUSED_STREAM)
             return
@@ -179,13 +161,21 @@ class ServerConnection(Connection):
             self.run_handler(call)
 
     def run_handler(self, call: ServerStream[Any, Any]) -> None:
-        """Run the call's handler in a task."""
-        self._running += 1
+        """Run the call's handler in a task, if the server may run one more."""
+        if self.running >= self.allowance and not self.shared.budget.ask(self):
+            call.fail(
+                GRPCError(
+                    Status.RESOURCE_EXHAUSTED,
+                    f"the server runs {self.limits.max_handlers} handlers already",
+                )
+            )
+            return
+        self.running += 1
         self._workers.start(call)
 
     def handler_done(self) -> None:
         """A handler's task is ending."""
-        self._running -= 1
+        self.running -= 1
 
     # ---- refusing ----------------------------------------------------------------------------
 
@@ -218,7 +208,7 @@ class ServerConnection(Connection):
     ) -> None:
         beginning = bytes(data[:4096])
         await super()._on_violation(data, error)
-        if not self._greeted and b"HTTP/1." in beginning:
+        if not self.greeted and b"HTTP/1." in beginning:
             with trio.move_on_after(self.limits.close_timeout):
                 try:
                     await self._stream.send_all(_HTTP1_ANSWER)

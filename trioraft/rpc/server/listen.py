@@ -1,89 +1,117 @@
-"""Opening listeners: TCP, TLS over TCP, Unix sockets."""
+"""Binding what a server listens on, and giving it back."""
 
 from __future__ import annotations
 
 import os
-import ssl
+import socket
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import trio
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 50051
+from trioraft.rpc.tls.handshake import SecureListener
+
+from .endpoints import Bound, Endpoint, Systemd, Tcp, Unix, UnixAbstract
+from .systemd import systemd_sockets
+
+__all__ = ["Opened", "address_text", "bound_address", "open_endpoints"]
 
 _BACKLOG = 1024
 
 
-@dataclass
 class Opened:
-    """Listeners, and the Unix socket file that goes away with them."""
+    """Open listeners in the order of their endpoints, and the socket files that go with them."""
 
-    listeners: list[trio.abc.Listener[Any]] = field(default_factory=list)
-    path: str | None = None
-    inode: int = 0
+    def __init__(self) -> None:
+        self.listeners: list[trio.abc.Listener[Any]] = []
+        self._files: list[tuple[str, int]] = []
 
-    def remove_socket_file(self) -> None:
-        """Remove the socket file if it is still the one that was bound."""
-        if self.path is None:
-            return
-        try:
-            if os.stat(self.path).st_ino == self.inode:
-                os.unlink(self.path)
-        except FileNotFoundError:
-            return
+    def remove_socket_files(self) -> None:
+        """Remove each socket file that is still the one that was bound."""
+        files, self._files = self._files, []
+        for path, inode in files:
+            try:
+                if os.stat(path).st_ino == inode:
+                    os.unlink(path)
+            except FileNotFoundError:
+                continue
+
+    async def close(self) -> None:
+        """Close everything."""
+        for listener in self.listeners:
+            await trio.aclose_forcefully(listener)
+        self.remove_socket_files()
+
+    async def open(self, endpoint: Endpoint) -> None:
+        """Bind one more."""
+        opened: Sequence[trio.abc.Listener[Any]]
+        match endpoint:
+            case Tcp():
+                opened = await _open_tcp(endpoint.host, endpoint.port)
+            case Unix():
+                opened = [await _open_unix(endpoint.path, endpoint.mode)]
+                self._files.append((endpoint.path, os.stat(endpoint.path).st_ino))
+            case UnixAbstract():
+                opened = [await _listen_unix("\0" + endpoint.name, None)]
+            case Bound():
+                opened = [_adopt(endpoint.sock)]
+            case Systemd():
+                opened = _take_from_systemd(endpoint.name)
+        if endpoint.tls is not None:
+            opened = [SecureListener(listener, endpoint.tls) for listener in opened]
+        self.listeners.extend(opened)
 
 
-async def open_listeners(
-    host: str | None, port: int | None, uds: str | None, ssl_context: ssl.SSLContext | None
-) -> Opened:
-    """Bind what is asked for; all or nothing.
+async def open_endpoints(endpoints: Sequence[Endpoint]) -> Opened:
+    """Bind all of them, or none. Sockets that were handed in are closed then, too.
 
     Raises:
-        OSError: An address cannot be bound; the message names it.
+        OSError: An address cannot be bound, or systemd has handed nothing over; the message says
+            which.
+        ValueError: A socket that was handed in is not a stream socket.
     """
     opened = Opened()
-    if host is not None or port is not None:
-        host = DEFAULT_HOST if host is None else host
-        port = DEFAULT_PORT if port is None else port
-        opened.listeners.extend(await _open_tcp(host, port, ssl_context))
-    if uds is not None:
-        try:
-            listener = await _open_unix(uds)
-        except BaseException:
-            for other in opened.listeners:
-                await trio.aclose_forcefully(other)
-            raise
-        opened.listeners.append(listener)
-        opened.path, opened.inode = uds, os.stat(uds).st_ino
+    try:
+        for endpoint in endpoints:
+            await opened.open(endpoint)
+    except BaseException:
+        await opened.close()
+        for endpoint in endpoints:
+            if isinstance(endpoint, Bound):
+                endpoint.sock.close()
+        raise
     return opened
 
 
-async def _open_tcp(
-    host: str, port: int, ssl_context: ssl.SSLContext | None
-) -> list[trio.abc.Listener[Any]]:
+async def _open_tcp(host: str, port: int) -> Sequence[trio.SocketListener]:
     try:
-        plain = await trio.open_tcp_listeners(port, host=host or None, backlog=_BACKLOG)
+        return await trio.open_tcp_listeners(port, host=host or None, backlog=_BACKLOG)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {host or '*'}:{port}: {error}") from error
-    if ssl_context is None:
-        return list(plain)
-    ssl_context.set_alpn_protocols(["h2"])
-    return [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in plain]
 
 
-async def _open_unix(path: str) -> trio.SocketListener:
+async def _open_unix(path: str, mode: int | None) -> trio.SocketListener:
     """Listen on a Unix socket, replacing a file that no one listens on any more."""
-    sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
         if await _is_stale(path):
             os.unlink(path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on unix:{path}: {error}") from error
+    return await _listen_unix(path, mode)
+
+
+async def _listen_unix(path: str, mode: int | None) -> trio.SocketListener:
+    sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    try:
         await sock.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on unix:{path}: {error}") from error
+        name = f"unix-abstract:{path[1:]}" if path.startswith("\0") else f"unix:{path}"
+        raise OSError(error.errno, f"cannot listen on {name}: {error}") from error
     except BaseException:
         sock.close()
         raise
@@ -104,11 +132,41 @@ async def _is_stale(path: str) -> bool:
     return False
 
 
+def _adopt(sock: socket.socket) -> trio.SocketListener:
+    """A socket that somebody has bound; it need not listen yet."""
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"{sock} is not a stream socket")
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.listen(_BACKLOG)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+
+def _take_from_systemd(name: str | None) -> list[trio.SocketListener]:
+    sockets = systemd_sockets(name)
+    if not sockets:
+        named = f" named {name}" if name else ""
+        raise OSError(f"systemd has handed no sockets{named} to this process (LISTEN_FDS)")
+    return [_adopt(sock) for sock in sockets]
+
+
 def bound_address(listener: trio.abc.Listener[Any]) -> Any:
-    """`(host, port)`, a path, or for a listener that is not a socket, the listener itself."""
+    """`(host, port)`, a path, bytes for an abstract Unix socket (a zero byte in front), or for a
+    listener that is not a socket, the listener itself."""
     if isinstance(listener, trio.SSLListener):
         listener = listener.transport_listener
+    elif isinstance(listener, SecureListener):
+        listener = listener.inner
     if not isinstance(listener, trio.SocketListener):
         return listener
     address = listener.socket.getsockname()
     return address[:2] if isinstance(address, tuple) else address
+
+
+def address_text(address: Any) -> str:
+    """A bound address for people."""
+    if isinstance(address, tuple):
+        host, port = address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(address, bytes):
+        return "unix-abstract:" + address[1:].decode("utf-8", "backslashreplace")
+    return str(address)

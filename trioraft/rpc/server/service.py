@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from grpclib.const import Cardinality, Handler
 
@@ -21,7 +21,9 @@ __all__ = [
     "Method",
     "Methods",
     "Service",
+    "Stoppable",
     "methods_of",
+    "tell_stopping",
 ]
 
 
@@ -29,6 +31,18 @@ class Service(Protocol):
     """What `serve` serves: every service base that grpclib's plugin generates is one."""
 
     def __mapping__(self) -> dict[str, Handler]: ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A service that is told when its server begins to stop, before anything else happens.
+
+    One with long streams can end them then; what does not end by itself is cut off after the
+    grace period.
+    """
+
+    def stopping(self) -> None:
+        """The server is about to stop. Must not wait or raise."""
 
 
 InPlace: TypeAlias = Callable[[InPlaceCall[Any, Any], Any], bool]
@@ -131,6 +145,16 @@ def methods_of(
                 raise ValueError(f"two services offer {path}")
             methods[name] = _method(path, handler, limit, tuple(around))
     return methods
+
+
+def tell_stopping(services: Collection[Service]) -> None:
+    """Tell those that want to know that their server is about to stop."""
+    for service in services:
+        wrapped = service
+        while isinstance(wrapped, Limited | Intercepted):
+            wrapped = wrapped.service
+        if isinstance(wrapped, Stoppable):
+            wrapped.stopping()
 
 
 def _method(

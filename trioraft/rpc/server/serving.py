@@ -1,152 +1,107 @@
-"""Serving: listeners, one nursery per connection, until cancelled."""
+"""Serving: `open_server` for a server to hold on to, `serve` for one that is simply there."""
 
 from __future__ import annotations
 
-import logging
-import ssl
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection
+from types import TracebackType
+from typing import Any, Unpack
 
 import trio
 
-from trioraft.rpc.compression import Compression, CompressionLike
-from trioraft.rpc.interceptors.server import ServerInterceptor
-from trioraft.rpc.limits import Limits
-from trioraft.rpc.registry import Entry, Registry, registered
+from .options import ServerOptions
+from .server import Server
+from .service import Service
 
-from .connection import ServerConnection
-from .listen import bound_address, open_listeners
-from .overdue import Overdue
-from .service import Methods, Service, methods_of
+__all__ = ["ServerBlock", "open_server", "serve"]
 
-log = logging.getLogger(__name__)
+
+def open_server(services: Collection[Service], **options: Unpack[ServerOptions]) -> ServerBlock:
+    """A server for the length of an `async with` block, whose value is the `Server`.
+
+        addresses = ["tcp:0.0.0.0:50051", "unix:/run/greeter.sock"]
+        async with open_server([Greeter()], listen=addresses) as server:
+            ...
+            await server.stop(grace=30)
+
+    Args:
+        services: Service objects, as grpclib's or our own plugin generates their bases.
+        options: See `ServerOptions`.
+
+    The block begins when every address is bound. Leaving it, or cancelling, ends the server at
+    once: GOAWAY to every client, handlers cancelled, sockets closed; `Server.stop` is the friendly
+    way. If the server fails, the block is cancelled and the failure comes out of it.
+
+    Raises:
+        OSError: An address cannot be bound; the message names it.
+        ValueError: Two services have the same method, an address cannot be read, or an encoding is
+            not known.
+    """
+    return ServerBlock(Server(services, options))
 
 
 async def serve(
     services: Collection[Service],
     *,
-    host: str | None = None,
-    port: int | None = None,
-    uds: str | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    limits: Limits | None = None,
-    listeners: Sequence[trio.abc.Listener[Any]] = (),
-    registry: Registry | None = None,
-    interceptors: Sequence[ServerInterceptor] = (),
-    compression: CompressionLike = None,
+    stop: trio.Event | None = None,
+    grace: float | None = None,
+    notice: float = 0.0,
     task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[ServerOptions],
 ) -> None:
-    """Serve gRPC until cancelled.
+    """Serve gRPC until `stop` is set, or until cancelled.
 
     Args:
-        services: Service objects, as grpclib's plugin generates their bases.
-        host: Name or address to bind, default 127.0.0.1. `""` binds every interface.
-        port: TCP port, default 50051; 0 lets the system choose.
-        uds: Path of a Unix socket to serve. A stale socket file there is replaced, and the file
-            is removed at the end.
-        ssl_context: TLS for the TCP listeners; ALPN is set to `h2` on it.
-        limits: Bounds; see `Limits`.
-        listeners: Open listeners of any `trio.abc.Stream` to serve. They are closed at the end.
-        registry: Where the server is shown while it runs; see `services.ChannelzService`.
-        interceptors: What runs around every call, the first one outermost; see `ServerCall`.
-        compression: Encoding of the messages sent to callers that accept it, by name, or
-            `Compression` settings.
+        services: Service objects, as grpclib's or our own plugin generates their bases.
+        stop: Setting it stops the server in good order; then `serve` returns.
+        grace, notice: For that; see `Server.stop`.
+        options: See `ServerOptions`; `host`, `port` and `listen` say where.
 
     Started with `nursery.start`, it returns the list of bound addresses: `(host, port)` for TCP, a
-    path for a Unix socket, the listener itself for one that was handed in. Without `uds` and
-    `listeners`, the TCP defaults apply; with either, TCP is served if `host` or `port` is given.
+    path for a Unix socket, the listener itself for one that was handed in.
 
     Cancelling it sends GOAWAY to every client, cancels the handlers and closes the sockets.
 
     Raises:
-        OSError: An address cannot be bound; the message names it.
-        ValueError: Two services have the same method, or an encoding is not known.
+        OSError, ValueError: As `open_server`.
     """
-    limits = limits or Limits()
-    methods = methods_of(services, limits.max_receive_message, interceptors)
-    if host is None and port is None and uds is None and not listeners:
-        host = "127.0.0.1"
-    opened = await open_listeners(host, port, uds, ssl_context)
-    every = [*opened.listeners, *listeners]
-    addresses = [bound_address(listener) for listener in every]
-    entry = registry.add_server(", ".join(map(_text, addresses))) if registry is not None else None
-    server = _Server(methods, limits, entry, Compression.of(compression))
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.overdue.run)
-            for listener in every:
-                nursery.start_soon(server.accept, listener)
-            task_status.started(addresses)
-    finally:
-        if registry is not None and entry is not None:
-            registry.remove_server(entry)
-        opened.remove_socket_file()
+    server = Server(services, options)
+    if stop is None:
+        await server.run(task_status=task_status)
+        return
+    async with trio.open_nursery() as nursery:
+        task_status.started(await nursery.start(server.run))
+        await stop.wait()
+        await server.stop(grace, notice=notice)
 
 
-def _text(address: Any) -> str:
-    """A bound address for people."""
-    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+class ServerBlock:
+    """The block of `open_server`."""
 
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._manager = trio.open_nursery()
 
-class _Server:
-    """Accepts connections and counts them."""
+    async def __aenter__(self) -> Server:
+        self._nursery = await self._manager.__aenter__()
+        try:
+            await self._nursery.start(self._server.run)
+        except BaseException:
+            await self._end()
+            raise
+        return self._server
 
-    def __init__(
-        self, methods: Methods, limits: Limits, entry: Entry | None, compression: Compression
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._compression = compression
-        self._methods = methods
-        self._entry = entry
-        self._limits = limits
-        self._connections = 0
-        self._refusing = False
-        self.overdue = Overdue()
+        await self._end()
 
-    async def accept(self, listener: trio.abc.Listener[Any]) -> None:
-        await trio.serve_listeners(self._serve, [listener])
-
-    async def _serve(self, stream: trio.abc.Stream) -> None:
-        if self._connections >= self._limits.max_connections:
-            if not self._refusing:
-                log.warning("refusing connections: %d are open", self._connections)
-            self._refusing = True
-            await trio.aclose_forcefully(stream)
-            return
-        self._refusing = False
-        self._connections += 1
-        try:
-            await self._run(stream)
-        except Exception:
-            # Whatever is wrong with this connection must not reach the others.
-            log.exception("a connection failed")
-            await trio.aclose_forcefully(stream)
-        finally:
-            self._connections -= 1
-
-    async def _run(self, stream: trio.abc.Stream) -> None:
-        timeout = self._limits.handshake_timeout
-        if isinstance(stream, trio.SSLStream) and not await _tls(stream, timeout):
-            await trio.aclose_forcefully(stream)
-            return
-        connection = ServerConnection(
-            stream, self._methods, self._limits, self.overdue, self._compression
-        )
-        with registered(self._entry, connection):
-            await connection.run(timeout)
-
-
-async def _tls(stream: trio.SSLStream[Any], timeout: float) -> bool:
-    """Whether the TLS handshake ends in time with HTTP/2 agreed on."""
-    with trio.move_on_after(timeout) as scope:
-        try:
-            await stream.do_handshake()
-        except (trio.BrokenResourceError, ssl.SSLError) as error:
-            log.warning("TLS handshake failed: %s", error.__cause__ or error)
-            return False
-    if scope.cancelled_caught:
-        log.warning("no TLS handshake within %g s", timeout)
-        return False
-    if stream.selected_alpn_protocol() not in ("h2", None):
-        log.warning("TLS client does not speak HTTP/2")
-        return False
-    return True
+    async def _end(self) -> None:
+        # The block's own exception must come out as it is: the nursery does not get to see it. The
+        # shield is against a cancellation while we close, which takes no longer than
+        # `Limits.close_timeout` and the handlers' own cleaning up.
+        self._nursery.cancel_scope.shield = True
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(None, None, None)

@@ -47,6 +47,10 @@ log = logging.getLogger(__name__)
 # The most taken from the engine for one send: what a cancelled stream has beyond it is never sent.
 _WRITE_SIZE = 256 * 1024
 
+# For how long, in seconds, and how many reads a peer that was told to go is listened to.
+_LINGER = 1.0
+_LINGER_READS = 64
+
 
 #: GOAWAY without an error, the last stream being the highest there can be (RFC 9113 §6.8): from its
 #: type on.
@@ -95,6 +99,12 @@ class Connection:
         self.peer_leaves = False  # GOAWAY has come
         self._broken = 0  # the error that the engine has closed the connection over
         self._over = False  # the engine has nothing more to do
+        #: GOAWAY is queued that says all that there is to say.
+        self.said_goodbye = False
+        #: Whether the peer gets a moment to close first, so that it reads all that was sent.
+        self.lingers = False
+        #: Why we end the connection ourselves, if we do.
+        self.end_cause = ""
         self._reset_later: list[tuple[int, int]] = []
         self._handshake = trio.CancelScope()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -187,7 +197,7 @@ class Connection:
                 nursery.cancel_scope.cancel()
         finally:
             self._over = True
-            self.end_reason = f"{self.name}: {reason}"
+            self.end_reason = f"{self.name}: {self.end_cause or reason}"
             self._lost(GRPCError(Status.UNAVAILABLE, self.end_reason))
             await self._close()
 
@@ -369,14 +379,31 @@ class Connection:
         farewell = b""
         if not self._sending:
             try:
-                self.engine.terminate_connection(self._goodbye)
-                farewell = self.engine.data_to_send()
+                if not self.said_goodbye:
+                    self.engine.terminate_connection(self._goodbye)
+                farewell = self.engine.data_to_send(_WRITE_SIZE)
             except Http2Error:
                 farewell = b""  # the session has failed or said goodbye already
-        if farewell:
-            with trio.move_on_after(self.limits.close_timeout, shield=True):
-                try:
-                    await self._stream.send_all(farewell)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    log.debug("%s: gone before GOAWAY", self.name)
-        await trio.aclose_forcefully(self._stream)
+            farewell = self._early + farewell
+        try:
+            if farewell:
+                with trio.move_on_after(self.limits.close_timeout, shield=True):
+                    try:
+                        await self._stream.send_all(farewell)
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        log.debug("%s: gone before GOAWAY", self.name)
+            if self.lingers:
+                await self._linger()
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    async def _linger(self) -> None:
+        """Let the peer close first. A socket that is closed with something unread in it is reset,
+        and what the peer has not read yet is lost to it."""
+        with trio.move_on_after(_LINGER):
+            try:
+                for _ in range(_LINGER_READS):
+                    if not await self._pipe.receive():
+                        return
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return

@@ -1,0 +1,138 @@
+"""What a server's connection lets its `Life` do with it and see of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from trioraft.rpc.peer import Peer
+from trioraft.rpc.status import GRPCError
+from trioraft.rpc.wire.call import Call
+from trioraft.rpc.wire.connection import Connection
+from trioraft.rpc.wire.http2 import (
+    ErrorCode,
+    Http2Error,
+    PingAcknowledged,
+    PingReceived,
+    SettingsReceived,
+    server_engine,
+)
+
+from .life import Life
+from .shared import Shared
+from .stream import ServerStream
+
+__all__ = ["ManagedConnection"]
+
+
+class ManagedConnection(Connection):
+    """A connection of a server, apart from what it does with requests."""
+
+    def __init__(self, stream: trio.abc.Stream, shared: Shared) -> None:
+        self.peer = Peer(stream)
+        limits = shared.limits
+        super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
+        self.shared = shared
+        #: Whether the client has sent SETTINGS.
+        self.greeted = False
+        #: Handlers that run, including those whose stream is gone already, and how many may.
+        self.running = self.allowance = 0
+        self.life = Life(self, shared)
+        self._scope: trio.CancelScope | None = None  # of the connection's tasks
+        self._handlers[PingAcknowledged] = self.life.ping_acknowledged
+
+    async def run(self, timeout: float) -> None:
+        """As `Connection.run`; the server knows of it meanwhile."""
+        try:
+            await super().run(timeout)
+        finally:
+            self.life.end()
+            self.shared.connections.pop(self, None)
+            self.shared.budget.give_back(self)
+
+    def _started(self, nursery: trio.Nursery) -> None:
+        self._scope = nursery.cancel_scope
+        self.shared.connections[self] = None
+        self.life.begin()
+        if self.shared.leaving is not None:
+            self.life.leave(*self.shared.leaving)
+
+    def _on_settings(self, event: SettingsReceived) -> None:
+        super()._on_settings(event)
+        if not self.greeted:
+            self.greeted = True
+            self.life.greeted()
+
+    def _on_ping(self, event: PingReceived) -> None:
+        super()._on_ping(event)
+        self.life.ping_received()
+
+    # ---- what there is to see ----------------------------------------------------------------
+
+    def signs_of_life(self) -> tuple[int, int, int, int]:
+        """Numbers that change when the client sends anything that matters."""
+        engine = self.engine
+        return (
+            self.calls_started,
+            self.messages_received,
+            engine.local_window_size,
+            engine.remote_window_size,
+        )
+
+    def signs_of_sending(self) -> tuple[int, int, int]:
+        """Numbers that change when calls send something: messages, parts of them, statuses."""
+        ended = self.calls_started - len(self.calls)
+        return self.messages_sent, ended, self.engine.queued_body_size()
+
+    # ---- what there is to do -----------------------------------------------------------------
+
+    def ping(self, payload: bytes) -> None:
+        """Send PING with eight bytes of payload."""
+        try:
+            self.engine.ping(payload)
+        except Http2Error:
+            return  # the session is ending
+        self.mark_dirty()
+
+    def announce_end(self, payload: bytes) -> None:
+        """The first GOAWAY, which refuses nothing yet, and PING behind it."""
+        self.lingers = True
+        try:
+            self.engine.send_shutdown_notice()
+            self._early += (
+                self.engine.data_to_send()
+            )  # or PING, which the engine prefers, overtakes
+            self.engine.ping(payload)
+        except Http2Error:
+            return  # the session is ending
+        self.mark_dirty()
+
+    def say_goodbye(self) -> None:
+        """The second GOAWAY: no more calls. The connection ends with those that are open."""
+        self._send_goaway(ErrorCode.NO_ERROR, b"")
+        self.mark_dirty()
+
+    def end_call(self, call: Call[Any, Any], error: GRPCError) -> None:
+        """End a call over its handler's head."""
+        assert isinstance(call, ServerStream)
+        call.fail(error)
+
+    def dismiss(self, why: str, code: int = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
+        """End the connection now: what is queued and GOAWAY still go out if the network takes them.
+
+        Cancels its handlers.
+        """
+        self.lingers = True
+        self.end_cause = why
+        if code or not self.said_goodbye:
+            self._send_goaway(code, debug)
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _send_goaway(self, code: int, debug: bytes) -> None:
+        try:
+            self.engine.send_goaway(code, debug_data=debug)
+        except Http2Error:
+            return  # the session is ending
+        self.said_goodbye = True
