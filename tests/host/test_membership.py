@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -457,3 +458,21 @@ async def test_a_removed_node_that_still_runs_can_be_added_again(tmp_path: Path)
         await leader.add_member(name, group.address(name))
         await until(lambda: not group.nodes[name].removed)
         assert await group.nodes[name].query(b"") == b"x"
+
+
+@pytest.mark.parametrize("wire", ["ratis", "openraft"])
+async def test_a_member_comes_back_at_once_with_an_empty_disk(tmp_path: Path, wire: str) -> None:
+    """The leader is still telling it that it was removed, and believes that it has a log."""
+    async with cluster(tmp_path, "1", "2", "3", wire=wire) as group:
+        leader = await group.leader()
+        for number in range(300):
+            await write(leader, b"%d" % number)
+        gone = next(name for name, node in group.nodes.items() if node is not leader)
+        index = leader.status().commit_index
+        await until(lambda: group.nodes[gone].status().last_index >= index)
+        await group.stop(gone)
+        await leader.remove_member(gone)
+        shutil.rmtree(tmp_path / gone)
+        back = await group.join(gone)
+        await leader.add_member(gone, group.address(gone))
+        await until(lambda: back.status().applied_index >= index)
