@@ -16,8 +16,9 @@ PICKS = 100
 
 def check_large(reply: SimpleResponse | None) -> None:
     """The reply of `large_unary`: its kind, its size, zeros."""
-    expect(reply is not None and reply.payload.type == COMPRESSABLE, f"not a reply: {reply}")
+    expect(reply is not None, "no reply")
     assert reply is not None
+    expect(reply.payload.type == COMPRESSABLE, f"a payload of type {reply.payload.type}")
     size = len(reply.payload.body)
     expect(reply.payload.body == bytes(LARGE_REPLY), f"{size} bytes, not {LARGE_REPLY} zeros")
 

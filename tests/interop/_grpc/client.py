@@ -14,11 +14,19 @@ import trio
 
 from trioraft.rpc import Channel, GRPCError, open_channel
 
-from . import cases_calls, cases_soak, cases_status
+from . import cases_calls, cases_compression, cases_soak, cases_status
 from .case import CASES, CaseFailed, Tester, time_limit
 from .flags import client_flags, client_tls, metadata_of
 
-__all__ = ["CASES", "cases_calls", "cases_soak", "cases_status", "main", "run"]
+__all__ = [
+    "CASES",
+    "cases_calls",
+    "cases_compression",
+    "cases_soak",
+    "cases_status",
+    "main",
+    "run",
+]
 
 TIME_LIMIT = 60.0
 
@@ -35,7 +43,11 @@ async def run(flags: argparse.Namespace) -> None:
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Channel]:
-        async with open_channel(target, ssl_context=client_tls(flags)) as channel:
+        async with open_channel(
+            target,
+            ssl_context=client_tls(flags),
+            authority=flags.server_host_override or None,
+        ) as channel:
             yield channel
 
     async with time_limit(TIME_LIMIT), connect() as channel:

@@ -37,6 +37,7 @@ def client_flags() -> argparse.ArgumentParser:
     add_flag(parser, "ca_file", "ca.pem", "certificate of that CA")
     add_flag(parser, "additional_metadata", "", "key:value;key:value, sent with each call")
     add_flag(parser, "service_config_json", "", "service config of the channel")
+    add_flag(parser, "feature_probe", True, "whether servers look at expect_compressed (ours)")
     add_flag(parser, "soak_iterations", 10, "calls of a soak")
     add_flag(parser, "soak_max_failures", 0, "how many of them may fail or be late")
     add_flag(parser, "soak_per_iteration_max_acceptable_latency_ms", 1000, "what is late")

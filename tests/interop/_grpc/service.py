@@ -47,6 +47,9 @@ class InteropService(TestServiceBase):
         return Empty()
 
     async def UnaryCall(self, request: SimpleRequest) -> SimpleResponse:
+        if request.HasField("expect_compressed"):
+            check_compressed(request.expect_compressed)
+        compress_if(request.response_compressed.value)
         await echo_metadata()
         fail_if_asked(request.response_status)
         reply = SimpleResponse(payload=zeros(request.response_type, request.response_size))
@@ -57,12 +60,15 @@ class InteropService(TestServiceBase):
     async def StreamingOutputCall(
         self, request: StreamingOutputCallRequest, replies: Replies
     ) -> None:
+        compress_if(any(wanted.compressed.value for wanted in request.response_parameters))
         await echo_metadata()
         await answer(request, replies)
 
     async def StreamingInputCall(self, requests: Uploads) -> StreamingInputCallResponse:
         size = 0
         async for request in requests:
+            if request.HasField("expect_compressed"):
+                check_compressed(request.expect_compressed)
             size += len(request.payload.body)
         return StreamingInputCallResponse(aggregated_payload_size=size)
 
@@ -88,6 +94,19 @@ async def echo_metadata() -> None:
         await call.send_initial_metadata(metadata={ECHO_INITIAL: initial})
 
 
+def check_compressed(expected: BoolValue) -> None:
+    """The feature "CompressedRequest", for the request that was received last."""
+    compressed = current_call().message_compressed
+    if compressed is not expected.value:
+        raise GRPCError(Status.INVALID_ARGUMENT, f"the request's compressed flag is {compressed}")
+
+
+def compress_if(wanted: bool) -> None:
+    """The feature "CompressedResponse": before the headers, which name the encoding, are sent."""
+    if wanted:
+        current_call().set_compression("gzip")
+
+
 def fail_if_asked(status: EchoStatus) -> None:
     """The feature "Echo Status"."""
     if status.code:
@@ -101,7 +120,10 @@ async def answer(request: StreamingOutputCallRequest, replies: Replies) -> None:
         if wanted.interval_us > 0:
             await trio.sleep(wanted.interval_us / 1e6)
         reply = StreamingOutputCallResponse(payload=zeros(request.response_type, wanted.size))
-        await replies.send(reply)
+        if wanted.HasField("compressed"):
+            await current_call().send_message(reply, compress=wanted.compressed.value)
+        else:
+            await replies.send(reply)
 
 
 def zeros(kind: int, size: int) -> Payload:
@@ -111,8 +133,3 @@ def zeros(kind: int, size: int) -> Payload:
     if not 0 <= size <= MAX_REPLY:
         raise GRPCError(Status.INVALID_ARGUMENT, f"cannot reply with {size} bytes")
     return Payload(type=COMPRESSABLE, body=bytes(size))
-
-
-def said(value: BoolValue, *, present: bool) -> bool | None:
-    """A field of three values: true, false, or not said."""
-    return value.value if present else None

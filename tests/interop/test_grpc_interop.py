@@ -1,0 +1,130 @@
+"""gRPC's official interop suite: our client and server, grpc-go's, and the same two on grpcio.
+
+One test per case, peer and direction; docs/rpc-interop.md has the table and says what is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from _grpc import client
+from _grpc.certificates import Certificates, make_certificates
+from _grpc.flags import client_flags
+from _grpc.go_peers import NoPeer, build
+from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS
+from _grpc.processes import go_server, python, python_server, run_client
+
+REQUIRED = os.environ.get("TRIORAFT_REQUIRE_PEERS") == "1"
+
+#: A server's port, by the server's name and whether it speaks TLS.
+Ports = Callable[[str, bool], int]
+
+
+@pytest.fixture(scope="session")
+def go_programs(pytestconfig: pytest.Config) -> Path:
+    """grpc-go's binaries; skips where they cannot be built, unless peers are required."""
+    assert pytestconfig.cache is not None
+    try:
+        return build(pytestconfig.cache.mkdir("interop"))
+    except NoPeer as problem:
+        if REQUIRED:
+            raise
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    if shutil.which("openssl") is None and not REQUIRED:
+        pytest.skip("no openssl program to make certificates with")
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def port_of(request: pytest.FixtureRequest) -> Iterator[Ports]:
+    """Starts each server when it is first asked for; ends them all."""
+    ports: dict[tuple[str, bool], int] = {}
+    with ExitStack() as stack:
+
+        def get(name: str, tls: bool) -> int:
+            if (name, tls) not in ports:
+                flags = request.getfixturevalue("certificates").server_flags() if tls else []
+                if name == "grpc-go":
+                    program = request.getfixturevalue("go_programs") / "server"
+                    server = go_server(program, flags)
+                else:
+                    module = "server" if name == "trioraft" else "grpcio_server"
+                    server = python_server(module, flags)
+                ports[name, tls] = stack.enter_context(server)
+            return ports[name, tls]
+
+        yield get
+
+
+def on_servers() -> list[tuple[str, str]]:
+    return [(server, case) for server, cases in ON_SERVERS.items() for case in cases]
+
+
+def by_clients() -> list[tuple[str, str]]:
+    return [(name, case) for name, cases in BY_CLIENTS.items() for case in cases]
+
+
+def flags_for(case: str, port: int) -> list[str]:
+    return ["--server_host=127.0.0.1", f"--server_port={port}", f"--test_case={case}"]
+
+
+async def run_ours(flags: list[str]) -> None:
+    """Our client, in this process: as `python -m _grpc.client` does it."""
+    await client.run(client_flags().parse_args(flags))
+
+
+def command_of(name: str, request: pytest.FixtureRequest) -> list[str]:
+    if name == "grpc-go":
+        return [str(request.getfixturevalue("go_programs") / "client")]
+    return python("grpcio_client")
+
+
+@pytest.mark.parametrize(("server", "case"), on_servers())
+async def test_our_client(server: str, case: str, port_of: Ports) -> None:
+    flags = flags_for(case, port_of(server, False))
+    if server == "grpcio":
+        flags.append("--feature_probe=false")  # its API does not show whether a request came so
+    await run_ours(flags)
+
+
+@pytest.mark.parametrize("case", OVER_TLS)
+@pytest.mark.parametrize("server", list(ON_SERVERS))
+async def test_our_client_over_tls(
+    server: str, case: str, port_of: Ports, certificates: Certificates
+) -> None:
+    await run_ours(flags_for(case, port_of(server, True)) + certificates.client_flags())
+
+
+@pytest.mark.parametrize(("peer", "case"), by_clients())
+async def test_our_server(
+    peer: str, case: str, port_of: Ports, request: pytest.FixtureRequest
+) -> None:
+    command = command_of(peer, request)
+    await run_client(command, flags_for(case, port_of("trioraft", False)))
+
+
+@pytest.mark.parametrize("case", OVER_TLS)
+@pytest.mark.parametrize("peer", list(BY_CLIENTS))
+async def test_our_server_over_tls(
+    peer: str,
+    case: str,
+    port_of: Ports,
+    certificates: Certificates,
+    request: pytest.FixtureRequest,
+) -> None:
+    flags = flags_for(case, port_of("trioraft", True)) + certificates.client_flags()
+    await run_client(command_of(peer, request), flags)
+
+
+async def test_our_client_as_a_program(port_of: Ports) -> None:
+    flags = flags_for("ping_pong", port_of("trioraft", False))
+    assert await run_client(python("client"), flags) == "ping_pong: passed\n"
