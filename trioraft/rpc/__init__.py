@@ -10,53 +10,101 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 
 from grpclib.const import Cardinality, Handler
 
+from .client.address import Address
+from .client.balancing import Balancing, PickFirst, RoundRobin
 from .client.channel import Channel, open_channel
-from .client.stream import ClientStream
+from .client.connectivity import ConnectivityState
 from .client.dialling import Dial, DialAddress
+from .client.keepalive import Keepalive
+from .client.resolver import (
+    DnsResolver,
+    PollingResolver,
+    Resolution,
+    Resolver,
+    ResolverUpdates,
+)
+from .client.stream import ClientStream
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
 from .compression import Codec, Compression
 from .interceptors import ClientCall, ClientInterceptor, ServerCall, ServerInterceptor
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
-from .peer import Peer
+from .peer import Peer, UnixCredentials
+from .server.endpoints import Bound, Endpoint, Systemd, Tcp, Unix, UnixAbstract, parse_endpoint
 from .server.in_place import InPlaceCall
-from .server.service import InPlaceHandler, Intercepted, Limited, Service
-from .server.serving import serve
+from .server.lifetime import ConnectionLifetime, ServerKeepalive
+from .server.options import ServerOptions
+from .server.server import Server
+from .server.service import InPlaceHandler, Intercepted, Limited, Service, Stoppable
+from .server.serving import open_server, serve
 from .server.stream import ServerStream
 from .status import GRPCError, ProtocolError, Status
 from .timeout import Deadline
+from .tls.contexts import ClientTls, ServerTls, client_tls, server_tls
+from .tls.identity import Certificate
 from .wire.framing import Encoded
 
 __all__ = [
+    "Address",
+    "Balancing",
+    "Bound",
     "Cardinality",
+    "Certificate",
     "Channel",
     "ClientCall",
     "ClientInterceptor",
     "ClientStream",
+    "ClientTls",
     "Codec",
     "Compression",
+    "ConnectionLifetime",
+    "ConnectivityState",
     "Deadline",
     "Dial",
+    "DialAddress",
+    "DnsResolver",
     "Encoded",
+    "Endpoint",
     "GRPCError",
     "Handler",
     "InPlaceCall",
     "InPlaceHandler",
     "Intercepted",
+    "Keepalive",
     "Limited",
     "Limits",
     "Metadata",
     "MetadataLike",
     "Peer",
+    "PickFirst",
+    "PollingResolver",
     "ProtocolError",
     "ReplyMetadata",
+    "Resolution",
+    "Resolver",
+    "ResolverUpdates",
+    "RoundRobin",
+    "Server",
     "ServerCall",
     "ServerInterceptor",
+    "ServerKeepalive",
+    "ServerOptions",
     "ServerStream",
+    "ServerTls",
     "Service",
     "Status",
+    "Stoppable",
+    "Systemd",
+    "Tcp",
+    "Unix",
+    "UnixAbstract",
+    "UnixCredentials",
+    "client_tls",
     "current_call",
     "open_channel",
+    "open_server",
+    "parse_endpoint",
     "serve",
+    "server_tls",
 ]

@@ -113,7 +113,6 @@ class Life:
         error = GRPCError(Status.UNAVAILABLE, f"the server ends the call: {self._why}")
         for call in list(connection.calls.values()):
             connection.end_call(call, error)
-        connection.flush()
         connection.dismiss(self._why)
 
     # ---- timers ------------------------------------------------------------------------------

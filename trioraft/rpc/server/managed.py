@@ -119,16 +119,19 @@ class ManagedConnection(Connection):
         call.fail(error)
 
     def dismiss(self, why: str, code: int = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
-        """End the connection now: what is queued and GOAWAY still go out if the network takes them.
-
-        Cancels its handlers.
+        """End the connection now, once what is queued and GOAWAY are sent, which may take
+        `Limits.close_timeout`. Cancels its handlers then. Never waits.
         """
+        if self.end_cause:
+            return
         self.lingers = True
         self.end_cause = why
         if code or not self.said_goodbye:
             self._send_goaway(code, debug)
+        self._over = True
+        self.mark_dirty()
         if self._scope is not None:
-            self._scope.cancel()
+            self._scope.deadline = trio.current_time() + self.limits.close_timeout
 
     def _send_goaway(self, code: int, debug: bytes) -> None:
         try:

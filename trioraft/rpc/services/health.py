@@ -70,6 +70,7 @@ class HealthService(HealthBase):
         self._watchers = 0
         self._max_watchers = max_watchers
         self._before: dict[str, ServingStatus] | None = None  # while shut down: what `resume` sets
+        self._stopping = False
         self.set("", ServingStatus.SERVING)
 
     # ---- for the application -----------------------------------------------------------------
@@ -111,8 +112,19 @@ class HealthService(HealthBase):
             for service in self._before:
                 self._change(service, ServingStatus.NOT_SERVING)
 
+    def stopping(self) -> None:
+        """`shutdown`, and watchers that have been told are sent away with UNAVAILABLE.
+
+        A server calls it when it begins to stop: calls that never end would keep it from that.
+        """
+        self._stopping = True
+        self.shutdown()
+        for entry in self._entries.values():
+            entry.changed.unpark_all()
+
     def resume(self) -> None:
-        """Undo `shutdown`: every service has what was last set for it."""
+        """Undo `shutdown` and `stopping`: every service has what was last set for it."""
+        self._stopping = False
         before, self._before = self._before, None
         for service, status in (before or {}).items():
             self._change(service, status)
@@ -160,6 +172,8 @@ class HealthService(HealthBase):
                 told = entry.status
                 await stream.send_message(_reply(told))
                 while entry.status is told:
+                    if self._stopping:
+                        raise GRPCError(Status.UNAVAILABLE, "the server is stopping")
                     await entry.changed.park()
         finally:
             self._watchers -= 1
