@@ -6,7 +6,7 @@ import random
 import ssl
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 from grpclib.const import Cardinality
@@ -23,24 +23,17 @@ from trioraft.rpc.timeout import Deadline
 from .balancing import BalancingLike
 from .connecting import connector_for, target_of
 from .connection import ClientConnection
-from .connectivity import ConnectivityState, StateChanges
+from .connectivity import Watched
 from .dialling import Dial, DialAddress
 from .keepalive import Keepalive
 from .resolver import Resolver
 from .stream import ClientStream
+from .view import ChannelView, StubChannel
 
 _MAX_CACHED_PATHS = 1024
 
 
-# Generated stubs annotate their channel as `grpclib.client.Channel`. Ours is none, and needs not be
-# one at run time; an unknown base keeps type checkers of applications content.
-if TYPE_CHECKING:
-    _StubChannel = Any
-else:
-    _StubChannel = object
-
-
-class Channel(_StubChannel):  # type: ignore[misc]
+class Channel(Watched, StubChannel):  # type: ignore[misc]
     """What stubs are made with. Shared by any number of tasks.
 
     Connects on the first call. Tasks of its connections live in a nursery that the `async with`
@@ -119,6 +112,7 @@ class Channel(_StubChannel):  # type: ignore[misc]
             balancing=balancing,
             keepalive=keepalive,
         )
+        self._connectivity = self.connector.connectivity
         self._authority = parsed.authority.encode()
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -215,6 +209,10 @@ class Channel(_StubChannel):  # type: ignore[misc]
             stream.wait_for_ready = wait_for_ready
         return stream
 
+    def with_options(self, *, wait_for_ready: bool) -> ChannelView:
+        """This channel with another default, for stubs whose methods have no such argument."""
+        return ChannelView(self, wait_for_ready=wait_for_ready)
+
     def request_headers(self, path: str) -> list[tuple[bytes, bytes]]:
         """The headers that every call of a method has. Not to be changed."""
         headers = self._headers.get(path)
@@ -253,11 +251,6 @@ class Channel(_StubChannel):  # type: ignore[misc]
 
     # ---- connectivity ------------------------------------------------------------------------
 
-    @property
-    def state(self) -> ConnectivityState:
-        """What the channel is doing about its connections, right now."""
-        return self.connector.state
-
     def connect(self) -> None:
         """Begin to connect without a call, if the state is IDLE. Never waits.
 
@@ -267,17 +260,6 @@ class Channel(_StubChannel):  # type: ignore[misc]
         if self._nursery is None:
             raise RuntimeError("the channel is not open: use it inside `async with`")
         self.connector.leave_idle()
-
-    async def wait_for_state_change(self, last: ConnectivityState | str) -> ConnectivityState:
-        """Wait until the state is another than `last`, and return it. A checkpoint.
-
-        States that were passed through meanwhile are not reported. Never connects by itself.
-        """
-        return await self.connector.connectivity.wait_change(last)
-
-    def states(self) -> StateChanges:
-        """`async for state in channel.states()`: the state now, then each change, to SHUTDOWN."""
-        return StateChanges(self.connector.connectivity)
 
 
 #: How channels are made: `async with open_channel("127.0.0.1:50051") as channel`.

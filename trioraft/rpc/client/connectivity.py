@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import trio
 
-__all__ = ["Connectivity", "ConnectivityState", "StateChanges"]
+__all__ = ["Connectivity", "ConnectivityState", "StateChanges", "Watched"]
 
 
 class ConnectivityState(StrEnum):
@@ -69,3 +69,25 @@ class StateChanges:
             raise StopAsyncIteration
         self._last = await self._connectivity.wait_change(self._last)
         return self._last
+
+
+class Watched:
+    """What a channel lets everybody know of its state."""
+
+    _connectivity: Connectivity
+
+    @property
+    def state(self) -> ConnectivityState:
+        """What the channel is doing about its connections, right now."""
+        return self._connectivity.state
+
+    async def wait_for_state_change(self, last: ConnectivityState | str) -> ConnectivityState:
+        """Wait until the state is another than `last`, and return it. A checkpoint.
+
+        States that were passed through meanwhile are not reported. Never connects by itself.
+        """
+        return await self._connectivity.wait_change(last)
+
+    def states(self) -> StateChanges:
+        """`async for state in channel.states()`: the state now, then each change, to SHUTDOWN."""
+        return StateChanges(self._connectivity)

@@ -75,6 +75,7 @@ class Subchannel:
         self._backoff = Backoff(limits.reconnect_min, limits.reconnect_max, shared.rng)
         self._effort: trio.CancelScope | None = None  # around an attempt, or the pause after it
         self._pausing = False
+        self._proven = False  # since a connection was made last, calls have started
         self._closed = False
 
     # ---- for the balancer --------------------------------------------------------------------
@@ -92,7 +93,8 @@ class Subchannel:
         """
         allowed = self._shared.limits.max_connections_per_address
         if self._effort is None and 0 < len(self.connections) < allowed:
-            if any(connection.calls_started for connection in self.connections):
+            if not self._proven and any(item.calls_started for item in self.connections):
+                self._proven = True
                 self._backoff.reset()
             self._begin()
 
@@ -166,6 +168,7 @@ class Subchannel:
             return
         # From here on only the connection itself, or the whole channel, ends the task.
         self._effort = None
+        self._proven = False
         self.connections.append(connection)
         self.state = _READY
         self._changed(self)

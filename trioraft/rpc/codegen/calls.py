@@ -46,12 +46,15 @@ class CallOptions(TypedDict, total=False):
     deadline: The same as a point in time; the earlier of the two counts.
     metadata: Custom metadata, a mapping or pairs.
     compression: Encoding of the requests, `"identity"` for none, in place of the channel's.
+    wait_for_ready: Whether the call waits while there is no connection and none to be had, until
+        its deadline, instead of failing with UNAVAILABLE. None: as the channel.
     """
 
     timeout: float | None
     deadline: Deadline | None
     metadata: MetadataLike | None
     compression: str | None
+    wait_for_ready: bool | None
 
 
 class ReplyMetadata:
