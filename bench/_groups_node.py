@@ -3,7 +3,7 @@
     python _groups_node.py ID ADDRESS PEERS DATA COUNT REST
 
 Each line on standard input is answered by a JSON line: groups led here, groups whose leader is
-known and not the server named in the question, and groups at rest.
+known and not the server named in the question, groups at rest, and the sum of their terms.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def answer(server: Server, gone: str) -> str:
             "led": sum(node.role is Role.LEADER for node in nodes),
             "known": sum(node.leader not in (None, gone) for node in nodes),
             "resting": sum(node.resting for node in nodes),
+            "terms": sum(node.term for node in nodes),
         }
     )
 

@@ -377,9 +377,10 @@ class Cluster:
 
     def _narrate(self, node_id: NodeId, ready: Ready) -> None:
         if ready.soft is not None:
-            role, term, leader = ready.soft
+            role, term, leader, resting = ready.soft
             name = role.name.lower().replace("_", "-")
-            self.say(f"  {node_id} {name} term {show_term(term)} leader {leader or '-'}")
+            rest = ", at rest" if resting else ""
+            self.say(f"  {node_id} {name} term {show_term(term)} leader {leader or '-'}{rest}")
         if ready.truncated_from is not None:
             self.say(f"  {node_id} log cut at {ready.truncated_from}")
         if ready.removed is not None:

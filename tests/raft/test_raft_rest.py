@@ -44,6 +44,9 @@ def test_a_leader_at_rest_is_silent() -> None:
     assert rig.core.rest(rig.now)
     assert rig.core.resting
     assert rig.core.next_deadline == math.inf
+    soft = rig.settle().soft
+    assert soft is not None
+    assert soft.resting, "the runtime is told"
     rig.wait(1000)
     assert not rig.core.has_ready()
     assert rig.role() is Role.LEADER

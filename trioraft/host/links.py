@@ -77,6 +77,11 @@ class LinkPool:
         kept = self._links.get((peer.id, peer.address))
         return kept.link if kept is not None and kept.link.up else None
 
+    def foreign(self, peer: Member) -> bool:
+        """The server of `peer` was reached and does not know links."""
+        kept = self._links.get((peer.id, peer.address))
+        return kept is not None and kept.link.supported is False
+
 
 class _Kept:
     """A link, how many groups use it, and the scope of its task."""

@@ -3,20 +3,18 @@
 A leader in whose group nothing has happened for a while asks the replicas on the other hosts to
 rest, through the links, and rests itself once all that can be reached have agreed. From then
 on the group costs nothing. The followers trust in the link from their leader's host: when it
-is lost, their groups are woken, and elect a leader when they hear of none. They are woken a few
-at a time, and so are groups that have just been opened, because a thousand elections at once
-would starve each other of the disk and of the processor until all of them time out.
+is lost, their groups are woken in turns (`turns.py`), and elect a leader when they hear of none.
+Groups that have just been opened begin the same way.
 
 Nothing of this matters for safety. Whatever a resting group is asked wakes it.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import trio
 
@@ -25,13 +23,11 @@ from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Member, NodeId
 
 from .links import LinkPool
+from .turns import ElectionTurns
 
 __all__ = ["RestSettings", "Resting"]
 
 _ANSWER_TIMEOUT = 2.0  # seconds after which followers are asked again whether they rest
-_FIRST_ELECTIONS = 8.0  # at once, until it is known how the event loop takes it
-_LATE = 0.08  # seconds: a pause that takes longer than this means too many elections at once
-_WAKE_PAUSE = 0.02  # seconds between two looks at how the elections go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +75,20 @@ class _Question:
     away: list[NodeId] = field(default_factory=list)
 
 
-class _Election(NamedTuple):
-    """A group that has been woken to find a leader: how long it may take, and who was lost."""
-
-    until: float
-    lost: NodeId | None
-
-
 class Resting:
     """Implements `RestDesk` for the groups of one host. Bounded by the number of groups."""
 
-    def __init__(self, node_id: NodeId, settings: RestSettings, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, node_id: NodeId, settings: RestSettings) -> None:
         self._node_id = node_id
         self._settings = settings
         self._watched: dict[bytes, _Watch] = {}
-        self._to_wake: dict[bytes, NodeId | None] = {}  # and the leader that was lost, if any
-        self._wake_bell = trio.Event()
+        self._awake: dict[bytes, _Watch] = {}  # those of them that are to be looked at
         self._links: LinkPool | None = None
+        self._turns = ElectionTurns(
+            at_most=settings.max_elections,
+            patience=settings.election_patience,
+            reachable=self._reachable,
+        )
 
     def use(self, links: LinkPool) -> None:
         """Ask through these links."""
@@ -107,12 +99,14 @@ class Resting:
         now = trio.current_time()
         group.rest.begin(now)
         watch = _Watch(group, group.rest.mark(), now, now)
-        self._watched[group.group_id] = watch
-        self._wake((watch,))
+        self._watched[group.group_id] = self._awake[group.group_id] = watch
+        group.rest.on_change = partial(self._rest_changed, watch)
+        self._turns.enter(group)
 
     def remove(self, group_id: bytes) -> None:
         self._watched.pop(group_id, None)
-        self._to_wake.pop(group_id, None)
+        self._awake.pop(group_id, None)
+        self._turns.leave(group_id)
 
     @property
     def count(self) -> int:
@@ -122,18 +116,34 @@ class Resting:
     async def run(self) -> None:
         """Runs until cancelled; then nothing rests any more but what rests already."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._wake_slowly)
+            nursery.start_soon(self._turns.run)
             while True:
                 await trio.sleep(self._settings.check_interval)
                 now = trio.current_time()
-                for watch in self._watched.values():
+                for watch in list(self._awake.values()):
                     self._look(watch, now)
+
+    def _rest_changed(self, watch: _Watch, resting: bool) -> None:
+        """Called by the group's driver, whoever put it to rest or woke it."""
+        if resting:
+            self._awake.pop(watch.group.group_id, None)
+        elif watch.group.group_id in self._watched:
+            self._awake[watch.group.group_id] = watch
+            watch.mark, watch.asking = watch.group.rest.mark(), None
+            watch.since = watch.led = trio.current_time()
+
+    def _reachable(self, member: Member) -> bool:
+        """Its host is up, or cannot tell us."""
+        assert self._links is not None, "resting before it has links"
+        return self._links.find(member) is not None or self._links.foreign(member)
 
     # -- leaders
 
     def _look(self, watch: _Watch, now: float) -> None:
         """Begin to put a group to rest that leads here and in which nothing happens."""
         rest = watch.group.rest
+        if rest.resting:
+            return
         self._look_for_leader(watch, now)
         mark = rest.mark()
         if mark != watch.mark:
@@ -141,8 +151,8 @@ class Resting:
             return
         # With other groups waiting for their turn to elect, the sooner the better: every group
         # that is awake costs heartbeats, and may cost those their elections.
-        idle_after = 0.0 if self._to_wake else self._settings.idle_after
-        if now - watch.since < idle_after or rest.resting or not rest.leads:
+        idle_after = 0.0 if self._turns.busy else self._settings.idle_after
+        if now - watch.since < idle_after or not rest.leads:
             return
         if watch.asking is not None and now < watch.asking.expires:
             return
@@ -150,18 +160,18 @@ class Resting:
 
     def _look_for_leader(self, watch: _Watch, now: float) -> None:
         """A group that finds no leader by itself gets in line with the others."""
-        if not self._leaderless(watch.group.group_id, None):
+        group = watch.group
+        if group.failure is not None or not group.rest.electing(None):
             watch.led = now
         elif now - watch.led > self._settings.election_patience:
             watch.led = now
-            watch.group.rest.rest_leaderless()
-            self._to_wake.setdefault(watch.group.group_id, None)
-            self._wake_bell.set()
+            group.rest.rest_leaderless()
+            self._turns.enter(group)
 
     def _ask(self, watch: _Watch, now: float) -> None:
         rest = watch.group.rest
         reachable, away = self._split(watch.group.configuration.members())
-        if not rest.possible(away):
+        if not rest.possible(away) or self._has_foreign(watch.group):
             return
         term, last_index = rest.position
         watch.asking = _Question(
@@ -184,6 +194,11 @@ class Resting:
             else:
                 links.append(link)
         return links, away
+
+    def _has_foreign(self, group: Group) -> bool:
+        """A follower of another make knows of no rest: it would miss its heartbeats."""
+        assert self._links is not None, "resting before it has links"
+        return any(self._links.foreign(member) for member in group.configuration.members())
 
     def rest_answered(self, peer: NodeId, group_id: bytes, term: int, rests: bool) -> None:
         """A follower has agreed to rest, or not."""
@@ -210,11 +225,11 @@ class Resting:
         because it has lost sight of us, it wakes the group.
         """
         if up:
-            self._wake(
-                watch
-                for watch in self._watched.values()
-                if watch.group.rest.leads and watch.group.configuration.member(peer) is not None
-            )
+            self._turns.link_up()
+            for watch in self._watched.values():
+                rest = watch.group.rest
+                if rest.resting and rest.leads and watch.group.configuration.member(peer):
+                    self._turns.enter(watch.group)
 
     # -- followers
 
@@ -236,58 +251,8 @@ class Resting:
 
     def link_lost(self, leader: NodeId) -> None:
         """As `RestDesk.link_lost`."""
-        under = [watch for watch in self._watched.values() if watch.under == leader]
-        for watch in under:
-            watch.group.rest.leader_gone()
-        self._rng.shuffle(under)  # other hosts wake theirs in another order: fewer split votes
-        self._wake(under, lost=leader)
-
-    # -- waking
-
-    def _wake(self, watches: Iterable[_Watch], lost: NodeId | None = None) -> None:
-        for watch in watches:
-            if watch.group.rest.resting:
-                self._to_wake[watch.group.group_id] = lost
-        if self._to_wake:
-            self._wake_bell.set()
-
-    async def _wake_slowly(self) -> None:
-        """Wake the groups in turn, as many at a time as elections may go on.
-
-        How many depends on how late this task itself is run: when the event loop needs long for
-        each pass, answers to votes come too late, and every election that fails is another one.
-        """
-        electing: dict[bytes, _Election] = {}
-        at_once = _FIRST_ELECTIONS
-        while True:
-            if not self._to_wake and not electing:
-                await self._wake_bell.wait()
-                self._wake_bell = trio.Event()
-            now = trio.current_time()
-            for group_id, election in list(electing.items()):
-                if not self._leaderless(group_id, election.lost):
-                    del electing[group_id]
-                elif election.until <= now:
-                    del electing[group_id]
-                    self._watched[group_id].group.rest.rest_leaderless()
-                    self._to_wake[group_id] = election.lost  # behind those that wait
-            room = int(at_once) - len(electing)
-            for group_id in list(islice(self._to_wake, max(0, room))):
-                lost = self._to_wake.pop(group_id)
-                watch = self._watched[group_id]
-                if watch.group.rest.resting:
-                    watch.since = now  # awake for a while, at least
-                    watch.group.rest.wake()
-                electing[group_id] = _Election(now + self._settings.election_patience, lost)
-            await trio.sleep(_WAKE_PAUSE)
-            if trio.current_time() - now > _LATE:
-                at_once = max(1.0, at_once * 0.7)
-            else:
-                at_once = min(self._settings.max_elections, at_once + 0.5)
-
-    def _leaderless(self, group_id: bytes, lost: NodeId | None) -> bool:
-        """It still has to find a leader other than the lost one, and this node a say in it."""
-        watch = self._watched.get(group_id)
-        if watch is None or watch.group.failure is not None:
-            return False
-        return watch.group.rest.electing(lost)
+        for watch in self._watched.values():
+            rest = watch.group.rest
+            if watch.under == leader and rest.resting and not rest.leads:
+                rest.leader_gone()
+                self._turns.enter(watch.group, leader)

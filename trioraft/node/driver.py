@@ -78,6 +78,8 @@ class Outbound(Protocol):
 
     def role_changed(self, role: Role, term: int, leader: NodeId | None) -> None: ...
 
+    def rest_changed(self, resting: bool) -> None: ...
+
     def send_snapshot(self, to: NodeId) -> None: ...
 
     def peers_changed(self, members: Sequence[Member]) -> None: ...
@@ -383,17 +385,8 @@ class Driver:
         outbound = self._outbound
         if ready.peers is not None:
             outbound.peers_changed(ready.peers)
-        if (soft := ready.soft) is not None:
-            lost = self._soft.role is Role.LEADER and (
-                soft.role is not Role.LEADER or soft.term != self._soft.term
-            )
-            self._soft = soft
-            if lost:
-                for _, answer in self._writes.released():
-                    answer.fail(NotLeaderError(soft.leader_id))
-                self._drop_waiters(soft.leader_id)
-                self.watches.fail_all(NotLeaderError(soft.leader_id))
-            outbound.role_changed(*soft)
+        if ready.soft is not None:
+            self._soft_changed(ready.soft)
         for to, message in ready.messages:
             outbound.send(to, message)
         # The core's tokens are what this driver handed in: callbacks and reads. Answers of one
@@ -416,6 +409,18 @@ class Driver:
             cast(Reply, finish)(outcome)
         if ready.removed is not None:
             outbound.removal_noticed(ready.removed)
+
+    def _soft_changed(self, soft: SoftState) -> None:
+        before, self._soft = self._soft, soft
+        if before.role is Role.LEADER and (soft.role, soft.term) != (before.role, before.term):
+            for _, answer in self._writes.released():
+                answer.fail(NotLeaderError(soft.leader_id))
+            self._drop_waiters(soft.leader_id)
+            self.watches.fail_all(NotLeaderError(soft.leader_id))
+        if soft[:3] != before[:3]:
+            self._outbound.role_changed(soft.role, soft.term, soft.leader_id)
+        if soft.resting is not before.resting:
+            self._outbound.rest_changed(soft.resting)
 
     def _persist(self, ready: Ready) -> None:
         if not ready.must_persist and self._persisting == 0:

@@ -129,6 +129,7 @@ class Group:
             vote_timeout=config.election_timeout_min,
             rng=rng,
             on_change=self._signal_change,
+            on_rest=lambda resting: self.rest.on_change(resting),
         )
         self._driver = Driver(
             core=core,
@@ -140,7 +141,7 @@ class Group:
             clock_rate=clock_rate,
         )
         self.admin = GroupAdmin(core, self._driver)
-        self.rest = GroupRest(core, self._driver)
+        self.rest = GroupRest(group_id, core, self._driver)
         self.inbound = GroupInbound(self._driver, self._snapshots, machine, storage, settings)
 
     # -- running

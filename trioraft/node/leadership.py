@@ -56,6 +56,11 @@ class Leadership:
         if (running := self._running.get(to)) is not None:
             running.replicator.post_snapshot()
 
+    def rest(self) -> None:
+        """Close every stream until there is something to send again."""
+        for running in self._running.values():
+            running.replicator.rest()
+
     def step_down(self) -> None:
         """Cancel everything that only a leader does."""
         self._scope.cancel()

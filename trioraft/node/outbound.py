@@ -52,6 +52,7 @@ class GroupOutbound:
         vote_timeout: float,
         rng: random.Random,
         on_change: Callable[[], None],
+        on_rest: Callable[[bool], None],
     ) -> None:
         self._name = name
         self._core = core
@@ -61,6 +62,7 @@ class GroupOutbound:
         self._vote_timeout = vote_timeout
         self._rng = rng
         self._on_change = on_change
+        self._on_rest = on_rest
         self._leadership: Leadership | None = None
 
     def start(self, nursery: trio.Nursery, driver: Driver) -> None:
@@ -100,6 +102,12 @@ class GroupOutbound:
             self._leadership.follow(self._peers.members())
             self._nursery.start_soon(self._leadership.run)
         self._on_change()
+
+    def rest_changed(self, resting: bool) -> None:
+        """A group at rest keeps no streams to its followers; what it sends later opens them."""
+        if resting and self._leadership is not None:
+            self._leadership.rest()
+        self._on_rest(resting)
 
     def peers_changed(self, members: Sequence[Member]) -> None:
         """Reach exactly these members from now on, and replicate to them while leading."""

@@ -1,8 +1,9 @@
 """A replicator: what a leader keeps running for one follower.
 
 Two streams, entries and heartbeats, so that a heartbeat never queues behind data, and a
-snapshot sender while the follower needs one. A lost stream is reopened with backoff; whatever
-was on it is forgotten, because the core probes again.
+snapshot sender while the follower needs one. A stream is opened when there is something to send,
+and kept until the group rests. A lost one is reopened with backoff; whatever was on it is
+forgotten, because the core probes again.
 """
 
 from __future__ import annotations
@@ -87,6 +88,12 @@ class Replicator:
         """Send the newest snapshot; the core asks again only after `snapshot_finished`."""
         self._snapshots.post()
 
+    def rest(self) -> None:
+        """Close the streams, if they are open, until the next `post`."""
+        for lane in (self._entries, self._heartbeats):
+            if lane.close() and not lane.heartbeat:  # something for a follower that is away
+                self._events.unreachable(self._follower)
+
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_stream, self._entries)
@@ -100,26 +107,35 @@ class Replicator:
         settings = self._settings
         pause = settings.reconnect_min
         while True:
+            while not lane.outbox:
+                await lane.bell.wait()
             lane.answered = False
-            try:
-                async with self._transport.open_append_stream(heartbeat=lane.heartbeat) as stream:
-                    lane.stream = stream
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._receive, stream, lane)
-                        nursery.start_soon(self._watch, lane)
-                        await self._send(stream, lane)
-            except* PeerUnreachableError as group:
-                lane.report(self._follower, group)
-            finally:
-                lane.stream = None
-            lane.outbox.clear()
+            with trio.CancelScope() as lane.scope:
+                await self._use_stream(lane)
             lane.awaiting = 0
+            if lane.scope.cancelled_caught:
+                continue  # the group rests, or has been woken again since
+            lane.outbox.clear()
             if not lane.heartbeat:
                 self._events.unreachable(self._follower)
             if lane.answered:
                 pause = settings.reconnect_min
             await trio.sleep(pause * lane.rng.uniform(0.5, 1.0))
             pause = min(pause * 2, settings.reconnect_max)
+
+    async def _use_stream(self, lane: _Lane) -> None:
+        """Open a stream and use it until it is lost, or the lane's scope is cancelled."""
+        try:
+            async with self._transport.open_append_stream(heartbeat=lane.heartbeat) as stream:
+                lane.stream = stream
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._receive, stream, lane)
+                    nursery.start_soon(self._watch, lane)
+                    await self._send(stream, lane)
+        except* PeerUnreachableError as group:
+            lane.report(self._follower, group)
+        finally:
+            lane.stream = None
 
     async def _send(self, stream: AppendStream, lane: _Lane) -> None:
         while True:
@@ -159,14 +175,15 @@ class _Lane:
     """The state of one of the two streams."""
 
     __slots__ = (
-        "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "sent",
-        "sent_bell", "silent", "stream",
+        "answered", "awaiting", "bell", "heartbeat", "outbox", "quiet_since", "rng", "scope",
+        "sent", "sent_bell", "silent", "stream",
     )  # fmt: skip
 
     def __init__(self, *, heartbeat: bool, rng: random.Random) -> None:
         self.heartbeat = heartbeat
         self.rng = rng
         self.stream: AppendStream | None = None
+        self.scope = trio.CancelScope()  # of the stream that is open, or is being opened
         self.outbox: list[AppendRequest] = []
         self.bell = Doorbell()
         self.sent = 0  # requests, ever
@@ -175,6 +192,15 @@ class _Lane:
         self.quiet_since = 0.0  # when the last reply came, or the first request that waits left
         self.answered = False
         self.silent = False  # said once in the log that the peer is away
+
+    def close(self) -> bool:
+        """Give the stream up for the time being; whether requests were dropped with it."""
+        dropped = bool(self.outbox) or self.awaiting > 0
+        self.stream = None
+        self.outbox.clear()
+        self.awaiting = 0
+        self.scope.cancel()
+        return dropped
 
     def send_nowait(self, request: AppendRequest) -> bool:
         if self.stream is None:

@@ -6,10 +6,11 @@ Rest itself is the core's (`raft/quiescence.py`); when a group should rest is th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from trioraft.raft.core import RaftCore
-from trioraft.raft.types import NodeId, Role
+from trioraft.raft.types import Member, NodeId, Role
 
 from .driver import Driver
 
@@ -29,9 +30,13 @@ class IdleMark(NamedTuple):
 class GroupRest:
     """Puts one group to rest and wakes it. Everything here is a plain call that never waits."""
 
-    def __init__(self, core: RaftCore, driver: Driver) -> None:
+    def __init__(self, group_id: bytes, core: RaftCore, driver: Driver) -> None:
+        self._group_id = group_id
         self._core = core
         self._driver = driver
+        self.on_change: Callable[[bool], Any] = lambda resting: (
+            None
+        )  # told when rest begins or ends
 
     @property
     def leads(self) -> bool:
@@ -56,9 +61,32 @@ class GroupRest:
         core = self._core
         return core.leader_id in (None, lost) and core.configuration.is_voter(core.node_id)
 
+    def turn(self, lost: NodeId | None, reachable: Callable[[Member], bool]) -> int | None:
+        """How many voters come before this one in a search for a leader; None if it can't succeed.
+
+        Every replica of a group finds the same order among those that can be reached: by priority,
+        then by a hash of group and voter. So hosts that have lost the same leaders share the
+        elections evenly, and do not stand in each other's way.
+        """
+        core = self._core
+        configuration = core.configuration
+        voters = [m for m in configuration.members() if configuration.is_voter(m.id)]
+        turns: list[tuple[int, bytes, NodeId]] = []
+        away: list[NodeId] = []
+        for voter in voters:
+            if voter.id != core.node_id and not reachable(voter):
+                away.append(voter.id)
+            elif voter.id != lost:
+                place = blake2b(self._group_id + voter.id.encode(), digest_size=8).digest()
+                turns.append((-voter.priority, place, voter.id))
+        if not core.quorum_without(away):
+            return None
+        return sum(turn < own for own in turns if own[2] == core.node_id for turn in turns)
+
     def begin(self, now: float) -> None:
-        """Begin at rest. Only before the group runs."""
+        """Begin at rest. Only before the group runs; `on_change` is told when it does."""
         self._core.rest_leaderless(now)
+        self.rest_leaderless()  # which takes a turn
 
     def rest_leaderless(self) -> None:
         """Rest until an election can go on, unless a leader is known by now."""

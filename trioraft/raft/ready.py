@@ -30,11 +30,15 @@ Reply: TypeAlias = VoteReply | AppendReply | SnapshotReply | bool
 
 
 class SoftState(NamedTuple):
-    """Who this node believes it is and whom it follows; nothing of it needs to be durable."""
+    """Who this node believes it is and whom it follows; nothing of it needs to be durable.
+
+    resting: it has no timers and sends no heartbeats (`quiescence`).
+    """
 
     role: Role
     term: int
     leader_id: NodeId | None
+    resting: bool = False
 
 
 class LoadEntries(NamedTuple):
@@ -67,7 +71,7 @@ class Ready:
     dropped_reads: tokens of reads that lost their leader; nothing is known about them.
     loads: entries to be read from disk, one outstanding request per follower.
     snapshots: followers that need a snapshot; answer with `snapshot_finished`, always.
-    soft: role, term and leader, if any of them has changed.
+    soft: role, term, leader and rest, if any of them has changed.
     truncated_from: entries from this index on were dropped from the log: whoever proposed
         them here will not see them committed under the term that they were given.
     peers: whom this node may have to reach, if anybody came, went or moved: the other members,

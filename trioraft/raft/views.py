@@ -26,7 +26,7 @@ class CoreView:
     @property
     def soft(self) -> SoftState:
         s = self._s
-        return SoftState(s.role, s.term, s.leader_id)
+        return SoftState(s.role, s.term, s.leader_id, s.resting)
 
     @property
     def node_id(self) -> NodeId:
@@ -175,6 +175,10 @@ class CoreView:
         committed and durable. Anybody else: False.
         """
         return quiescence.rest_possible(self._s, away)
+
+    def quorum_without(self, away: Collection[NodeId]) -> bool:
+        """The voters that are not in `away` are a quorum."""
+        return self._s.quorum.agreed(lambda voter: int(voter not in away), 0) == 1
 
     @property
     def resting(self) -> bool:

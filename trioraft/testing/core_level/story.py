@@ -32,7 +32,8 @@ def describe_ready(node_id: NodeId, ready: Ready, applied: int) -> Iterator[str]
     if ready.soft is not None:
         role = ready.soft.role.name.lower().replace("_", "-")
         leader = ready.soft.leader_id or "-"
-        yield f"  {node_id} {role} term {show_term(ready.soft.term)} leader {leader}"
+        rest = ", at rest" if ready.soft.resting else ""
+        yield f"  {node_id} {role} term {show_term(ready.soft.term)} leader {leader}{rest}"
     if ready.truncated_from is not None:
         yield f"  {node_id} log cut at {ready.truncated_from}"
     if ready.reset is not None:

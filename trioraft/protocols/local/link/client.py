@@ -100,11 +100,14 @@ class HostLink:
         self.up = False
         self.supported: bool | None = None  # unknown until the peer has answered once
 
-    async def wait_known(self) -> bool:
-        """Wait until the peer has been reached; whether it knows links. Cancelling is safe."""
-        while self.supported is None:
+    async def wait_usable(self) -> bool:
+        """Wait until the link is up; False once the peer is known not to know links.
+
+        Cancelling is safe.
+        """
+        while not self.up and self.supported is not False:
             await self._changed.wait()
-        return self.supported
+        return self.up
 
     def attach(self, group_id: bytes, user: LinkUser) -> bool:
         """Route the answers for a group to `user`; False while the link is not up."""

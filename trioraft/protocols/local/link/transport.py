@@ -21,8 +21,8 @@ __all__ = ["LinkedTransport"]
 class LinkedTransport:
     """A PeerTransport: everything as `inner` does it, but heartbeats over `link`.
 
-    A peer that does not know links, such as a server of another make, gets its heartbeats from
-    `inner`, too.
+    While the link is down, so is the peer: no stream is opened, and nobody tries to. A peer that
+    does not know links, such as a server of another make, gets all of it from `inner`.
     """
 
     def __init__(self, inner: PeerTransport, link: HostLink, group_id: bytes, peer: Member) -> None:
@@ -35,15 +35,15 @@ class LinkedTransport:
         self.start_election = inner.start_election
 
     def open_append_stream(self, *, heartbeat: bool) -> AbstractAsyncContextManager[AppendStream]:
-        """As PeerTransport.open_append_stream."""
-        if not heartbeat or self._link.supported is False:
+        """As PeerTransport.open_append_stream, once the link is up."""
+        if self._link.supported is False:
             return self._inner.open_append_stream(heartbeat=heartbeat)
-        return self._open_heartbeats()
+        return self._open(heartbeat)
 
     @asynccontextmanager
-    async def _open_heartbeats(self) -> AsyncIterator[AppendStream]:
-        if not await self._link.wait_known():
-            async with self._inner.open_append_stream(heartbeat=True) as inner:
+    async def _open(self, heartbeat: bool) -> AsyncIterator[AppendStream]:
+        if not await self._link.wait_usable() or not heartbeat:
+            async with self._inner.open_append_stream(heartbeat=heartbeat) as inner:
                 yield inner
             return
         stream = _LinkedHeartbeats(self._link, self._group_id, self._peer)
