@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUT ?=
 SIM_MINUTES ?= 5
+TARGET ?=
+RUNS ?= 100000
 ARGS ?=
 
-.PHONY: demo test sim torture soak lint types bench proto check-proto clean
+.PHONY: demo test sim torture soak fuzz lint types bench proto check-proto clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +40,13 @@ torture: $(VENV)/.base  ## ten minutes of real faults on real processes; `make t
 
 soak: $(VENV)/.test  ## half an hour of mixed calls, after which nothing is left; `make soak ARGS='--minutes 1'`
 	$(BIN)/python tests/rpc/soak $(ARGS)
+
+$(VENV)/.fuzz: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz  ## coverage-guided fuzzing of all that parses bytes; `make fuzz TARGET=server RUNS=100000`
+	$(BIN)/python tests/fuzz $(TARGET) --runs $(RUNS) $(ARGS)
 
 sim: $(VENV)/.test  ## fresh seeds of both levels for SIM_MINUTES, and every planted bug found
 	$(BIN)/trioraft sim --level core --fresh --minutes $$(awk 'BEGIN {print $(SIM_MINUTES) * 0.2}')

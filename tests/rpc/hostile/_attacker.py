@@ -21,6 +21,7 @@ import trio
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 UNARY = b"/trioraft.testing.Echo/Unary"
 EXPAND = b"/trioraft.testing.Echo/Expand"
+COLLECT = b"/trioraft.testing.Echo/Collect"
 CHAT = b"/trioraft.testing.Echo/Chat"
 
 END_STREAM = ACK = 0x1
@@ -168,7 +169,7 @@ def headers(stream_id: int, fields: Fields, *, end: bool = False) -> bytes:
     return frame(Kind.HEADERS, stream_id, block(*fields), flags)
 
 
-_GOOD = {path: block(*request_fields(path)) for path in (UNARY, EXPAND, CHAT)}
+_GOOD = {path: block(*request_fields(path)) for path in (UNARY, EXPAND, COLLECT, CHAT)}
 
 
 def request(stream_id: int, path: bytes = CHAT, *, end: bool = False) -> bytes:
