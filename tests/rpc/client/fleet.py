@@ -118,7 +118,7 @@ class Directory:
     """A resolver that says what a test tells it to."""
 
     def __init__(self, names: str | None = None) -> None:
-        self._updates: ResolverUpdates | None = None
+        self.updates: ResolverUpdates | None = None
         self._first = names
         #: How often newer addresses were wished for.
         self.asked = 0
@@ -126,7 +126,7 @@ class Directory:
         self.runs = 0
 
     async def run(self, updates: ResolverUpdates) -> None:
-        self._updates = updates
+        self.updates = updates
         self.runs += 1
         if self._first is not None:
             self.found(self._first)
@@ -136,13 +136,13 @@ class Directory:
 
     def found(self, names: str, config: Mapping[str, Any] | None = None) -> None:
         """These are the addresses now."""
-        assert self._updates is not None
-        self._updates.found(Resolution(addresses(names), config))
+        assert self.updates is not None
+        self.updates.found(Resolution(addresses(names), config))
 
     def failed(self, error: Exception) -> None:
         """There is no finding out."""
-        assert self._updates is not None
-        self._updates.failed(error)
+        assert self.updates is not None
+        self.updates.failed(error)
 
 
 async def ask(channel: Channel, **options: Any) -> str:

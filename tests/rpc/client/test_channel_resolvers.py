@@ -176,9 +176,14 @@ async def test_a_resolver_lives_while_the_channel_is_not_idle(autojump_clock: ob
         await ask(channel)
         await trio.sleep(15)
         assert channel.state == "IDLE"
-        directory.found("b")  # heard by nobody
+        before = directory.updates
+        assert before is not None
+        before.found(Resolution([Address("b", 1)]))  # heard by nobody
         await ask(channel)
         assert directory.runs == 2
+        before.found(Resolution([]))
+        before.failed(OSError("late"))
+        assert await ask(channel) == "a"
 
 
 async def test_a_resolver_that_fails_is_run_again(

@@ -107,9 +107,10 @@ class Connector(Picker):
         tasks, self._awake = self._awake, []
         for scope in tasks:
             scope.cancel()
-        balancer, self._balancer, self._updates = self._balancer, None, None
-        if self._resolver is not None:
+        if self._updates is not None:
+            self._updates.end()
             self._addresses = ()
+        balancer, self._balancer, self._updates = self._balancer, None, None
         self.publish(state)
         if balancer is not None:
             balancer.close()
@@ -155,8 +156,6 @@ class Connector(Picker):
             await updates.pause()
 
     def _found(self, resolution: Resolution) -> None:
-        if self._updates is None:
-            return  # a resolver that did not notice its end
         if resolution.service_config is not None and self.on_service_config is not None:
             try:
                 self.on_service_config(resolution.service_config)

@@ -133,5 +133,8 @@ class Picker(ABC):
         )
         self._ready = tuple(ready)
         self._error, self._retry_at = error, retry_at
+        # Those that wait while nothing is ready have no reason to look at what is no news.
+        news = bool(ready) or state is not self.connectivity.state
         self.connectivity.set(state)
-        self._waiting.unpark_all()
+        if news:
+            self._waiting.unpark_all()

@@ -59,9 +59,16 @@ class ResolverUpdates:
         self._failed = failed
         self._backoff = backoff
         self._wish = trio.Event()
+        self._over = False
+
+    def end(self) -> None:
+        """The channel's side: nothing is heard from now on."""
+        self._over = True
 
     def found(self, resolution: Resolution) -> None:
         """These are the addresses from now on. Never waits."""
+        if self._over:
+            return
         if len(resolution.addresses) > MAX_ADDRESSES:
             log.warning("%d addresses, of which %d", len(resolution.addresses), MAX_ADDRESSES)
             addresses = tuple(resolution.addresses[:MAX_ADDRESSES])
@@ -72,7 +79,8 @@ class ResolverUpdates:
 
     def failed(self, error: Exception) -> None:
         """There is no finding out. Addresses that were found before stay in use. Never waits."""
-        self._failed(error)
+        if not self._over:
+            self._failed(error)
 
     def ask(self) -> None:
         """The channel's side: newer addresses are wished for."""
