@@ -72,6 +72,7 @@ async def test_all_failing_is_told_and_each_is_tried_on_by_its_own_pauses(
         error = await refusal(channel)
         assert error.status is Status.UNAVAILABLE
         assert "nobody at b" in str(error.message)
+        await trio.testing.wait_all_tasks_blocked()
         assert directory.asked == 1
         assert channel.state == "TRANSIENT_FAILURE"
         await trio.sleep(8)
