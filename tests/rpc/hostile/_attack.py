@@ -21,22 +21,26 @@ class Attack:
         run: One round on a fresh connection that has not sent anything. GoneError ends it.
         outcome: A regular expression for all of `Attacker.outcome()`.
         reads: Whether the attacker takes what the server sends.
+        holds: Whether the attack lasts as long as its connection, rather than starting over.
     """
 
     name: str
     run: Round
     outcome: str
     reads: bool = True
+    holds: bool = False
 
 
 class Attacks(list[Attack]):
     """A table of attacks that fills itself by decoration."""
 
-    def add(self, name: str, outcome: str, *, reads: bool = True) -> Callable[[Round], Round]:
+    def add(
+        self, name: str, outcome: str, *, reads: bool = True, holds: bool = False
+    ) -> Callable[[Round], Round]:
         """Make the decorated function an attack of this table."""
 
         def register(run: Round) -> Round:
-            self.append(Attack(name, run, outcome, reads))
+            self.append(Attack(name, run, outcome, reads, holds))
             return run
 
         return register

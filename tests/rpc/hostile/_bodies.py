@@ -71,7 +71,9 @@ async def dripping(attacker: Attacker) -> None:
 
 
 @ATTACKS.add(
-    "200 messages of 4 MiB that lack their last byte", "status 8, RST_STREAM (NO_ERROR|CANCEL)"
+    "200 messages of 4 MiB that lack their last byte",
+    "status 8, RST_STREAM (NO_ERROR|CANCEL)",
+    holds=True,
 )
 async def hoard(attacker: Attacker) -> None:
     """The server has to keep what may still become a message: `Limits.max_buffered` of it."""
@@ -87,7 +89,7 @@ async def hoard(attacker: Attacker) -> None:
         attacker.attempts += 1
 
 
-@ATTACKS.add("a message in 1.3 million pieces of 3 bytes", "kept")
+@ATTACKS.add("a message in 1.3 million pieces of 3 bytes", "kept", holds=True)
 async def crumbs(attacker: Attacker) -> None:
     """Each piece of an incomplete message would cost an object of its own."""
     await attacker.greet()

@@ -104,7 +104,7 @@ async def _ask(attacker: Attacker, streams: int) -> list[int]:
     return ids
 
 
-@ATTACKS.add("window games: initial window 0, 500 streams of replies", "kept")
+@ATTACKS.add("window games: initial window 0, 500 streams of replies", "kept", holds=True)
 async def window_zero(attacker: Attacker) -> None:
     """Replies are asked for and never let through."""
     await attacker.greet({Set.INITIAL_WINDOW_SIZE: 0})
@@ -120,7 +120,7 @@ async def window_one(attacker: Attacker) -> None:
         await attacker.send(window_update(stream_id, 1) * 100)
 
 
-@ATTACKS.add("slow read: 500 streams of replies that nobody takes", "kept", reads=False)
+@ATTACKS.add("slow read: 500 streams of replies that nobody takes", "kept", reads=False, holds=True)
 async def slow_read(attacker: Attacker) -> None:
     """The windows are wide open, the socket is not."""
     await attacker.greet({Set.INITIAL_WINDOW_SIZE: MAX_WINDOW})
