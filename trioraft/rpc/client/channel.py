@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -19,6 +18,7 @@ from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry, Registry
 from trioraft.rpc.status import GRPCError
 from trioraft.rpc.timeout import Deadline
+from trioraft.rpc.tls.contexts import ClientSecurity
 
 from .balancing import BalancingLike
 from .connecting import connector_for, target_of
@@ -44,7 +44,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         self,
         target: str,
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ClientSecurity | None = None,
         limits: Limits | None = None,
         dial: Dial | None = None,
         dial_address: DialAddress | None = None,
@@ -64,7 +64,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         Args:
             target: `host:port`, `dns:///host:port`, `ipv4:...`, `ipv6:...`, `unix:...`,
                 `unix-abstract:...`; with `dial` or a `resolver`, any name.
-            ssl_context: TLS to the server; ALPN is set to `h2` on it.
+            ssl_context: TLS to the server, by `client_tls` or a context of your own.
             limits: Bounds; see `Limits`.
             dial: Opens the byte stream instead of the operating system's network.
             dial_address: The same, for each address that the target stands for.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import ssl
 from dataclasses import replace
 
 import trio
 
 from trioraft.rpc.limits import Limits
+from trioraft.rpc.tls.contexts import ClientSecurity
 
 from .address import Address
 from .balancing import BalancingLike, balancing_of
@@ -52,7 +52,7 @@ def connector_for(
     *,
     limits: Limits,
     rng: random.Random,
-    ssl_context: ssl.SSLContext | None,
+    ssl_context: ClientSecurity | None,
     dial: Dial | None,
     dial_address: DialAddress | None,
     resolver: Resolver | None,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import trio
 
+from trioraft.rpc.tls.contexts import ClientSecurity
+from trioraft.rpc.tls.handshake import secure_client
+
 from .address import Address
 
-__all__ = ["Dial", "DialAddress", "connect", "over_tls", "secure"]
+__all__ = ["Dial", "DialAddress", "connect", "over_tls"]
 
 #: Opens a byte stream to the server; raises OSError when it cannot.
 Dial: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
@@ -46,33 +48,10 @@ async def connect(address: Address) -> trio.abc.Stream:
     return trio.SocketStream(sock)
 
 
-def over_tls(dial: DialAddress, context: ssl.SSLContext, server_name: str) -> DialAddress:
+def over_tls(dial: DialAddress, security: ClientSecurity, server_name: str) -> DialAddress:
     """`dial`, and TLS over what it opens."""
 
     async def dial_tls(address: Address) -> trio.abc.Stream:
-        return await secure(await dial(address), context, server_name)
+        return await secure_client(await dial(address), security, server_name)
 
     return dial_tls
-
-
-async def secure(
-    stream: trio.abc.Stream, context: ssl.SSLContext, server_name: str
-) -> trio.SSLStream[trio.abc.Stream]:
-    """Run TLS over `stream`, with ALPN `h2`. Closes `stream` on failure.
-
-    Raises:
-        OSError: The handshake failed, or the server does not speak HTTP/2.
-    """
-    context.set_alpn_protocols(["h2"])
-    secured = trio.SSLStream(stream, context, server_hostname=server_name, https_compatible=True)
-    try:
-        await secured.do_handshake()
-        if secured.selected_alpn_protocol() != "h2":
-            raise OSError("the server did not agree to HTTP/2 (ALPN h2)")
-    except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(stream)
-        raise OSError(f"TLS handshake failed: {error.__cause__ or error}") from error
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured

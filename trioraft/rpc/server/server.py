@@ -188,7 +188,8 @@ async def _shake_hands(stream: Any, timeout: float) -> trio.abc.Stream | None:
     if not isinstance(stream, Unsecured | trio.SSLStream):
         plain: trio.abc.Stream = stream
         return plain
-    peer = Peer(stream.stream if isinstance(stream, Unsecured) else stream)
+    # Its name is asked for now: a closed socket has none.
+    peer = str(Peer(stream.stream if isinstance(stream, Unsecured) else stream))
     with trio.move_on_after(timeout):
         try:
             return await secure_server(stream)

@@ -34,8 +34,6 @@ class ClientTls(Reloading):
     """What `client_tls` gives, for `open_channel(ssl_context=)`."""
 
     require_alpn = True
-    #: The name that the server's certificate must have, if it is not the target's.
-    server_name: str | None = None
 
 
 #: A context of the application's own is taken, too: it is not reloaded, and ALPN is set on it.
@@ -91,17 +89,15 @@ def client_tls(
     cert: StrPath | None = None,
     key: StrPath | None = None,
     password: str | None = None,
-    server_name: str | None = None,
     require_alpn: bool = True,
     reload_interval: float = RELOAD_INTERVAL,
 ) -> ClientTls:
-    """TLS for a channel. The server's certificate is always checked, its name included.
+    """TLS for a channel. The server's certificate is always checked, its name included, which is
+    the target's or that of `open_channel(authority=)`.
 
     Args:
         ca: PEM file or directory of the authorities to trust; by default the system's.
         cert, key, password: Mutual TLS: what this client shows, as for `server_tls`.
-        server_name: The name to ask for (SNI) and to find in the certificate, in place of the
-            target's: for servers that are reached by another name, in tests above all.
         require_alpn: Refuse servers that do not agree on HTTP/2.
         reload_interval: As for `server_tls`; looked at as connections are made.
 
@@ -125,7 +121,6 @@ def client_tls(
 
     tls = ClientTls([file for file in (ca, cert, key) if file], build, reload_interval)
     tls.require_alpn = require_alpn
-    tls.server_name = server_name
     return tls
 
 

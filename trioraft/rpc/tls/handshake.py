@@ -62,15 +62,13 @@ async def secure_client(
     """Run the client's part over `stream`. Closes it on failure or cancellation.
 
     Args:
-        server_name: The name that the certificate must have, unless `security` has another.
+        server_name: The name that the certificate must have.
 
     Raises:
         OSError: The handshake failed, or the server did not agree to HTTP/2.
     """
     if isinstance(security, ssl.SSLContext):
         security.set_alpn_protocols([ALPN])
-    elif security.server_name is not None:
-        server_name = security.server_name
     secured = trio.SSLStream(
         stream, context_of(security), server_hostname=server_name, https_compatible=True
     )

@@ -47,7 +47,7 @@ class Reloading:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context for the next handshake. Looks at the files if it is time to.
+        """The context for the next handshake, inside of Trio. Looks at the files if it is time to.
 
         That takes microseconds, and a few milliseconds if they have changed. Broken files are
         logged once, and again when they have changed again.
