@@ -11,6 +11,7 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 from grpclib.const import Cardinality, Handler
 
 from .client.address import Address
+from .client.attempt import AttemptObserver
 from .client.balancing import Balancing, PickFirst, RoundRobin
 from .client.channel import Channel, open_channel
 from .client.connectivity import ConnectivityState
@@ -23,6 +24,7 @@ from .client.resolver import (
     Resolver,
     ResolverUpdates,
 )
+from .client.service_config import ServiceConfig, parse_service_config
 from .client.stream import ClientStream
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
@@ -47,6 +49,7 @@ from .wire.framing import Encoded
 
 __all__ = [
     "Address",
+    "AttemptObserver",
     "Balancing",
     "Bound",
     "Cardinality",
@@ -93,6 +96,7 @@ __all__ = [
     "ServerStream",
     "ServerTls",
     "Service",
+    "ServiceConfig",
     "Status",
     "Stoppable",
     "Systemd",
@@ -105,6 +109,7 @@ __all__ = [
     "open_channel",
     "open_server",
     "parse_endpoint",
+    "parse_service_config",
     "serve",
     "server_tls",
 ]

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import trio
 from echo_service import MemoryNetwork
 
-from trioraft.rpc import Channel, Limits, Status, open_channel
+from trioraft.rpc import Channel, Dial, Limits, Status, open_channel
 from trioraft.rpc.wire.http2 import (
     Connection,
     DataReceived,
@@ -167,6 +167,8 @@ class ScriptedServer:
         self.limits = limits
         self.requests: list[Request] = []
         self.connections: list[Peer] = []
+        #: How other channels get here, if it is not by TCP.
+        self.dial: Dial | None = None
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One connection."""
@@ -177,10 +179,16 @@ class ScriptedServer:
 
 @asynccontextmanager
 async def scripted(
-    script: Script, *, tcp: bool = False, limits: Limits | None = None, **options: Any
+    script: Script,
+    *,
+    tcp: bool = False,
+    limits: Limits | None = None,
+    channel_limits: Limits | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[Channel, ScriptedServer]]:
     """A channel (`options` are its own) to a server that does what `script` says."""
     server = ScriptedServer(script, limits or Limits())
+    options["limits"] = channel_limits
     async with trio.open_nursery() as nursery:
         if tcp:
             serve = partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1")
@@ -189,6 +197,7 @@ async def scripted(
             channel = open_channel(target, **options)
         else:
             network = MemoryNetwork()
+            server.dial = network.dial
             nursery.start_soon(partial(trio.serve_listeners, server.serve, [network]))
             channel = open_channel("scripted", dial=network.dial, **options)
         async with channel:

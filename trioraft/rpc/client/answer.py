@@ -8,6 +8,7 @@ from trioraft.rpc.compression.settings import ACCEPT, ENCODING
 from trioraft.rpc.metadata import Metadata, decode_metadata
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http, status_from_reset
 from trioraft.rpc.wire.call import Call
+from trioraft.rpc.wire.framing import Deframer
 from trioraft.rpc.wire.http2 import ErrorCode
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from .channel import Channel
     from .connection import ClientConnection
+    from .service_config_plans import CallPlan
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -61,6 +63,14 @@ class AnsweredCall(Call[S, R]):
         self._metadata = metadata
         #: The deadline given for this call, or None.
         self.deadline = deadline
+
+    def follow(self, plan: CallPlan) -> None:
+        """Be made as the channel's service config says of this method; before anything is sent."""
+        if plan.limits is not self._limits:
+            self._limits = plan.limits
+            self._deframer = Deframer(plan.limits.max_receive_message)
+        if self.wait_for_ready is None:
+            self.wait_for_ready = plan.wait_for_ready
 
     # ---- pushed in by the connection ---------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -20,13 +20,15 @@ from trioraft.rpc.status import GRPCError
 from trioraft.rpc.timeout import Deadline
 from trioraft.rpc.tls.contexts import ClientSecurity
 
-from .balancing import BalancingLike
+from .balancing import BalancingLike, balancing_from
 from .connecting import connector_for, target_of
 from .connection import ClientConnection
 from .connectivity import Watched
 from .dialling import Dial, DialAddress
 from .keepalive import Keepalive
 from .resolver import Resolver
+from .service_config import parse_service_config
+from .service_config_plans import CallPlans
 from .stream import ClientStream
 from .view import ChannelView, StubChannel
 
@@ -58,6 +60,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         inherit_deadlines: bool = True,
         compression: CompressionLike = None,
         interceptors: Sequence[ClientInterceptor] = (),
+        service_config: str | Mapping[str, Any] | None = None,
     ) -> None:
         """A channel to `target`, for `async with`.
 
@@ -81,10 +84,14 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
                 handler that makes the call included. If not, only a call's own deadline is sent.
             compression: Encoding of the messages sent, by name, or `Compression` settings.
             interceptors: What runs around every call, the first one outermost; see `ClientCall`.
+            service_config: How calls are made, method by method: timeouts, retries, hedging (see
+                docs/rpc-retries.md), as JSON or what it decodes to. One that a resolver finds
+                takes its place.
 
         Raises:
             ValueError: The target cannot be parsed; an encoding or a policy is not known; `dial`
-                together with `dial_address` or a `resolver`.
+                together with `dial_address` or a `resolver`; a mistake in the service config, and
+                where.
         """
         self.target = target
         self.compression = Compression.of(compression)
@@ -113,6 +120,11 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             keepalive=keepalive,
         )
         self._connectivity = self.connector.connectivity
+        #: What the service config says of calls, if there is one.
+        self.plans: CallPlans | None = None
+        if service_config is not None:
+            self.configure(service_config)
+        self.connector.on_service_config = self.configure
         self._authority = parsed.authority.encode()
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -123,6 +135,20 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"<Channel to {self.target}>"
+
+    def configure(self, service_config: str | Mapping[str, Any]) -> None:
+        """Have calls made as this service config says, from the next one on.
+
+        Raises:
+            ValueError: It has a mistake; the message says where. What was, stays.
+        """
+        config = parse_service_config(service_config)
+        balancing = None
+        if config.load_balancing is not None:
+            balancing = balancing_from(config.load_balancing)
+        self.plans = CallPlans(config, self.limits, self.plans)
+        if balancing is not None:
+            self.connector.balance(balancing)
 
     # ---- the block ---------------------------------------------------------------------------
 
@@ -192,6 +218,10 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
                 deadline = own
         encoder = self._encoder if compression is None else self.compression.choose(compression)
         kind: type[ClientStream[Any, Any]] = ClientStream
+        plan = None if self.plans is None else self.plans.of(name)
+        if plan is not None:
+            kind = plan.kind
+            deadline = plan.deadline(deadline)
         if self.interceptors:
             kind = intercepted(kind)
         stream = kind(
@@ -207,6 +237,8 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             stream.compress_with(encoder)
         if wait_for_ready is not None:
             stream.wait_for_ready = wait_for_ready
+        if plan is not None:
+            stream.follow(plan)
         return stream
 
     def with_options(self, *, wait_for_ready: bool) -> ChannelView:

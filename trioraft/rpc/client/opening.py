@@ -13,7 +13,7 @@ from trio.lowlevel import current_task, wait_task_rescheduled
 
 from trioraft.rpc.compression.settings import ENCODING, accepted_by
 from trioraft.rpc.metadata import encode_metadata
-from trioraft.rpc.status import GRPCError
+from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.timeout import encode_timeout
 from trioraft.rpc.wire.http2 import ErrorCode
 from trioraft.rpc.wire.receiving import FAIR_SHARE
@@ -158,11 +158,22 @@ class OpeningCall(AnsweredCall[S, R]):
             self._reopening = self._reopened = None
             over.set()
 
+    async def _find(self) -> ClientConnection:
+        """A connection for one more stream of a call that has begun.
+
+        Raises:
+            GRPCError: There is none to be had; the channel has been closed meanwhile.
+        """
+        try:
+            return await self._channel.connection(self.wait_for_ready)
+        except RuntimeError as error:
+            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
+
     async def _replay(self) -> None:
         metadata = encode_metadata(self._metadata) if self._metadata else None
         at = self._time_limit() if self._channel.inherit_deadlines else self._own_limit
         while self._unseen:
-            connection = await self._channel.connection(self.wait_for_ready)
+            connection = await self._find()
             if self._failure is not None:
                 return  # the block has ended meanwhile
             ended = self._sent_end
@@ -172,10 +183,11 @@ class OpeningCall(AnsweredCall[S, R]):
             self._unseen = self._closed = self._reset_sent = False
             try:
                 self._open(connection, metadata, at, ended and not messages)
-                for index, data in enumerate(messages, 1):
-                    self._put(data, ended and index == len(messages))
             except GRPCError:
                 self._lose()  # it has just come to take no more: the next one may
+                continue
+            for index, data in enumerate(messages, 1):
+                self._put(data, ended and index == len(messages))
 
     # ---- waiting, as the bases do it, for a stream that is open ------------------------------
 

@@ -1,0 +1,171 @@
+"""The attempts of a call: how they come and go, until the stream of one becomes the call's own.
+
+Source: gRFC A6, "When Retries are Valid".
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from trioraft.rpc.status import GRPCError, Status
+
+from .attempt import Attempt, AttemptObserver, Fate
+from .replay import Replay
+from .stream import ClientStream
+
+if TYPE_CHECKING:
+    from .service_config_plans import CallPlan
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class RepeatingCall(ClientStream[S, R], ABC):
+    """The part of a `RepeatedStream` that its attempts talk to. Internal."""
+
+    _attempts: AttemptObserver | None = None
+    _plan: CallPlan
+    _begun = False  # some attempt has had a stream
+    _committed = False  # the stream of one of them is ours; or there is none and never will be
+    _full = False  # no more can be kept: the next attempt that opens is the last
+    _made = 0  # attempts, without transparent retries
+    _refused = False  # a server has refused one, which is forgiven once
+    _until = float("inf")  # the deadline that servers are told
+    _fields: Sequence[tuple[bytes, bytes]] = ()  # metadata, encoded
+    _nursery: trio.Nursery | None = None
+    _tries: trio.Nursery | None = None  # of what becomes attempts
+    _winner = 0  # the number of the attempt whose stream is ours
+
+    def follow(self, plan: CallPlan) -> None:
+        super().follow(plan)
+        self._replayable = False  # not by the mechanism of calls without a policy
+        self._plan = plan
+        self._sent = Replay(self._limits.max_replay, plan.shared.account)
+        self._open_attempts: list[Attempt] = []
+        self._changed = trio.lowlevel.ParkingLot()
+
+    # ---- what subclasses decide --------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, tries: trio.Nursery) -> None:
+        """Start the first attempt."""
+
+    @abstractmethod
+    def _another(self, error: GRPCError, pushback: bytes | None) -> bool:
+        """An attempt has failed: whether the call goes on without it."""
+
+    # ---- attempts ------------------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        """Task: holds the attempts that are about to be made, until there shall be no more."""
+        if self._committed:
+            return
+        async with trio.open_nursery() as tries:
+            self._tries = tries
+            self._begin(tries)
+            await trio.sleep_forever()
+
+    async def _try(self, pause: float, transparent: bool = False) -> None:
+        """Task: after `pause` seconds, open one more stream."""
+        if pause > 0:
+            await trio.sleep(pause)
+        if not transparent:
+            self._made += 1
+        attempt = Attempt(self, self._made, transparent)
+        self._open_attempts.append(attempt)
+        while not self._committed:
+            try:
+                connection = await self._find()
+            except GRPCError as error:
+                attempt.over = True
+                if not self.goes_on(attempt, error, None):
+                    self.give_up(error)
+                return
+            try:
+                attempt.begin(
+                    connection,
+                    self._fields,
+                    self._until,
+                    self._sent.messages,
+                    self._sent_end,
+                )
+            except GRPCError:
+                continue  # it has just come to take no more: the next one may
+            self._opened(attempt)
+            return
+
+    def _opened(self, attempt: Attempt) -> None:
+        self._connection = attempt._connection
+        if not self._sent_message:
+            self._encoder = attempt._encoder
+        self._begun = True
+        if self._attempts is not None:
+            self._attempts.started(attempt.number, attempt.transparent)
+        if self._full:
+            self.commit(attempt)
+        self._changed.unpark_all()
+
+    def goes_on(self, attempt: Attempt, error: GRPCError, pushback: bytes | None) -> bool:
+        """An attempt has failed: whether the call goes on without it."""
+        if self._committed or self._tries is None:
+            return False
+        self._open_attempts.remove(attempt)
+        if self._attempts is not None and attempt._sent_request:
+            self._attempts.ended(attempt.number, error.status)
+        refused = attempt.fate is Fate.REFUSED and not self._refused
+        if refused or attempt.fate is Fate.UNSENT:
+            self._refused = self._refused or refused
+            self._tries.start_soon(self._try, 0.0, True)
+            return True
+        return self._another(error, pushback)
+
+    def commit(self, attempt: Attempt) -> None:
+        """The stream of this attempt is the call's own from here on; the others are stopped."""
+        attempt.over = True
+        if attempt in self._open_attempts:
+            self._open_attempts.remove(attempt)
+            self._winner = attempt.number
+        self._settled()
+        connection = self._connection = attempt._connection
+        self._id = attempt._id
+        self._queued = attempt._queued
+        self._closed = attempt._closed
+        self._reset_sent = attempt._reset_sent
+        connection.calls[self._id] = self
+
+    def give_up(self, error: GRPCError) -> None:
+        """No attempt has succeeded, and there will be no other."""
+        if self._committed:
+            return
+        self._failure = self._failure or error
+        self._closed = True
+        self._settled()
+        self._wake_reader()
+
+    def _settled(self) -> None:
+        """No further attempts; those that are open are stopped, and nothing is kept."""
+        if self._committed:
+            return
+        self._committed = True
+        attempts, self._open_attempts = self._open_attempts, []
+        for attempt in attempts:
+            if attempt._sent_request:
+                attempt.stop()
+                if self._attempts is not None:
+                    self._attempts.ended(attempt.number, Status.CANCELLED)
+        if self._tries is not None:
+            self._tries.cancel_scope.cancel()
+        self._sent.drop()
+        self._changed.unpark_all()
+
+    # ---- pushed in by the connection, once committed -----------------------------------------
+
+    def _settle(self, outcome: GRPCError | Status) -> None:
+        throttle = self._plan.shared.throttle
+        if throttle is not None and outcome is Status.OK:
+            throttle.succeeded()
+        super()._settle(outcome)
