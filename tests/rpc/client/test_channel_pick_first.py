@@ -86,6 +86,21 @@ async def test_all_failing_is_told_and_each_is_tried_on_by_its_own_pauses(
         assert channel.state == "READY"
 
 
+async def test_pauses_begin_anew_once_the_server_was_reached(autojump_clock: object) -> None:
+    async with fleet_of("") as fleet, channel_to(fleet, Directory("a")) as channel:
+        await refusal(channel)
+        await trio.sleep(100)  # by now the pauses are long
+        await fleet.start("a")
+        assert await ask(channel, wait_for_ready=True) == "a"
+        await fleet.stop("a")
+        await refusal(channel)
+        lost = len(fleet.dialled)
+        await trio.sleep(6)
+        times = [time for time, _ in fleet.dialled[lost - 1 :]]
+        assert times[1] - times[0] == pytest.approx(1)
+        assert 0.8 * 1.6 <= times[2] - times[1] <= 1.2 * 1.6
+
+
 async def test_failing_is_sticky_while_further_attempts_run(autojump_clock: object) -> None:
     async with fleet_of("") as fleet, channel_to(fleet, Directory("a")) as channel:
         await refusal(channel)
