@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from fleet import Directory, Fleet, ask, asks, fleet_of, refusal
