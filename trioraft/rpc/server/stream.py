@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -38,7 +39,7 @@ class ServerStream(Call[S, R]):
 
     Beyond grpclib's interface: `send_message_nowait`, `queue_message`, `flush`, `wait_writable`,
     `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`,
-    `set_trailing_metadata`, `set_compression`.
+    `set_trailing_metadata`, `add_trailing_metadata`, `set_compression`.
     """
 
     _connection: ServerConnection
@@ -48,7 +49,9 @@ class ServerStream(Call[S, R]):
     _not_ok = False  # ended with anything but OK
     _agreed = False  # the response headers are to say something about compression
     _overdue: GRPCError | None = None
-    _extra_trailers: list[tuple[bytes, bytes]] | None = None
+    _extra_trailers: list[tuple[bytes, bytes]] | None = None  # the two below together
+    _set_trailers: Sequence[tuple[bytes, bytes]] = ()
+    _added_trailers: Sequence[tuple[bytes, bytes]] = ()
     started = False
 
     def __init__(
@@ -125,7 +128,7 @@ class ServerStream(Call[S, R]):
         return message
 
     def _undecodable(self, error: Exception) -> GRPCError:
-        log.warning("%s from %s: %s", self.method_name, self.peer, error)
+        self._connection.warn("%s: %s", self.method_name, error)
         return super()._undecodable(error)
 
     # ---- answering ---------------------------------------------------------------------------
@@ -272,13 +275,29 @@ class ServerStream(Call[S, R]):
     def set_trailing_metadata(self, metadata: MetadataLike) -> None:
         """Have `metadata` go with the status, whichever way the call comes to end.
 
-        Replaces what an earlier call has set; what `send_trailing_metadata` is given comes after
-        it. Does nothing if the status has been sent. Never waits.
+        Replaces what an earlier call of this has set; what `send_trailing_metadata` is given comes
+        after it. Does nothing if the status has been sent. Never waits.
 
         Raises:
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
-        self._extra_trailers = encode_metadata(metadata)
+        self._set_trailers = encode_metadata(metadata)
+        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
+
+    def add_trailing_metadata(self, metadata: MetadataLike) -> None:
+        """Have `metadata` go with the status besides what is set: for those around the handler.
+
+        Stays when `set_trailing_metadata` is called. Replaces what an earlier call of this has
+        added under the same names. Does nothing if the status has been sent. Never waits.
+
+        Raises:
+            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
+        """
+        added = encode_metadata(metadata)
+        names = {name for name, _ in added}
+        kept = [field for field in self._added_trailers if field[0] not in names]
+        self._added_trailers = kept + added
+        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
 
     def limit_time(self, seconds: float, overdue: GRPCError) -> None:
         """The server's own bound on this call: past it the handler is cancelled and the caller
@@ -317,7 +336,7 @@ class ServerStream(Call[S, R]):
         """The stream is gone; unless it ended in order, the handler is cancelled."""
         super().stream_closed(code, cause)
         if cause is not None:
-            log.warning("%s to %s: reply not sent: %s", self.method_name, self.peer, cause)
+            self._connection.warn("%s: reply not sent: %s", self.method_name, cause)
         if code or not self._sent_trailers:
             self._failure = self._failure or GRPCError(Status.CANCELLED, "the caller went away")
             self._abandoned = True

@@ -1,4 +1,4 @@
-"""The services that gRPC tools expect of a server: health, reflection, channelz.
+"""The services that gRPC tools expect of a server: health, reflection, channelz, load.
 
     health = HealthService()
     services = [Greeter(), health]
@@ -11,6 +11,14 @@ from trioraft.rpc.registry import Registry
 
 from .channelz import ChannelzService
 from .health import HealthService, ServingStatus
+from .orca import OrcaService
 from .reflection import ReflectionService
 
-__all__ = ["ChannelzService", "HealthService", "ReflectionService", "Registry", "ServingStatus"]
+__all__ = [
+    "ChannelzService",
+    "HealthService",
+    "OrcaService",
+    "ReflectionService",
+    "Registry",
+    "ServingStatus",
+]
