@@ -21,6 +21,9 @@ from _grpc.processes import go_server, python, python_server, run_client
 
 REQUIRED = os.environ.get("TRIORAFT_REQUIRE_PEERS") == "1"
 
+#: grpc-go's client looks at load reports with this balancer of its own.
+REPORTING = '{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}'
+
 #: A server's port, by the server's name and whether it speaks TLS.
 Ports = Callable[[str, bool], int]
 
@@ -84,7 +87,8 @@ async def run_ours(flags: list[str]) -> None:
 
 def command_of(name: str, request: pytest.FixtureRequest) -> list[str]:
     if name == "grpc-go":
-        return [str(request.getfixturevalue("go_programs") / "client")]
+        program = str(request.getfixturevalue("go_programs") / "client")
+        return [program, f"--service_config_json={REPORTING}"]
     return python("grpcio_client")
 
 

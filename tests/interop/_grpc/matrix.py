@@ -22,6 +22,8 @@ CORE = (
     "custom_metadata",
     "unimplemented_method",
     "unimplemented_service",
+    "orca_per_rpc",
+    "orca_oob",
 )
 COMPRESSED = tuple(name for name in CORE if "compressed" in name)
 FURTHER = ("pick_first_unary", "rpc_soak", "channel_soak")
@@ -41,7 +43,8 @@ ON_SERVERS = {
 #: Each client on our server.
 BY_CLIENTS = {
     "grpc-go": tuple(name for name in (*CORE, *FURTHER) if name not in COMPRESSED),
-    "grpcio": (*CORE, *FURTHER),
+    # Its client has nothing that would read the reports.
+    "grpcio": tuple(name for name in (*CORE, *FURTHER) if not name.startswith("orca")),
 }
 
 #: Cases that are run over TLS, too: one of each kind of call, metadata, and each way to end.

@@ -12,6 +12,7 @@ from functools import partial
 import trio
 
 from trioraft.rpc import serve
+from trioraft.rpc.services import OrcaService
 
 from .flags import server_flags, server_tls
 from .service import InteropService
@@ -23,7 +24,9 @@ async def run(flags: argparse.Namespace) -> None:
     context = server_tls(flags)
     # Two addresses of one name would get two ports, were the system to choose them.
     host = "localhost" if flags.port else "127.0.0.1"
-    start = partial(serve, [service], host=host, port=flags.port, ssl_context=context)
+    # Any interval: the suite does not wait half a minute for a report.
+    load = OrcaService(lambda: service.load, min_interval=0.1)
+    start = partial(serve, [service, load], host=host, port=flags.port, ssl_context=context)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(start)
         print(addresses[0][1], flush=True)

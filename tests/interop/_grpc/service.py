@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import trio
 
 from trioraft.rpc import GRPCError, Status, current_call
+from trioraft.rpc.orca import LoadReport, report_load
 
 from ._gen.grpc_testing_pb2 import (
     COMPRESSABLE,
@@ -22,6 +24,7 @@ from ._gen.grpc_testing_pb2 import (
     StreamingInputCallResponse,
     StreamingOutputCallRequest,
     StreamingOutputCallResponse,
+    TestOrcaReport,
 )
 from ._gen.grpc_testing_trio import TestServiceBase
 from .payloads import ECHO_INITIAL, ECHO_TRAILING
@@ -42,6 +45,9 @@ class InteropService(TestServiceBase):
     """
 
     server_id: str = field(default_factory=socket.gethostname)
+    #: What `OrcaService` is to say; whoever sets it has the lock until its call ends.
+    load: LoadReport = field(default_factory=LoadReport)
+    load_lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def EmptyCall(self, request: Empty) -> Empty:
         return Empty()
@@ -52,6 +58,8 @@ class InteropService(TestServiceBase):
         compress_if(request.response_compressed.value)
         await echo_metadata()
         fail_if_asked(request.response_status)
+        if request.HasField("orca_per_query_report"):
+            report_load(report_of(request.orca_per_query_report))
         reply = SimpleResponse(payload=zeros(request.response_type, request.response_size))
         if request.fill_server_id:
             reply.server_id = self.server_id
@@ -74,12 +82,31 @@ class InteropService(TestServiceBase):
 
     async def FullDuplexCall(self, requests: Requests, replies: Replies) -> None:
         await echo_metadata()
-        async for request in requests:
-            await answer(request, replies)
+        async with AsyncExitStack() as stack:
+            async for request in requests:
+                if request.HasField("orca_oob_report"):
+                    if not self.holds_lock():
+                        await stack.enter_async_context(self.load_lock)
+                    self.load = report_of(request.orca_oob_report)
+                await answer(request, replies)
 
     async def HalfDuplexCall(self, requests: Requests, replies: Replies) -> None:
         for request in [request async for request in requests]:
             await answer(request, replies)
+
+    def holds_lock(self) -> bool:
+        """Whether this call's task has the lock on the server's load already."""
+        return self.load_lock.statistics().owner is trio.lowlevel.current_task()
+
+
+def report_of(asked: TestOrcaReport) -> LoadReport:
+    """The suite's words for a load report, in ours."""
+    return LoadReport(
+        cpu=asked.cpu_utilization,
+        memory=asked.memory_utilization,
+        request_cost=dict(asked.request_cost),
+        utilization=dict(asked.utilization),
+    )
 
 
 async def echo_metadata() -> None:
