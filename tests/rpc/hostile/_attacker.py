@@ -190,6 +190,7 @@ class Attacker:
         goaway: The code of its GOAWAY, None if there was none.
         closed: Whether it has ended the connection.
         received: Bytes that came from it.
+        opened: The stream of each of its HEADERS.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -200,6 +201,7 @@ class Attacker:
         self.goaway: int | None = None
         self.closed = False
         self.received = 0
+        self.opened: list[int] = []
         self.attempts = 0
         self._ids = itertools.count(1, 2)
         self._decoder = hpack.Decoder(max_header_list_size=1 << 20)
@@ -255,7 +257,13 @@ class Attacker:
 
     async def called(self) -> None:
         """For a server: wait until the client has sent a request's HEADERS."""
-        while not self.frames[Kind.HEADERS] and not self.closed:
+        await self.more_than(0)
+
+    async def more_than(self, count: int) -> None:
+        """Wait until there were more HEADERS than so many. Raises GoneError if there never are."""
+        while len(self.opened) <= count:
+            if self.closed:
+                raise GoneError
             await self._news.wait()
 
     async def until(self, outcome: str, seconds: float) -> str:
@@ -286,11 +294,13 @@ class Attacker:
             if len(buffer) - position < 9 + size:
                 break
             kind, flags = buffer[position + 3], buffer[position + 4]
-            self._note(kind, flags, bytes(buffer[position + 9 : position + 9 + size]))
+            stream_id = int.from_bytes(buffer[position + 5 : position + 9], "big")
+            payload = bytes(buffer[position + 9 : position + 9 + size])
+            self._note(kind, flags, stream_id, payload)
             position += 9 + size
         del buffer[:position]
 
-    def _note(self, kind: int, flags: int, payload: bytes) -> None:
+    def _note(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         acknowledged = flags & ACK and kind in (Kind.PING, Kind.SETTINGS)
         self.frames[-kind if acknowledged else kind] += 1
         if kind == Kind.PING and acknowledged:
@@ -300,6 +310,7 @@ class Attacker:
         elif kind == Kind.GOAWAY:
             self.goaway = int.from_bytes(payload[4:8], "big")
         elif kind == Kind.HEADERS:
+            self.opened.append(stream_id)
             fields = dict(self._decoder.decode(payload, raw=True))
             if b"grpc-status" in fields:
                 self.statuses[fields[b"grpc-status"].decode()] += 1

@@ -159,12 +159,24 @@ _says(
     "HTTP 500 in HTML", "UNKNOWN", headers(1, [(b":status", b"500")]), data(1, b"<html>", end=True)
 )
 _says(":status that is no number", _LOST + "|UNKNOWN", headers(1, [(b":status", b"abc")], end=True))
-for _code in (Code.NO_ERROR, Code.REFUSED_STREAM, Code.CANCEL, Code.ENHANCE_YOUR_CALM, 0xFFFFFFFF):
+for _code in (Code.NO_ERROR, Code.CANCEL, Code.ENHANCE_YOUR_CALM, 0xFFFFFFFF):
     _says(
         f"RST_STREAM {_code:#x}",
         "INTERNAL|UNAVAILABLE|CANCELLED|RESOURCE_EXHAUSTED",
         rst_stream(1, _code),
     )
+
+
+@_server("RST_STREAM REFUSED_STREAM for every call", "UNAVAILABLE")
+async def refuses(attacker: Attacker) -> None:
+    """A refused call may be made once more by itself, and not for ever."""
+    await attacker.send(settings(), frame(Kind.SETTINGS, flags=ACK))
+    count = 0
+    while True:
+        await attacker.more_than(count)
+        await attacker.send(rst_stream(attacker.opened[count], Code.REFUSED_STREAM))
+        count += 1
+
 
 # ---- in the answer -------------------------------------------------------------------------------
 

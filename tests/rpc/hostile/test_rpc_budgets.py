@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
-from _attacker import CHAT, Kind, attacking, data, frame, prefixed, request, settings
+from _attacker import (
+    CHAT,
+    UNARY,
+    Kind,
+    attacking,
+    data,
+    frame,
+    headers,
+    prefixed,
+    request,
+    request_fields,
+    settings,
+)
 from echo_grpc import EchoStub
 from echo_pb2 import EchoRequest
 from echo_service import Echo, running, serving
@@ -69,6 +81,24 @@ async def test_pings_between_messages_are_free() -> None:
                 while attacker.frames[Kind.DATA] < count and not attacker.closed:
                     await trio.lowlevel.checkpoint()
         assert not attacker.closed
+
+
+# ---- the log ------------------------------------------------------------------------------------
+
+
+async def test_the_log_does_not_fill_up_with_one_peers_mistakes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad = [request_fields(b"/" + b"x" * 10_000), request_fields(UNARY, method=b"GET")]
+    async with serving([Echo()]) as address, attacking(address) as attacker:
+        await attacker.greet()
+        for _ in range(50):
+            await attacker.send(*(headers(attacker.next_id(), fields, end=True) for fields in bad))
+        await attacker.settle()
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 21
+    assert lines[-1].endswith("no more of its mistakes are logged")
+    assert max(map(len, lines)) < 300
 
 
 # ---- incomplete messages -------------------------------------------------------------------------

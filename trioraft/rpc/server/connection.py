@@ -69,7 +69,7 @@ class ServerConnection(ManagedConnection):
         size = len(b"".join(chain.from_iterable(event.headers)))
         size += _FIELD_OVERHEAD * len(event.headers)
         if size > self.limits.max_header_list:
-            log.warning("%s: %d bytes of request headers refused", self.name, size)
+            self.warn("%d bytes of request headers refused", size)
             self._refuse(
                 event.stream_id,
                 Status.RESOURCE_EXHAUSTED,
@@ -87,7 +87,7 @@ class ServerConnection(ManagedConnection):
         method = self._methods.get(path)
         if method is None:
             name = path.decode("latin-1")
-            log.warning("%s: unknown method %s", self.name, name)
+            self.warn("unknown method %s", name[:200])
             self._refuse(event.stream_id, Status.UNIMPLEMENTED, f"unknown method {name}")
             return
         self._accept(event, headers, method)
@@ -191,7 +191,7 @@ class ServerConnection(ManagedConnection):
         self._answer(stream_id, RESPONSE + fields + (extra or []))
 
     def _refuse_http(self, event: RequestReceived, code: bytes) -> None:
-        log.warning("%s: not a gRPC request, answered HTTP %s", self.name, code.decode())
+        self.warn("not a gRPC request, answered HTTP %s", code.decode())
         self._answer(event.stream_id, [(b":status", code)])
 
     def _answer(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:

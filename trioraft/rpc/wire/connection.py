@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 # The most taken from the engine for one send: what a cancelled stream has beyond it is never sent.
 _WRITE_SIZE = 256 * 1024
+# Lines that the log gets of one connection's mistakes: it must not be what fills the disk.
+_WARNINGS = 20
 
 # For how long, in seconds, and how many reads a peer that was told to go is listened to.
 _LINGER = 1.0
@@ -86,6 +88,7 @@ class Connection:
         self.max_held = max(limits.max_buffered, 2 * limits.max_receive_message)
         self._control = Budget(limits.control_burst, limits.control_rate)
         self._progress = 0  # of calls and messages when the last PING came
+        self._warnings = 0
         self._goodbye = int(ErrorCode.NO_ERROR)  # the code that our GOAWAY will say
         self._deliveries: list[Receiving[Any]] = []  # calls whose sink gets what a read brought
         self._stream = stream
@@ -167,6 +170,14 @@ class Connection:
         """Queue RST_STREAM behind everything that the stream has queued."""
         self._reset_later.append((stream_id, code))
         self.mark_dirty()
+
+    def warn(self, problem: str, *arguments: object) -> None:
+        """Log a mistake of the peer, unless the log has had enough of this connection's."""
+        self._warnings += 1
+        if self._warnings <= _WARNINGS:
+            log.warning("%s: " + problem, self.name, *arguments)
+        if self._warnings == _WARNINGS:
+            log.warning("%s: no more of its mistakes are logged", self.name)
 
     def deliver_later(self, call: Receiving[Any]) -> None:
         """Messages for the call's sink are here: hand them over once all events are dispatched."""
@@ -352,7 +363,7 @@ class Connection:
         self.goaway_code = event.error_code
         if event.error_code:
             debug = event.debug_data[:200]
-            log.warning("%s: peer is closing: error %d %r", self.name, event.error_code, debug)
+            self.warn("peer is closing: error %d %r", event.error_code, debug)
 
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
         self._over = True
