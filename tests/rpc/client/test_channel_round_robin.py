@@ -125,6 +125,33 @@ async def test_goaway_of_one_server_fails_no_call_in_flight(autojump_clock: obje
         assert len(channel.connector._shared.live) == 2
 
 
+async def test_calls_that_a_goaway_refuses_are_made_elsewhere(autojump_clock: object) -> None:
+    async with (
+        fleet_of("a b") as fleet,
+        channel_to(fleet, Directory("a b")) as channel,
+    ):
+        await ready(channel, 2)
+        fleet.gate = trio.Event()
+        answers: list[str] = []
+
+        async def one() -> None:
+            answers.append(await ask(channel))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(one)
+            await trio.testing.wait_all_tasks_blocked()
+            # It has looked at none of its calls, it says.
+            goaway = bytes.fromhex("000008 07 00 00000000 00000000 00000000")
+            [leaving] = fleet.server_ends("a")
+            await leaving.send_all(goaway)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sum(fleet.running.values()) == 4
+            assert fleet.running["b"] >= 3
+            fleet.gate.set()
+        assert len(answers) == 4
+
+
 async def test_a_full_connection_is_passed_over(autojump_clock: object) -> None:
     async with fleet_of("a") as fleet:
         await fleet.start("b", limits=Limits(max_concurrent_streams=1))
