@@ -41,6 +41,7 @@ from .server.server import Server
 from .server.service import InPlaceHandler, Intercepted, Limited, Service, Stoppable
 from .server.serving import open_server, serve
 from .server.stream import ServerStream
+from .server.unknown import UnknownHandler
 from .status import GRPCError, ProtocolError, Status
 from .timeout import Deadline
 from .tls.contexts import ClientTls, ServerTls, client_tls, server_tls
@@ -104,6 +105,7 @@ __all__ = [
     "Unix",
     "UnixAbstract",
     "UnixCredentials",
+    "UnknownHandler",
     "client_tls",
     "current_call",
     "open_channel",

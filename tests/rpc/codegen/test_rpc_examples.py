@@ -15,10 +15,10 @@ PATIENCE = 30
 
 
 @contextmanager
-def server_of(example: str) -> Iterator[str]:
+def server_of(example: str, *arguments: str) -> Iterator[str]:
     """The example's server on a free port; gives its address."""
     process = subprocess.Popen(
-        [sys.executable, "server.py", "--port", "0"],
+        [sys.executable, "server.py", "--port", "0", *arguments],
         cwd=EXAMPLES / example,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -55,6 +55,14 @@ def test_greeter() -> None:
         *("Hello, Ada!", "Hallo, Ada!", "Bonjour, Ada!", "Ahoj, Ada!"),
         "Good-bye, Ada!",
     ]
+
+
+def test_a_proxy_in_front_of_the_greeter() -> None:
+    with server_of("greeter") as backend, server_of("proxy", backend) as address:
+        output, errors = client_of("greeter", address, "Ada").communicate(timeout=PATIENCE)
+    assert errors == ""
+    assert output.splitlines()[0] == "Hello, Ada!"
+    assert output.splitlines()[-1] == "Good-bye, Ada!"
 
 
 def test_chat() -> None:

@@ -17,6 +17,7 @@ from trioraft.rpc.tls.contexts import ServerSecurity
 
 from .endpoints import Bound, Endpoint, Tcp, Unix, parse_endpoint
 from .lifetime import ConnectionLifetime, ServerKeepalive
+from .unknown import UnknownHandler
 
 __all__ = ["ServerOptions", "endpoints_of"]
 
@@ -44,6 +45,8 @@ class ServerOptions(TypedDict, total=False):
         rng: Source of the jitter of connections' ages.
         registry: Where the server is shown while it runs; see `services.ChannelzService`.
         interceptors: What runs around every call, the first one outermost; see `ServerCall`.
+        unknown: Handler of every method that no service has, whatever its kind; see
+            `UnknownHandler`. Without it they are UNIMPLEMENTED.
         compression: Encoding of the messages sent to callers that accept it, by name, or
             `Compression` settings.
 
@@ -63,6 +66,7 @@ class ServerOptions(TypedDict, total=False):
     rng: random.Random | None
     registry: Registry | None
     interceptors: Sequence[ServerInterceptor]
+    unknown: UnknownHandler | None
     compression: CompressionLike
 
 

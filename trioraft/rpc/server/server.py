@@ -46,7 +46,10 @@ class Server:
         self._entry: Entry | None = None
         self._shared = Shared(
             methods=methods_of(
-                services, limits.max_receive_message, options.get("interceptors", ())
+                services,
+                limits.max_receive_message,
+                options.get("interceptors", ()),
+                options.get("unknown"),
             ),
             limits=limits,
             lifetime=options.get("lifetime") or ConnectionLifetime(),

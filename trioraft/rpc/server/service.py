@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from grpclib.const import Cardinality, Handler
 
 from trioraft.rpc.interceptors.server import InterceptedStream, ServerInterceptor, intercepted
+from trioraft.rpc.wire.framing import Encoded
 
 from .in_place import InPlaceCall
 from .stream import ServerStream
+from .unknown import MethodsAndMore, UnknownHandler
 
 __all__ = [
     "InPlace",
@@ -119,16 +121,24 @@ class Method:
     stream: type[ServerStream[Any, Any]]  # what its calls are
 
 
-#: By path as on the wire.
-Methods: TypeAlias = Mapping[bytes, Method]
+class Methods(Protocol):
+    """What a server offers. A dictionary is such."""
+
+    def get(self, path: bytes, /) -> Method | None:
+        """The method of this path, as it is on the wire."""
 
 
 def methods_of(
     services: Collection[Service],
     max_receive_message: int,
     interceptors: Sequence[ServerInterceptor] = (),
+    unknown: UnknownHandler | None = None,
 ) -> Methods:
-    """Everything that `services` offer. Raises ValueError if two offer the same method."""
+    """Everything that `services` offer, and `unknown` for what they do not.
+
+    Raises:
+        ValueError: Two of them offer the same method.
+    """
     methods: dict[bytes, Method] = {}
     for service in services:
         wrapped, limit, around = service, max_receive_message, list(interceptors)
@@ -144,7 +154,12 @@ def methods_of(
             if name in methods:
                 raise ValueError(f"two services offer {path}")
             methods[name] = _method(path, handler, limit, tuple(around))
-    return methods
+    if unknown is None:
+        return methods
+    every = Handler(unknown, Cardinality.STREAM_STREAM, Encoded, Encoded)
+    return MethodsAndMore(
+        methods, lambda path: _method(path, every, max_receive_message, tuple(interceptors))
+    )
 
 
 def tell_stopping(services: Collection[Service]) -> None:
