@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -76,6 +76,7 @@ class ClientCall(InterceptedCall):
         if self.stream.sent:
             raise ProtocolError("the call was sent already")
         super().respond(reply)
+        self.stream.answer_with(reply)
 
     # ---- messages ----------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class ClientCall(InterceptedCall):
 
         Outer interceptors' hooks come first. What it raises is raised where the application sends.
         """
-        self.stream.outward.append(hook)
+        self.stream.outward = (*self.stream.outward, hook)
 
     def on_receive(self, hook: Hook) -> None:
         """Have `hook` called with each reply that is taken from here on, decoded.
@@ -92,7 +93,7 @@ class ClientCall(InterceptedCall):
         Inner interceptors' hooks come first. GRPCError raised there is raised where the
         application takes the reply.
         """
-        self.stream.inward.insert(0, hook)
+        self.stream.inward = (hook, *self.stream.inward)
 
     def measure(self) -> Traffic:
         """Count messages and bytes of this call from here on; the same counts if asked again."""
@@ -121,16 +122,17 @@ class InterceptedClientStream(ClientStream[S, R]):
     """A call that has interceptors. They are entered and left with its block."""
 
     traffic: Traffic | None = None
+    #: Hooks in the order in which they see a message.
+    inward: tuple[Hook, ...] = ()
+    outward: tuple[Hook, ...] = ()
+    _answered = False  # by an interceptor, with `_answer`
+    _answer: Any = None
+    _entering: trio.CancelScope | None = None  # bounds the way in by the call's deadline
+    _layers: Layers | None = None  # in the block alone: it refers to us
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.cardinality = arguments[2]
-        #: Hooks in the order in which they see a message.
-        self.inward: list[Hook] = []
-        self.outward: list[Hook] = []
-        self._call = ClientCall(self)
-        self._layers = Layers(self._call)
-        self._entering = trio.CancelScope()
 
     # ---- for `ClientCall` --------------------------------------------------------------------
 
@@ -156,9 +158,13 @@ class InterceptedClientStream(ClientStream[S, R]):
             self._metadata = MultiDict()
         return self._metadata
 
+    def answer_with(self, reply: Any) -> None:
+        """See `ClientCall.respond`."""
+        self._answered, self._answer = True, reply
+
     def outcome(self, error: BaseException | None) -> Outcome:
         """How the call ends if `error` is what rises out of its block."""
-        if self._call.answered and error is None:
+        if self._answered and error is None:
             return _OK
         known: GRPCError | Status | None = _status(error)
         if known is None and self._got_trailers:
@@ -170,35 +176,39 @@ class InterceptedClientStream(ClientStream[S, R]):
 
     # ---- messages ----------------------------------------------------------------------------
 
-    async def send_request(self, *, end: bool = False) -> None:
-        if not self._call.answered:
-            await super().send_request(end=end)
+    # Plain functions that hand on a coroutine: none of ours is in the way of each message.
 
-    async def send_message(self, message: S, *, end: bool = False, compress: bool = True) -> None:
-        changed = self._outgoing(message)
-        if not self._call.answered:
-            await super().send_message(changed, end=end, compress=compress)
+    def send_request(self, *, end: bool = False) -> Coroutine[Any, Any, None]:
+        return _nothing() if self._answered else super().send_request(end=end)
+
+    def send_message(
+        self, message: S, *, end: bool = False, compress: bool = True
+    ) -> Coroutine[Any, Any, None]:
+        if self.outward:
+            message = self._outgoing(message)
+        if self._answered:
+            return _nothing()
+        return super().send_message(message, end=end, compress=compress)
 
     def send_message_nowait(self, message: S, *, end: bool = False, compress: bool = True) -> None:
         changed = self._outgoing(message)
-        if not self._call.answered:
+        if not self._answered:
             super().send_message_nowait(changed, end=end, compress=compress)
 
     def queue_message(self, message: S) -> None:
         super().queue_message(self._outgoing(message))
 
-    async def end(self) -> None:
-        if not self._call.answered:
-            await super().end()
+    def end(self) -> Coroutine[Any, Any, None]:
+        return _nothing() if self._answered else super().end()
 
     async def cancel(self) -> None:
-        if self._call.answered:
+        if self._answered:
             self._cancelled = True
         else:
             await super().cancel()
 
     def _outgoing(self, message: Any) -> Any:
-        if self._call.answered or not self.outward:
+        if self._answered or not self.outward:
             return message
         return through(self.outward, message)
 
@@ -224,54 +234,56 @@ class InterceptedClientStream(ClientStream[S, R]):
         except Exception as error:
             raise GRPCError(Status.INTERNAL, f"an interceptor's hook failed: {error!r}") from error
 
-    async def recv_message(self) -> R | None:
-        if not self._call.answered:
-            return await super().recv_message()
+    def recv_message(self) -> Coroutine[Any, Any, R | None]:
+        return self._recv_answer() if self._answered else super().recv_message()
+
+    async def _recv_answer(self) -> R | None:
         return self.recv_message_nowait()
 
     def recv_message_nowait(self) -> R | None:
-        if not self._call.answered:
+        if not self._answered:
             return super().recv_message_nowait()
         if self._taken:
             return None
         self._taken = True
-        reply: R = self._incoming(self._call.reply)
+        reply: R = self._incoming(self._answer)
         return reply
 
     async def deliver(self, sink: Callable[[list[R]], bool]) -> bool:
-        if not self._call.answered:
+        if not self._answered:
             return await super().deliver(sink)
         await trio.lowlevel.checkpoint()
         reply = self.recv_message_nowait()
         return reply is not None and sink([reply])
 
-    async def recv_initial_metadata(self) -> None:
-        if not self._call.answered:
-            await super().recv_initial_metadata()
+    def recv_initial_metadata(self) -> Coroutine[Any, Any, None]:
+        return _nothing() if self._answered else super().recv_initial_metadata()
 
-    async def recv_trailing_metadata(self) -> None:
-        if not self._call.answered:
-            await super().recv_trailing_metadata()
+    def recv_trailing_metadata(self) -> Coroutine[Any, Any, None]:
+        return _nothing() if self._answered else super().recv_trailing_metadata()
 
     @property
     def initial_metadata(self) -> Metadata | None:
-        return MultiDict() if self._call.answered else super().initial_metadata
+        return MultiDict() if self._answered else super().initial_metadata
 
     @property
     def trailing_metadata(self) -> Metadata | None:
-        return MultiDict() if self._call.answered else super().trailing_metadata
+        return MultiDict() if self._answered else super().trailing_metadata
 
     # ---- the block ---------------------------------------------------------------------------
 
     async def __aenter__(self) -> InterceptedClientStream[S, R]:
         # The call's deadline bounds what interceptors wait for on the way in; from there on the
         # call does it, inside of them, so that they see GRPCError(DEADLINE_EXCEEDED) rise.
+        call = ClientCall(self)
+        self._layers = layers = Layers(call)
         if self.deadline is not None:
-            self._entering.deadline = self.deadline.at
-        self._entering.__enter__()
+            self._entering = trio.CancelScope(deadline=self.deadline.at)
+            self._entering.__enter__()
         try:
-            await self._layers.enter(self._channel.interceptors, self._call)
-            self._entering.deadline = math.inf
+            await layers.enter(self._channel.interceptors, call)
+            if self._entering is not None:
+                self._entering.deadline = math.inf
             await super().__aenter__()
         except BaseException as error:
             failure = error
@@ -309,12 +321,20 @@ class InterceptedClientStream(ClientStream[S, R]):
             GRPCError: DEADLINE_EXCEEDED on the way in.
             BaseException: What an interceptor has made of `error`.
         """
-        result = await self._layers.leave(error, keep=True)
+        layers, self._layers = self._layers, None
+        assert layers is not None
+        result = await layers.leave(error, keep=True)
+        if self._entering is None:
+            return result
         kind = None if result is None else type(result)
         self._entering.__exit__(kind, result, None if result is None else result.__traceback__)
         if self._entering.cancelled_caught:
             raise GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded") from None
         return result
+
+
+async def _nothing() -> None:
+    pass
 
 
 _OK = Outcome(Status.OK)

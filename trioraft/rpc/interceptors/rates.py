@@ -129,7 +129,7 @@ def limit_rate(
 
 def _come_back(call: ServerCall, seconds: float) -> GRPCError:
     milliseconds = math.ceil(seconds * 1000)
-    call.stream.trailing.append((b"grpc-retry-pushback-ms", b"%d" % milliseconds))
+    call.stream.trailing += ((b"grpc-retry-pushback-ms", b"%d" % milliseconds),)
     delay = Duration()
     delay.FromMilliseconds(milliseconds)
     encoded = delay.SerializeToString()

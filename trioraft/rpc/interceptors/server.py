@@ -83,7 +83,7 @@ class ServerCall(InterceptedCall):
         Raises:
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
-        self.stream.initial += encode_metadata(metadata)
+        self.stream.initial += tuple(encode_metadata(metadata))
 
     def add_trailing_metadata(self, metadata: MetadataLike) -> None:
         """Have `metadata` go with the status, after that of the handler; also after the `yield`.
@@ -94,7 +94,7 @@ class ServerCall(InterceptedCall):
         Raises:
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
-        self.stream.trailing += encode_metadata(metadata)
+        self.stream.trailing += tuple(encode_metadata(metadata))
 
     @property
     def trailing_metadata(self) -> Metadata:
@@ -109,7 +109,7 @@ class ServerCall(InterceptedCall):
         Outer interceptors' hooks come first. GRPCError raised there is raised where the handler
         takes the message.
         """
-        self.stream.inward.append(hook)
+        self.stream.inward = (*self.stream.inward, hook)
 
     def on_send(self, hook: Hook) -> None:
         """Have `hook` called with each reply that is sent from here on.
@@ -117,7 +117,7 @@ class ServerCall(InterceptedCall):
         Inner interceptors' hooks come first. GRPCError raised there is raised where the handler
         sends the message, or becomes the call's status.
         """
-        self.stream.outward.insert(0, hook)
+        self.stream.outward = (hook, *self.stream.outward)
 
     def measure(self) -> Traffic:
         """Count messages and bytes of this call from here on; the same counts if asked again."""
@@ -134,17 +134,14 @@ class InterceptedStream(ServerStream[S, R]):
     """The stream of a call that has interceptors."""
 
     traffic: Traffic | None = None
+    #: Hooks in the order in which they see a message.
+    inward: tuple[Hook, ...] = ()
+    outward: tuple[Hook, ...] = ()
+    #: Encoded metadata of interceptors.
+    initial: tuple[tuple[bytes, bytes], ...] = ()
+    trailing: tuple[tuple[bytes, bytes], ...] = ()
     _sent_outcome: Outcome | None = None
     _peeked: Any = None
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        #: Hooks in the order in which they see a message.
-        self.inward: list[Hook] = []
-        self.outward: list[Hook] = []
-        #: Encoded metadata of interceptors.
-        self.initial: list[tuple[bytes, bytes]] = []
-        self.trailing: list[tuple[bytes, bytes]] = []
 
     # ---- messages ----------------------------------------------------------------------------
 
@@ -187,7 +184,7 @@ class InterceptedStream(ServerStream[S, R]):
             self.traffic.sent += 1
             self.traffic.sent_bytes += len(data)
 
-    def _through(self, hooks: list[Hook], message: Any) -> Any:
+    def _through(self, hooks: tuple[Hook, ...], message: Any) -> Any:
         try:
             return through(hooks, message)
         except GRPCError:
@@ -199,12 +196,12 @@ class InterceptedStream(ServerStream[S, R]):
     # ---- metadata and status -----------------------------------------------------------------
 
     def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
-        super()._send_headers(self.initial + extra if self.initial else extra)
+        super()._send_headers([*self.initial, *extra] if self.initial else extra)
 
     def _finish(
         self, trailers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]] | None = None
     ) -> None:
-        super()._finish(trailers, [*(extra or ()), *self.trailing])
+        super()._finish(trailers, [*(extra or ()), *self.trailing] if self.trailing else extra)
 
     async def send_trailing_metadata(
         self,
