@@ -83,6 +83,15 @@ class FakeGroup:
         self.votes.append(request)
         return self.vote
 
+    def take_vote(
+        self,
+        request: VoteRequest,
+        reply: Callable[[VoteReply], Any],
+        refuse: Callable[[BaseException], Any],
+    ) -> None:
+        self.votes.append(request)
+        reply(self.vote)
+
     def handle_append(self, request: AppendRequest, reply: Callable[[AppendReply], Any]) -> None:
         self._maybe_fail()
         self.appends.append(request)

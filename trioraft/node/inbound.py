@@ -69,6 +69,14 @@ class GroupInbound:
         self._driver.step(request, slot.resolve, slot.fail)
         return await slot.wait()
 
+    def take_vote(
+        self,
+        request: VoteRequest,
+        reply: Callable[[VoteReply], Any],
+        refuse: Callable[[BaseException], Any],
+    ) -> None:
+        self._driver.receive(request, reply, refuse)
+
     def handle_append(
         self, request: AppendRequest, reply: Callable[[AppendReply], Callable[[], Any] | None]
     ) -> None:

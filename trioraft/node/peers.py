@@ -202,6 +202,17 @@ class PeerHandler(Protocol):
         ValueError for a request that no correct peer sends; so do the other methods.
         """
 
+    def take_vote(
+        self,
+        request: VoteRequest,
+        reply: Callable[[VoteReply], Any],
+        refuse: Callable[[BaseException], Any],
+    ) -> None:
+        """As `handle_vote` for a caller without a task, in the next `settle`.
+
+        One of `reply` and `refuse` is called then or later, once; neither must block or raise.
+        """
+
     def handle_append(
         self, request: AppendRequest, reply: Callable[[AppendReply], Callable[[], Any] | None]
     ) -> None:

@@ -24,25 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trioraft/_proto/local/link.proto\x12\x0etrioraft.local\"|\n\x0bLinkRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x32\n\nheartbeats\x18\x02 \x03(\x0b\x32\x1e.trioraft.local.GroupHeartbeat\x12(\n\x05rests\x18\x03 \x03(\x0b\x32\x19.trioraft.local.GroupRest\"s\n\tLinkReply\x12\x37\n\nheartbeats\x18\x01 \x03(\x0b\x32#.trioraft.local.GroupHeartbeatReply\x12-\n\x05rests\x18\x02 \x03(\x0b\x32\x1e.trioraft.local.GroupRestReply\"v\n\x0eGroupHeartbeat\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x12\n\nprev_index\x18\x03 \x01(\x12\x12\x11\n\tprev_term\x18\x04 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x12\x12\r\n\x05round\x18\x06 \x01(\x04\"\xc9\x01\n\x13GroupHeartbeatReply\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x12\x12\x15\n\rrejected_prev\x18\x05 \x01(\x12\x12\x12\n\nhint_index\x18\x06 \x01(\x12\x12\x11\n\thint_term\x18\x07 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x12\x12\r\n\x05round\x18\t \x01(\x04\x12\x0f\n\x07refused\x18\n \x01(\x08\"?\n\tGroupRest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x12\n\nlast_index\x18\x03 \x01(\x12\"?\n\x0eGroupRestReply\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\r\n\x05rests\x18\x03 \x01(\x08\x32Q\n\x0bLinkService\x12\x42\n\x04Link\x12\x1b.trioraft.local.LinkRequest\x1a\x19.trioraft.local.LinkReply(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trioraft/_proto/local/link.proto\x12\x0etrioraft.local\"\xa0\x01\n\x0bLinkRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12,\n\x07\x61ppends\x18\x02 \x03(\x0b\x32\x1b.trioraft.local.GroupAppend\x12(\n\x05rests\x18\x03 \x03(\x0b\x32\x19.trioraft.local.GroupRest\x12(\n\x05votes\x18\x04 \x03(\x0b\x32\x19.trioraft.local.GroupVote\"\x9c\x01\n\tLinkReply\x12\x31\n\x07\x61ppends\x18\x01 \x03(\x0b\x32 .trioraft.local.GroupAppendReply\x12-\n\x05rests\x18\x02 \x03(\x0b\x32\x1e.trioraft.local.GroupRestReply\x12-\n\x05votes\x18\x03 \x03(\x0b\x32\x1e.trioraft.local.GroupVoteReply\"\xb0\x01\n\x0bGroupAppend\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x12\n\nprev_index\x18\x03 \x01(\x12\x12\x11\n\tprev_term\x18\x04 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x12\x12\r\n\x05round\x18\x06 \x01(\x04\x12\x0e\n\x06number\x18\x07 \x01(\x04\x12+\n\x07\x65ntries\x18\x08 \x03(\x0b\x32\x1a.trioraft.local.GroupEntry\"e\n\nGroupEntry\x12\x0c\n\x04term\x18\x01 \x01(\x0c\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12-\n\x07session\x18\x04 \x01(\x0b\x32\x1c.trioraft.local.GroupSession\"2\n\x0cGroupSession\x12\x11\n\tclient_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\x04\"\xd6\x01\n\x10GroupAppendReply\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x12\x12\x15\n\rrejected_prev\x18\x05 \x01(\x12\x12\x12\n\nhint_index\x18\x06 \x01(\x12\x12\x11\n\thint_term\x18\x07 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x12\x12\r\n\x05round\x18\t \x01(\x04\x12\x0f\n\x07refused\x18\n \x01(\x08\x12\x0e\n\x06number\x18\x0b \x01(\x04\"\x81\x01\n\tGroupVote\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x0c\x12\x12\n\nlast_index\x18\x04 \x01(\x12\x12\x11\n\tlast_term\x18\x05 \x01(\x0c\x12\x0b\n\x03pre\x18\x06 \x01(\x08\x12\x10\n\x08transfer\x18\x07 \x01(\x08\"\x9c\x01\n\x0eGroupVoteReply\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x11\n\tleader_id\x18\x04 \x01(\t\x12\x12\n\nlast_index\x18\x05 \x01(\x12\x12\x11\n\tlast_term\x18\x06 \x01(\x0c\x12\x10\n\x08shutdown\x18\x07 \x01(\x08\x12\x0f\n\x07refused\x18\x08 \x01(\t\"?\n\tGroupRest\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\x12\n\nlast_index\x18\x03 \x01(\x12\"?\n\x0eGroupRestReply\x12\x10\n\x08group_id\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x0c\x12\r\n\x05rests\x18\x03 \x01(\x08\x32Q\n\x0bLinkService\x12\x42\n\x04Link\x12\x1b.trioraft.local.LinkRequest\x1a\x19.trioraft.local.LinkReply(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trioraft._proto.local.link_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LINKREQUEST']._serialized_start=52
-  _globals['_LINKREQUEST']._serialized_end=176
-  _globals['_LINKREPLY']._serialized_start=178
-  _globals['_LINKREPLY']._serialized_end=293
-  _globals['_GROUPHEARTBEAT']._serialized_start=295
-  _globals['_GROUPHEARTBEAT']._serialized_end=413
-  _globals['_GROUPHEARTBEATREPLY']._serialized_start=416
-  _globals['_GROUPHEARTBEATREPLY']._serialized_end=617
-  _globals['_GROUPREST']._serialized_start=619
-  _globals['_GROUPREST']._serialized_end=682
-  _globals['_GROUPRESTREPLY']._serialized_start=684
-  _globals['_GROUPRESTREPLY']._serialized_end=747
-  _globals['_LINKSERVICE']._serialized_start=749
-  _globals['_LINKSERVICE']._serialized_end=830
+  _globals['_LINKREQUEST']._serialized_start=53
+  _globals['_LINKREQUEST']._serialized_end=213
+  _globals['_LINKREPLY']._serialized_start=216
+  _globals['_LINKREPLY']._serialized_end=372
+  _globals['_GROUPAPPEND']._serialized_start=375
+  _globals['_GROUPAPPEND']._serialized_end=551
+  _globals['_GROUPENTRY']._serialized_start=553
+  _globals['_GROUPENTRY']._serialized_end=654
+  _globals['_GROUPSESSION']._serialized_start=656
+  _globals['_GROUPSESSION']._serialized_end=706
+  _globals['_GROUPAPPENDREPLY']._serialized_start=709
+  _globals['_GROUPAPPENDREPLY']._serialized_end=923
+  _globals['_GROUPVOTE']._serialized_start=926
+  _globals['_GROUPVOTE']._serialized_end=1055
+  _globals['_GROUPVOTEREPLY']._serialized_start=1058
+  _globals['_GROUPVOTEREPLY']._serialized_end=1214
+  _globals['_GROUPREST']._serialized_start=1216
+  _globals['_GROUPREST']._serialized_end=1279
+  _globals['_GROUPRESTREPLY']._serialized_start=1281
+  _globals['_GROUPRESTREPLY']._serialized_end=1344
+  _globals['_LINKSERVICE']._serialized_start=1346
+  _globals['_LINKSERVICE']._serialized_end=1427
 # @@protoc_insertion_point(module_scope)

@@ -1,12 +1,13 @@
-"""The calling end of a link: this host's leaders to the host of their followers.
+"""The calling end of a link: this host's leaders and candidates to the host of their peers.
 
-`keep` holds one stream open. Heartbeats that groups post between two passes of the sender go
-out as one message; while there is nothing to say, an empty one goes out now and then, because
-groups that rest on the other side trust in the link's being alive.
+`keep` holds one stream open. What groups post between two passes of the sender goes out as one
+message; while there is nothing to say, an empty one goes out now and then, because groups that
+rest on the other side trust in the link's being alive.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,22 +18,25 @@ import trio
 from trioraft._proto.local import link_pb2 as pb
 from trioraft._proto.local.link_grpc import LinkServiceStub
 from trioraft.raft.errors import ConfigurationError
-from trioraft.raft.types import NodeId
+from trioraft.raft.types import NodeId, VoteRequest
 from trioraft.rpc import GRPCError, ProtocolError, Status
 
 from .codec import decode_term, encode_term
+from .votes import AskedVotes
 
 if TYPE_CHECKING:
     from trioraft.rpc import Channel
 
 __all__ = ["HostLink", "LinkSettings", "LinkUser"]
 
+_MAX_APPENDS = 256  # with entries, in one message: 1 MiB at most
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSettings:
     """Times of the links of a host, in seconds.
 
-    gather: heartbeats that follow another message this closely wait to travel together.
+    gather: what follows another message this closely waits to travel together.
     interval: a link with nothing to say sends an empty message this often.
     timeout: a link on which nothing arrives for this long is lost, on either end.
     reconnect_min, reconnect_max: pause before a lost link is opened again; it doubles.
@@ -57,15 +61,17 @@ class LinkSettings:
 
 
 class LinkUser(Protocol):
-    """A group's heartbeats on a link."""
+    """A group's heartbeats on a link, or its appends with entries."""
 
-    def answered(self, message: pb.GroupHeartbeatReply) -> None: ...
+    def answered(self, message: pb.GroupAppendReply) -> None: ...
 
     def lost(self, reason: str) -> None: ...
 
 
 class HostLink:
-    """One host's link to another. At most one heartbeat and one question of each group waits.
+    """One host's link to another. At most one heartbeat, one question and a few small appends of
+
+    each group wait.
 
     peer: what to call the other host in errors.
     on_change: told when the link comes up (True) or is lost (False).
@@ -91,8 +97,11 @@ class HostLink:
         self._rng = rng
         self._on_change = on_change
         self._on_rest = on_rest
-        self._users: dict[bytes, LinkUser] = {}
-        self._heartbeats: dict[bytes, pb.GroupHeartbeat] = {}
+        self._users: dict[tuple[bytes, bool], LinkUser] = {}  # by group, and whether heartbeats
+        self._heartbeats: dict[bytes, pb.GroupAppend] = {}
+        self._appends: list[pb.GroupAppend] = []
+        self._numbers = itertools.count(1)
+        self._votes = AskedVotes()
         self._rests: dict[bytes, tuple[int, int]] = {}
         self._bell = trio.Event()
         self._changed = trio.Event()
@@ -109,24 +118,48 @@ class HostLink:
             await self._changed.wait()
         return self.up
 
-    def attach(self, group_id: bytes, user: LinkUser) -> bool:
-        """Route the answers for a group to `user`; False while the link is not up."""
+    def attach(self, group_id: bytes, user: LinkUser, *, heartbeats: bool) -> bool:
+        """Route the answers to a group's heartbeats, or to its other appends, to `user`.
+
+        False while the link is not up.
+        """
         if self.up:
-            self._users[group_id] = user
+            self._users[group_id, heartbeats] = user
         return self.up
 
-    def detach(self, group_id: bytes, user: LinkUser) -> None:
-        if self._users.get(group_id) is user:
-            del self._users[group_id]
+    def detach(self, group_id: bytes, user: LinkUser, *, heartbeats: bool) -> None:
+        """What `user` has posted and is not sent yet, need not be. Harmless if not attached."""
+        if self._users.get((group_id, heartbeats)) is not user:
+            return
+        del self._users[group_id, heartbeats]
+        if heartbeats:
             self._heartbeats.pop(group_id, None)
 
-    def post(self, heartbeat: pb.GroupHeartbeat) -> bool:
+    def post(self, heartbeat: pb.GroupAppend) -> bool:
         """Send a heartbeat with the next message; False while the group's last one waits."""
         if heartbeat.group_id in self._heartbeats:
             return False
         self._heartbeats[heartbeat.group_id] = heartbeat
         self._bell.set()
         return True
+
+    def next_number(self) -> int:
+        """For an append that is no heartbeat; none is used twice."""
+        return next(self._numbers)
+
+    def post_entries(self, append: pb.GroupAppend) -> None:
+        """Send an append that is no heartbeat with the next message, in order."""
+        self._appends.append(append)
+        self._bell.set()
+
+    async def ask_vote(self, group_id: bytes, request: VoteRequest) -> pb.GroupVoteReply:
+        """Ask for a vote; only while the link is up. Raises PeerUnreachableError if it is lost.
+
+        Cancelling is safe.
+        """
+        number = self._votes.ask(group_id, request)
+        self._bell.set()
+        return await self._votes.wait(number)
 
     async def wait_sent(self) -> None:
         """Wait until what is posted has been sent, or the link is lost. Cancelling is safe."""
@@ -188,28 +221,39 @@ class HostLink:
             with trio.move_on_after(settings.interval):
                 await self._bell.wait()
             self._bell = trio.Event()
-            heartbeats, self._heartbeats = self._heartbeats, {}
-            rests, self._rests = self._rests, {}
-            message = pb.LinkRequest(heartbeats=heartbeats.values())
-            for group_id, (term, last_index) in rests.items():
-                message.rests.add(group_id=group_id, term=encode_term(term), last_index=last_index)
-            await stream.send_message(message)
+            await stream.send_message(self._next_message())
             self._wake_senders()
             if settings.gather:
                 await trio.sleep(settings.gather)
 
+    def _next_message(self) -> pb.LinkRequest:
+        """All that waits, but for appends that would make it too large."""
+        heartbeats, self._heartbeats = self._heartbeats, {}
+        appends, self._appends = self._appends[:_MAX_APPENDS], self._appends[_MAX_APPENDS:]
+        rests, self._rests = self._rests, {}
+        message = pb.LinkRequest(appends=[*heartbeats.values(), *appends], votes=self._votes.take())
+        for group_id, (term, last_index) in rests.items():
+            message.rests.add(group_id=group_id, term=encode_term(term), last_index=last_index)
+        if self._appends:
+            self._bell.set()
+        return message
+
     def _take(self, reply: pb.LinkReply) -> None:
-        for answer in reply.heartbeats:
-            user = self._users.get(answer.group_id)
+        for answer in reply.appends:
+            user = self._users.get((answer.group_id, not answer.number))
             if user is not None:
                 user.answered(answer)
+        for vote in reply.votes:
+            self._votes.answered(vote)
         for rest in reply.rests:
             self._on_rest(rest.group_id, decode_term(rest.term), rest.rests)
 
     def _down(self, reason: str) -> None:
         users, self._users = self._users, {}
         self._heartbeats.clear()
+        self._appends.clear()
         self._rests.clear()
+        self._votes.lost(f"the link to {self.peer} is lost: {reason}")
         for user in users.values():
             user.lost(reason)
         self._wake_senders()

@@ -1,4 +1,4 @@
-"""The serving end of a link: one stream per host that leads groups with followers here."""
+"""The serving end of a link: one stream per host that has peers of its groups here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trioraft._proto.local import link_pb2 as pb
 from trioraft._proto.local.link_grpc import LinkServiceBase
 from trioraft.node.peers import PeerRouter
 from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import AppendReply, NodeId
+from trioraft.raft.types import AppendReply, NodeId, VoteReply
 from trioraft.rpc import GRPCError, Status
 
-from .codec import decode_heartbeat, decode_term, encode_reply
+from .codec import decode_append, decode_term, decode_vote, encode_reply, encode_vote_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,12 +85,12 @@ class _LinkCall:
     """One open link. Answers come from the drivers of the groups and leave together."""
 
     def __init__(
-        self, stream: ServerStream[Any, Any], router: PeerRouter, desk: RestDesk, leader: NodeId
+        self, stream: ServerStream[Any, Any], router: PeerRouter, desk: RestDesk, peer: NodeId
     ) -> None:
         self._stream = stream
         self._router = router
         self._desk = desk
-        self._leader = leader
+        self._peer = peer
         self._answers = pb.LinkReply()
         self._waiting = trio.lowlevel.ParkingLot()
         self._due = False
@@ -128,27 +128,48 @@ class _LinkCall:
             await self._stream.send_message(answers)
 
     def _take(self, message: pb.LinkRequest) -> None:
-        for heartbeat in message.heartbeats:
-            self._take_heartbeat(heartbeat)
+        for append in message.appends:
+            self._take_append(append)
+        for vote in message.votes:
+            self._take_vote(vote)
         for rest in message.rests:
             self._take_rest(rest)
         self._ring()
 
-    def _take_heartbeat(self, message: pb.GroupHeartbeat) -> None:
-        group_id = message.group_id
+    def _take_append(self, message: pb.GroupAppend) -> None:
+        group_id, number = message.group_id, message.number
 
         def reply(answer: AppendReply) -> None:
-            self._answers.heartbeats.append(encode_reply(group_id, answer))
+            self._answers.appends.append(encode_reply(group_id, answer, number))
             self._ring()
 
         try:
-            request = decode_heartbeat(self._leader, message)
+            request = decode_append(self._peer, message)
             handler = self._router.find(group_id)
             handler.handle_append(request, reply)
             handler.settle()
         except (TrioraftError, ValueError):
             # This group's matter alone: its leader backs off and tries again.
-            self._answers.heartbeats.add(group_id=group_id, refused=True)
+            self._answers.appends.add(group_id=group_id, number=number, refused=True)
+
+    def _take_vote(self, message: pb.GroupVote) -> None:
+        number = message.number
+
+        def reply(answer: VoteReply) -> None:
+            self._answers.votes.append(encode_vote_reply(number, answer))
+            self._ring()
+
+        def refuse(error: BaseException) -> None:
+            self._answers.votes.add(number=number, refused=str(error) or type(error).__name__)
+            self._ring()
+
+        try:
+            request = decode_vote(self._peer, message)
+            handler = self._router.find(message.group_id)
+            handler.take_vote(request, reply, refuse)
+            handler.settle()
+        except (TrioraftError, ValueError) as error:
+            refuse(error)
 
     def _take_rest(self, rest: pb.GroupRest) -> None:
         def answer(rests: bool) -> None:
@@ -156,7 +177,7 @@ class _LinkCall:
             self._ring()
 
         term = _term(rest.term)
-        self._desk.rest_under(self._leader, rest.group_id, term, rest.last_index, answer)
+        self._desk.rest_under(self._peer, rest.group_id, term, rest.last_index, answer)
 
     def _ring(self) -> None:
         self._due = True

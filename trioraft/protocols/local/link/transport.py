@@ -1,25 +1,26 @@
-"""A group's transport to a peer whose heartbeats travel on the link of the two hosts."""
+"""A group's transport to a peer, with what is small on the link of the two hosts."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Never
 
 import trio
 
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import AppendStream, PeerTransport, PeerUnreachableError
-from trioraft.raft.types import AppendReply, AppendRequest, Member
+from trioraft.raft.types import AppendReply, AppendRequest, Member, VoteReply, VoteRequest
 
-from .client import HostLink
-from .codec import decode_reply, encode_heartbeat
+from .client import HostLink, LinkUser
+from .codec import decode_reply, decode_vote_reply, encode_append
+from .entries import LinkedEntries
 
 __all__ = ["LinkedTransport"]
 
 
 class LinkedTransport:
-    """A PeerTransport: everything as `inner` does it, but heartbeats over `link`.
+    """A PeerTransport: heartbeats, votes and few entries over `link`, the rest as `inner` does it.
 
     While the link is down, so is the peer: no stream is opened, and nobody tries to. A peer that
     does not know links, such as a server of another make, gets all of it from `inner`.
@@ -30,9 +31,26 @@ class LinkedTransport:
         self._link = link
         self._group_id = group_id
         self._peer = peer
-        self.request_vote = inner.request_vote
         self.send_snapshot = inner.send_snapshot
         self.start_election = inner.start_election
+
+    async def request_vote(self, request: VoteRequest) -> VoteReply:
+        """As PeerTransport.request_vote."""
+        if not self._link.up:
+            if self._link.supported:
+                raise PeerUnreachableError(
+                    f"{self._peer.id} at {self._peer.address}: no link to it"
+                )
+            return await self._inner.request_vote(request)
+        message = await self._link.ask_vote(self._group_id, request)
+        try:
+            if message.refused:
+                raise ValueError(message.refused)
+            return decode_vote_reply(self._peer.id, request.pre, message)
+        except ValueError as error:
+            raise PeerUnreachableError(
+                f"{self._peer.id} at {self._peer.address}: {error}"
+            ) from error
 
     def open_append_stream(self, *, heartbeat: bool) -> AbstractAsyncContextManager[AppendStream]:
         """As PeerTransport.open_append_stream, once the link is up."""
@@ -42,17 +60,30 @@ class LinkedTransport:
 
     @asynccontextmanager
     async def _open(self, heartbeat: bool) -> AsyncIterator[AppendStream]:
-        if not await self._link.wait_usable() or not heartbeat:
+        link, group_id, peer = self._link, self._group_id, self._peer
+        if not await link.wait_usable():
             async with self._inner.open_append_stream(heartbeat=heartbeat) as inner:
                 yield inner
-            return
-        stream = _LinkedHeartbeats(self._link, self._group_id, self._peer)
-        if not self._link.attach(self._group_id, stream):
+        elif heartbeat:
+            heartbeats = _LinkedHeartbeats(link, group_id, peer)
+            with self._attached(heartbeats, heartbeats=True):
+                yield heartbeats
+        else:
+            entries = LinkedEntries(link, self._inner, group_id, peer)
+            with self._attached(entries, heartbeats=False):
+                try:
+                    yield entries
+                finally:
+                    await entries.aclose()
+
+    @contextmanager
+    def _attached(self, user: LinkUser, *, heartbeats: bool) -> Iterator[None]:
+        if not self._link.attach(self._group_id, user, heartbeats=heartbeats):
             raise PeerUnreachableError(f"{self._peer.id} at {self._peer.address}: no link to it")
         try:
-            yield stream
+            yield
         finally:
-            self._link.detach(self._group_id, stream)
+            self._link.detach(self._group_id, user, heartbeats=heartbeats)
 
 
 class _LinkedHeartbeats:
@@ -77,7 +108,7 @@ class _LinkedHeartbeats:
         """As AppendStream.send_nowait."""
         if self._failure is not None:
             raise self._error()
-        return self._link.post(encode_heartbeat(self._group_id, request))
+        return self._link.post(encode_append(self._group_id, request))
 
     def flush(self) -> None:
         """As AppendStream.flush: the link sends by itself, for all groups at once."""
@@ -91,7 +122,7 @@ class _LinkedHeartbeats:
             self._take = None
         raise self._error()
 
-    def answered(self, message: pb.GroupHeartbeatReply) -> None:
+    def answered(self, message: pb.GroupAppendReply) -> None:
         if message.refused:
             self.lost("it refuses the group's heartbeats")
             return
