@@ -5,46 +5,21 @@ One test per case, peer and direction; docs/rpc-interop.md has the table and say
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from _grpc import client
-from _grpc.certificates import Certificates, make_certificates
+from _grpc.certificates import Certificates
 from _grpc.flags import client_flags
-from _grpc.go_peers import NoPeer, build
 from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS
 from _grpc.processes import go_server, python, python_server, run_client
-
-REQUIRED = os.environ.get("TRIORAFT_REQUIRE_PEERS") == "1"
 
 #: grpc-go's client looks at load reports with this balancer of its own.
 REPORTING = '{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}'
 
 #: A server's port, by the server's name and whether it speaks TLS.
 Ports = Callable[[str, bool], int]
-
-
-@pytest.fixture(scope="session")
-def go_programs(pytestconfig: pytest.Config) -> Path:
-    """grpc-go's binaries; skips where they cannot be built, unless peers are required."""
-    assert pytestconfig.cache is not None
-    try:
-        return build(pytestconfig.cache.mkdir("interop"))
-    except NoPeer as problem:
-        if REQUIRED:
-            raise
-        pytest.skip(str(problem))
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if shutil.which("openssl") is None and not REQUIRED:
-        pytest.skip("no openssl program to make certificates with")
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

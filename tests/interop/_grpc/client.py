@@ -14,7 +14,14 @@ import trio
 
 from trioraft.rpc import Channel, GRPCError, open_channel
 
-from . import cases_calls, cases_compression, cases_load, cases_soak, cases_status
+from . import (
+    cases_calls,
+    cases_compression,
+    cases_http2,
+    cases_load,
+    cases_soak,
+    cases_status,
+)
 from .case import CASES, CaseFailed, Tester, time_limit
 from .flags import client_flags, client_tls, metadata_of
 
@@ -22,6 +29,7 @@ __all__ = [
     "CASES",
     "cases_calls",
     "cases_compression",
+    "cases_http2",
     "cases_load",
     "cases_soak",
     "cases_status",
