@@ -28,9 +28,10 @@ HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 TARGETS = [
     *("deframer", "inflation", "timeout", "metadata", "binary", "status", "message", "details"),
-    *("negotiation", "target", "drpc", "openraft", "ratis", "server", "client"),
+    *("negotiation", "target", "service_config", "drpc", "openraft", "ratis"),
+    *("server", "client"),
 ]
-MAX_LEN = {"server": 512, "client": 512, "deframer": 512}
+MAX_LEN = {"server": 512, "client": 512, "deframer": 512, "service_config": 1024}
 # What libFuzzer says now and then: "#4096 REDUCE cov: 77 ft: 201 corp: 31/499b ... exec/s: 999".
 _LINE = re.compile(r"#(\d+)\s+(\w+)\s+cov: (\d+) ft: (\d+) corp: (\d+)/\S+ .*?exec/s: (\d+)")
 

@@ -21,6 +21,7 @@ from trioraft.protocols.openraft import messages, payload, snapshots
 from trioraft.protocols.ratis import appends, notices, votes
 from trioraft.raft.types import AppendRequest, NodeId, VoteRequest
 from trioraft.rpc import GRPCError, Status
+from trioraft.rpc.client.service_config import parse_service_config
 from trioraft.rpc.client.target import parse_target
 from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.compression.codecs import deflate_codec, gzip_codec
@@ -154,6 +155,14 @@ def target(data: bytes) -> None:
         return
 
 
+def service_config(data: bytes) -> None:
+    """A service config, JSON of whoever runs the resolver: refused, or checked."""
+    try:
+        parse_service_config(data.decode("utf-8", "replace"))
+    except ValueError:
+        return
+
+
 # ---- other protocols -----------------------------------------------------------------------------
 
 
@@ -221,6 +230,6 @@ TARGETS: dict[str, Target] = {
     run.__name__: run
     for run in (
         *(deframer, inflation, timeout, metadata, binary, status, message, details, negotiation),
-        *(target, drpc, openraft, ratis),
+        *(target, service_config, drpc, openraft, ratis),
     )
 }

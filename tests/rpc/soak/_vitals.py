@@ -51,7 +51,8 @@ async def converse(load: Callable[[], Awaitable[None]], counts: Counter[str]) ->
 
         running = trio.Event()
         while True:
-            word = (await trio.to_thread.run_sync(sys.stdin.readline)).strip()
+            word = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+            word = word.strip()
             if word == "go":
                 scope, running = trio.CancelScope(), trio.Event()
 
