@@ -12,7 +12,7 @@ import pytest
 from _grpc import client
 from _grpc.certificates import Certificates
 from _grpc.flags import client_flags
-from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS
+from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS, SCALING, SCALING_FLAG
 from _grpc.processes import go_server, python, python_server, run_client
 
 #: grpc-go's client looks at load reports with this balancer of its own.
@@ -102,6 +102,12 @@ async def test_our_server_over_tls(
 ) -> None:
     flags = flags_for(case, port_of("trioraft", True)) + certificates.client_flags()
     await run_client(command_of(peer, request), flags)
+
+
+@pytest.mark.parametrize("server", ["server", "grpcio_server"])
+async def test_our_client_takes_a_second_connection(server: str) -> None:
+    with python_server(server, [SCALING_FLAG]) as port:
+        await run_ours(flags_for(SCALING, port))
 
 
 async def test_our_client_as_a_program(port_of: Ports) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import trio
 
 from trioraft.rpc import Status
 
-from ._gen.grpc_testing_pb2 import COMPRESSABLE, Empty, SimpleRequest, SimpleResponse
+from ._gen.grpc_testing_pb2 import (
+    COMPRESSABLE,
+    BoolValue,
+    Empty,
+    ResponseParameters,
+    SimpleRequest,
+    SimpleResponse,
+    StreamingOutputCallRequest,
+)
 from .case import Tester, case, expect, expect_status
 from .payloads import LARGE_REPLY, REPLY_SIZES, REQUEST_SIZES, asking_for, large_unary, upload
 
@@ -121,3 +131,23 @@ async def pick_first_unary(tester: Tester) -> None:
         servers.append(reply.server_id)
     expect(servers[0], "the server does not say who it is")
     expect(servers == servers[:1] * PICKS, f"calls went to {sorted(dict.fromkeys(servers))}")
+
+
+@case
+async def max_concurrent_streams_connection_scaling(tester: Tester) -> None:
+    """On a server that allows two streams: the third call has a connection of its own."""
+    request = StreamingOutputCallRequest(
+        response_parameters=[ResponseParameters(fill_peer_socket_address=BoolValue(value=True))]
+    )
+    addresses = []
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            call = tester.stub.FullDuplexCall.open(metadata=tester.metadata)
+            stream = await stack.enter_async_context(call)
+            await stream.send_message(request)
+            reply = await stream.recv_message()
+            expect(reply is not None, "no reply")
+            addresses.append(reply.peer_socket_address)
+            stack.push_async_callback(stream.end)
+    first, second, third = addresses
+    expect(first and first == second != third, f"the calls came from {addresses}")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trioraft.rpc import Channel, GRPCError, open_channel
+from trioraft.rpc import Channel, GRPCError, Limits, open_channel
 
 from . import (
     cases_calls,
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 TIME_LIMIT = 60.0
+#: Connections to one server that a case asks for, if it does.
+CONNECTIONS = {"max_concurrent_streams_connection_scaling": 2}
 
 
 async def run(flags: argparse.Namespace) -> None:
@@ -56,6 +58,8 @@ async def run(flags: argparse.Namespace) -> None:
             target,
             ssl_context=client_tls(flags),
             authority=flags.server_host_override or None,
+            service_config=flags.service_config_json or None,
+            limits=Limits(max_connections_per_address=CONNECTIONS.get(flags.test_case, 1)),
         ) as channel:
             yield channel
 

@@ -54,6 +54,7 @@ def server_flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="gRPC's interop test server.")
     add_flag(parser, "port", 10000, "0: any free one; the port is printed")
     add_flag(parser, "use_tls", False, "whether to use TLS")
+    add_flag(parser, "max_concurrent_streams", 1000, "calls at once on one connection (ours)")
     add_flag(parser, "tls_cert_file", "server1.pem", "the certificate chain")
     add_flag(parser, "tls_key_file", "server1.key", "its key")
     return parser

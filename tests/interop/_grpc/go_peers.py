@@ -52,7 +52,7 @@ def build(cache: Path) -> Path:
 
 def run(command: list[str]) -> None:
     """Run `go` in the module's folder. Raises NoPeer with what it said."""
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
     finished = subprocess.run(
         command, cwd=MODULE, env=environment, capture_output=True, text=True, check=False
     )

@@ -94,7 +94,10 @@ class Servicer:
             time.sleep(wanted.interval_us / 1e6)
             if wanted.HasField("compressed") and not wanted.compressed.value:
                 context.disable_next_message_compression()
-            yield StreamingOutputCallResponse(payload=Payload(body=bytes(wanted.size)))
+            reply = StreamingOutputCallResponse(payload=Payload(body=bytes(wanted.size)))
+            if wanted.fill_peer_socket_address.value:
+                reply.peer_socket_address = context.peer()
+            yield reply
 
     def load_reports(self, request: OrcaLoadReportRequest, context: Any) -> Iterator[Any]:
         """OpenRcaService.StreamCoreMetrics."""
@@ -144,7 +147,8 @@ def report_of(asked: TestOrcaReport) -> OrcaLoadReport:
 def main() -> None:
     """Serve until killed."""
     flags = server_flags().parse_args()
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32))
+    options = [("grpc.max_concurrent_streams", flags.max_concurrent_streams)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=options)
     servicer = Servicer(f"grpcio-{threading.get_native_id()}")
     stream = grpc.unary_stream_rpc_method_handler(
         servicer.load_reports,

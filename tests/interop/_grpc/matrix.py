@@ -47,6 +47,10 @@ BY_CLIENTS = {
     "grpcio": tuple(name for name in (*CORE, *FURTHER) if not name.startswith("orca")),
 }
 
+#: Needs a server whose connections have two streams: ours, or grpcio's.
+SCALING = "max_concurrent_streams_connection_scaling"
+SCALING_FLAG = "--max_concurrent_streams=2"
+
 #: Cases that are run over TLS, too: one of each kind of call, metadata, and each way to end.
 OVER_TLS = (
     "empty_unary",

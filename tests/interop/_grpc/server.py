@@ -11,7 +11,7 @@ from functools import partial
 
 import trio
 
-from trioraft.rpc import serve
+from trioraft.rpc import Limits, serve
 from trioraft.rpc.services import OrcaService
 
 from .flags import server_flags, server_tls
@@ -26,7 +26,10 @@ async def run(flags: argparse.Namespace) -> None:
     host = "localhost" if flags.port else "127.0.0.1"
     # Any interval: the suite does not wait half a minute for a report.
     load = OrcaService(lambda: service.load, min_interval=0.1)
-    start = partial(serve, [service, load], host=host, port=flags.port, ssl_context=context)
+    limits = Limits(max_concurrent_streams=flags.max_concurrent_streams)
+    start = partial(
+        serve, [service, load], host=host, port=flags.port, ssl_context=context, limits=limits
+    )
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(start)
         print(addresses[0][1], flush=True)

@@ -147,6 +147,8 @@ async def answer(request: StreamingOutputCallRequest, replies: Replies) -> None:
         if wanted.interval_us > 0:
             await trio.sleep(wanted.interval_us / 1e6)
         reply = StreamingOutputCallResponse(payload=zeros(request.response_type, wanted.size))
+        if wanted.fill_peer_socket_address.value:
+            reply.peer_socket_address = str(current_call().peer.addr())
         if wanted.HasField("compressed"):
             await current_call().send_message(reply, compress=wanted.compressed.value)
         else:

@@ -93,14 +93,16 @@ class StreamingInputCallResponse(_message.Message):
     def __init__(self, aggregated_payload_size: _Optional[int] = ...) -> None: ...
 
 class ResponseParameters(_message.Message):
-    __slots__ = ("size", "interval_us", "compressed")
+    __slots__ = ("size", "interval_us", "compressed", "fill_peer_socket_address")
     SIZE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_US_FIELD_NUMBER: _ClassVar[int]
     COMPRESSED_FIELD_NUMBER: _ClassVar[int]
+    FILL_PEER_SOCKET_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     size: int
     interval_us: int
     compressed: BoolValue
-    def __init__(self, size: _Optional[int] = ..., interval_us: _Optional[int] = ..., compressed: _Optional[_Union[BoolValue, _Mapping]] = ...) -> None: ...
+    fill_peer_socket_address: BoolValue
+    def __init__(self, size: _Optional[int] = ..., interval_us: _Optional[int] = ..., compressed: _Optional[_Union[BoolValue, _Mapping]] = ..., fill_peer_socket_address: _Optional[_Union[BoolValue, _Mapping]] = ...) -> None: ...
 
 class StreamingOutputCallRequest(_message.Message):
     __slots__ = ("response_type", "response_parameters", "payload", "response_status", "orca_oob_report")
@@ -117,10 +119,12 @@ class StreamingOutputCallRequest(_message.Message):
     def __init__(self, response_type: _Optional[_Union[PayloadType, str]] = ..., response_parameters: _Optional[_Iterable[_Union[ResponseParameters, _Mapping]]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., response_status: _Optional[_Union[EchoStatus, _Mapping]] = ..., orca_oob_report: _Optional[_Union[TestOrcaReport, _Mapping]] = ...) -> None: ...
 
 class StreamingOutputCallResponse(_message.Message):
-    __slots__ = ("payload",)
+    __slots__ = ("payload", "peer_socket_address")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PEER_SOCKET_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     payload: Payload
-    def __init__(self, payload: _Optional[_Union[Payload, _Mapping]] = ...) -> None: ...
+    peer_socket_address: str
+    def __init__(self, payload: _Optional[_Union[Payload, _Mapping]] = ..., peer_socket_address: _Optional[str] = ...) -> None: ...
 
 class TestOrcaReport(_message.Message):
     __slots__ = ("cpu_utilization", "memory_utilization", "request_cost", "utilization")
