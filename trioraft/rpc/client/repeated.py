@@ -56,9 +56,9 @@ class RepeatedStream(RepeatingCall[S, R]):
         finally:
             assert self._nursery is not None
             self._settled()
-            if self._attempts is not None and self._winner:
+            if self.attempts is not None and self._winner:
                 status = Status.OK if self._failure is None else self._failure.status
-                self._attempts.ended(self._winner, status)
+                self.attempts.ended(self._winner, status)
             # As in a channel: the nursery never sees the block's own exception, and the shield is
             # against a cancellation meanwhile. Nothing in there waits for more than its turn.
             self._nursery.cancel_scope.shield = True

@@ -27,7 +27,8 @@ R = TypeVar("R")
 class RepeatingCall(ClientStream[S, R], ABC):
     """The part of a `RepeatedStream` that its attempts talk to. Internal."""
 
-    _attempts: AttemptObserver | None = None
+    #: Hears of the attempts, if there is one.
+    attempts: AttemptObserver | None = None
     _plan: CallPlan
     _begun = False  # some attempt has had a stream
     _committed = False  # the stream of one of them is ours; or there is none and never will be
@@ -103,8 +104,8 @@ class RepeatingCall(ClientStream[S, R], ABC):
         if not self._sent_message:
             self._encoder = attempt._encoder
         self._begun = True
-        if self._attempts is not None:
-            self._attempts.started(attempt.number, attempt.transparent)
+        if self.attempts is not None:
+            self.attempts.started(attempt.number, attempt.transparent)
         if self._full:
             self.commit(attempt)
         self._changed.unpark_all()
@@ -114,8 +115,8 @@ class RepeatingCall(ClientStream[S, R], ABC):
         if self._committed or self._tries is None:
             return False
         self._open_attempts.remove(attempt)
-        if self._attempts is not None and attempt._sent_request:
-            self._attempts.ended(attempt.number, error.status)
+        if self.attempts is not None and attempt._sent_request:
+            self.attempts.ended(attempt.number, error.status)
         refused = attempt.fate is Fate.REFUSED and not self._refused
         if refused or attempt.fate is Fate.UNSENT:
             self._refused = self._refused or refused
@@ -155,8 +156,8 @@ class RepeatingCall(ClientStream[S, R], ABC):
         for attempt in attempts:
             if attempt._sent_request:
                 attempt.stop()
-                if self._attempts is not None:
-                    self._attempts.ended(attempt.number, Status.CANCELLED)
+                if self.attempts is not None:
+                    self.attempts.ended(attempt.number, Status.CANCELLED)
         if self._tries is not None:
             self._tries.cancel_scope.cancel()
         self._sent.drop()

@@ -29,6 +29,7 @@ R = TypeVar("R")
 
 RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 OK = [(b"grpc-status", b"0")]
+_PUSHBACK = b"grpc-retry-pushback-ms"
 
 
 class ServerStream(Call[S, R]):
@@ -39,7 +40,8 @@ class ServerStream(Call[S, R]):
 
     Beyond grpclib's interface: `send_message_nowait`, `queue_message`, `flush`, `wait_writable`,
     `crowded`, `recv_message_nowait`, `receive_available`, `deliver`, `limit_time`,
-    `set_trailing_metadata`, `add_trailing_metadata`, `set_compression`.
+    `set_trailing_metadata`, `add_trailing_metadata`, `set_compression`, `push_back`,
+    `previous_attempts`.
     """
 
     _connection: ServerConnection
@@ -104,6 +106,12 @@ class ServerStream(Call[S, R]):
     def content_type(self) -> str | None:
         """The request's content type."""
         return self._header(b"content-type")
+
+    @property
+    def previous_attempts(self) -> int:
+        """How often the caller has tried before, as far as it says; 0 for a first attempt."""
+        said = self._header(b"grpc-previous-rpc-attempts") or ""
+        return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
     def _header(self, wanted: bytes) -> str | None:
         for name, value in self._headers:
@@ -282,6 +290,22 @@ class ServerStream(Call[S, R]):
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
         self._set_trailers = encode_metadata(metadata)
+        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
+
+    def push_back(self, seconds: float | None) -> None:
+        """Tell a caller that may try again when to: `seconds` from now; None is never.
+
+        It goes with the status, if that is not OK and nothing was sent before it: callers follow
+        no other (gRFC A6, "Pushback"). Replaces what an earlier call has said. Never waits.
+
+        Raises:
+            ValueError: Negative, or more than 2**31 - 1 milliseconds.
+        """
+        milliseconds = -1 if seconds is None else round(seconds * 1000)
+        if seconds is not None and not 0 <= milliseconds < 2**31:
+            raise ValueError(f"pushback must be between 0 and 2147483.647 s, not {seconds!r}")
+        others = [pair for pair in self._added_trailers if pair[0] != _PUSHBACK]
+        self._added_trailers = [*others, (_PUSHBACK, b"%d" % milliseconds)]
         self._extra_trailers = [*self._set_trailers, *self._added_trailers]
 
     def add_trailing_metadata(self, metadata: MetadataLike) -> None:
