@@ -161,6 +161,17 @@ async def test_the_systems_resolver_knows_localhost() -> None:
     assert Address("127.0.0.1", 5) in resolution.addresses
 
 
+async def test_zones_of_link_local_addresses_are_kept() -> None:
+    class LinkLocal(Names):
+        async def getaddrinfo(self, host: Any, port: Any, *rest: Any) -> Any:
+            kind = (socket.AF_INET6, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("fe80::1", port, 0, 3)), (*kind, ("fd::1", port, 0, 0))]
+
+    trio.socket.set_custom_hostname_resolver(LinkLocal())
+    resolution = await DnsResolver("shop", 5).resolve()
+    assert list(resolution.addresses) == [Address("fe80::1%3", 5), Address("fd::1", 5)]
+
+
 # ---- resolvers of one's own ----------------------------------------------------------------------
 
 

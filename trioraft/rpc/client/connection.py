@@ -161,8 +161,12 @@ class ClientConnection(Connection):
         super()._on_settings(event)
         allowed = max_streams_of(event)
         if allowed is not None:
-            self._max_streams = min(allowed, self.limits.max_concurrent_streams)
-            self._slots.unpark_all()
+            before, self._max_streams = (
+                self._max_streams,
+                min(allowed, self.limits.max_concurrent_streams),
+            )
+            if self._max_streams > before:
+                self._slots.unpark_all()
         if not self._ready:
             self._ready = self.accepting = True
             self._owner.connected(self)

@@ -87,7 +87,7 @@ class Picker(ABC):
             if state is _IDLE:
                 self.leave_idle()
             elif state is _READY:
-                min(self._ready, key=lambda item: len(item.connections)).grow()
+                self._grow()
             elif state is _SHUTDOWN:
                 raise GRPCError(Status.UNAVAILABLE, "the channel was closed")
             elif state is _FAILING and not wait_for_ready:
@@ -106,8 +106,7 @@ class Picker(ABC):
         chosen = self.ready
         if chosen is not None:
             return chosen
-        candidates = (*((self.current,) if self.current else ()), *self._turns, *self._spare)
-        return next((item for item in candidates if item.has_room), None)
+        return next((item for item in self._in_use() if item.has_room), None)
 
     def _failure(self) -> GRPCError:
         assert self._error is not None
@@ -124,7 +123,7 @@ class Picker(ABC):
         error: GRPCError | None = None,
         retry_at: float = 0.0,
     ) -> None:
-        """What calls find from now on; those that wait look again."""
+        """What calls find from now on. Those that wait look again if that may be of use."""
         firsts = tuple(subchannel.connections[0] for subchannel in ready)
         self.current = firsts[0] if len(firsts) == 1 else None
         self._turns = firsts if len(firsts) > 1 else ()
@@ -133,8 +132,24 @@ class Picker(ABC):
         )
         self._ready = tuple(ready)
         self._error, self._retry_at = error, retry_at
-        # Those that wait while nothing is ready have no reason to look at what is no news.
-        news = bool(ready) or state is not self.connectivity.state
-        self.connectivity.set(state)
-        if news:
+        if state is not self.connectivity.state:
+            self.connectivity.set(state)
             self._waiting.unpark_all()
+        elif self._waiting:
+            self._wake(self._in_use())
+
+    def _wake(self, connections: tuple[ClientConnection, ...]) -> None:
+        """The state is what it was: as many of those that wait as there is room for look again."""
+        room = sum(item.max_streams - len(item.calls) for item in connections if item.has_room)
+        if room:
+            self._waiting.unpark(count=room)
+        elif self._ready:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Every stream is taken: one more connection to where there are fewest, if it may be."""
+        min(self._ready, key=lambda item: len(item.connections)).grow()
+
+    def _in_use(self) -> tuple[ClientConnection, ...]:
+        first = () if self.current is None else (self.current,)
+        return (*first, *self._turns, *self._spare)

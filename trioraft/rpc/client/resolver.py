@@ -152,4 +152,10 @@ class DnsResolver(PollingResolver):
         """
         kind = trio.socket.SOCK_STREAM
         found = await trio.socket.getaddrinfo(self._host, self._port, type=kind)
-        return Resolution(tuple(Address(str(place[0]), self._port) for *_, place in found))
+        return Resolution(tuple(_address(place, self._port) for *_, place in found))
+
+
+def _address(place: Sequence[Any], port: int) -> Address:
+    """An address as getaddrinfo gives it; the zone of a link-local one is a number of its own."""
+    zone = f"%{place[3]}" if len(place) == 4 and place[3] else ""
+    return Address(f"{place[0]}{zone}", port)
