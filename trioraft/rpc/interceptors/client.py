@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from types import TracebackType, new_class
 from typing import Any, TypeAlias, TypeVar
 
 import trio
 from multidict import MultiDict
 
+from trioraft.rpc.client.attempt import AttemptObserver
+from trioraft.rpc.client.repeating import RepeatingCall
 from trioraft.rpc.client.stream import ClientStream
 from trioraft.rpc.metadata import Metadata
 from trioraft.rpc.peer import Peer
@@ -101,6 +103,17 @@ class ClientCall(InterceptedCall):
             self.stream.traffic = Traffic()
         return self.stream.traffic
 
+    def observe_attempts(self, observer: AttemptObserver) -> bool:
+        """Have `observer` hear of each attempt at a call that has a retry or hedging policy.
+
+        Returns whether the call has one; if not, it is its only attempt, and nothing is told.
+        """
+        if not isinstance(self.stream, RepeatingCall):
+            return False
+        before = self.stream._attempts
+        self.stream._attempts = observer if before is None else _Observers((before, observer))
+        return True
+
     # ---- after the call ----------------------------------------------------------------------
 
     @property
@@ -112,6 +125,21 @@ class ClientCall(InterceptedCall):
     def trailing_metadata(self) -> Metadata | None:
         """The server's trailing metadata; None if it has not come."""
         return self.stream.trailing_metadata
+
+
+class _Observers:
+    """Tells several."""
+
+    def __init__(self, all_of_them: Sequence[AttemptObserver]) -> None:
+        self._all = all_of_them
+
+    def started(self, number: int, transparent: bool) -> None:
+        for one in self._all:
+            one.started(number, transparent)
+
+    def ended(self, number: int, status: Status) -> None:
+        for one in self._all:
+            one.ended(number, status)
 
 
 #: An async context manager around each call: usually an `@asynccontextmanager` function.
@@ -212,8 +240,8 @@ class InterceptedClientStream(ClientStream[S, R]):
             return message
         return through(self.outward, message)
 
-    def _put(self, data: bytes, end: bool, *, wake: bool = True) -> None:
-        super()._put(data, end, wake=wake)
+    def _send(self, data: bytes, end: bool, *, wake: bool = True) -> None:
+        super()._send(data, end, wake=wake)
         if self.traffic is not None:
             self.traffic.sent += 1
             self.traffic.sent_bytes += len(data)
@@ -355,6 +383,6 @@ def intercepted(kind: type[ClientStream[Any, Any]]) -> type[ClientStream[Any, An
     """Calls of `kind`, with the interceptors of their channel."""
     found = _KINDS.get(kind)
     if found is None:
-        found = type(f"Intercepted{kind.__name__}", (InterceptedClientStream, kind), {})
+        found = new_class(f"Intercepted{kind.__name__}", (InterceptedClientStream, kind))
         _KINDS[kind] = found
     return found

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import trio
-from opentelemetry.metrics import Histogram, Meter, MeterProvider, get_meter
+from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider, get_meter
+
+from trioraft.rpc.status import Status
 
 from .client import ClientCall, ClientInterceptor
 from .onion import Traffic
@@ -30,8 +32,8 @@ SIZE_BOUNDS = (0, 1024, 2048, 4096, *(4**n for n in range(7, 17)))
 def measure_server(*, provider: MeterProvider | None = None) -> ServerInterceptor:
     """A server's interceptor for `grpc.server.call.*`: started, duration, sizes of both ways.
 
-    Labels are `grpc.method` and, but for `started`, `grpc.status`. Methods are those that the
-    server has: calls of unknown ones are refused before any interceptor.
+    Labels are `grpc.method` (`other` for what no service has) and, but for `started`,
+    `grpc.status`.
 
     Args:
         provider: Default: the global one.
@@ -45,7 +47,7 @@ def measure_server(*, provider: MeterProvider | None = None) -> ServerIntercepto
 
     @asynccontextmanager
     async def measured(call: ServerCall) -> AsyncIterator[None]:
-        method = call.method[1:]
+        method = call.method[1:] if call.registered else "other"
         started.add(1, {"grpc.method": method})
         traffic, at = call.measure(), trio.current_time()
         try:
@@ -66,7 +68,9 @@ def measure_channel(
 ) -> ClientInterceptor:
     """A channel's interceptor for `grpc.client.call.duration` and `grpc.client.attempt.*`.
 
-    Labels are `grpc.method`, `grpc.target` and, but for `started`, `grpc.status`.
+    Labels are `grpc.method`, `grpc.target` and, but for `started`, `grpc.status`. A call with a
+    retry or hedging policy has as many attempts as had a stream; any other is one attempt. What
+    an attempt that failed has sent is taken to be what the call had sent by then.
 
     Args:
         provider: Default: the global one.
@@ -90,17 +94,19 @@ def measure_channel(
         if named is not None and not named(method):
             method = "other"
         labels = {"grpc.method": method, "grpc.target": _canonical(call.target)}
-        started.add(1, labels)
-        traffic, at = call.measure(), trio.current_time()
+        attempts = _Attempts(started, attempt, sizes, labels, call.measure())
+        several = call.observe_attempts(attempts)
+        at = trio.current_time()
+        if not several:
+            attempts.started(1, False)
         try:
             yield
         finally:
             assert call.outcome is not None
-            labels = {**labels, "grpc.status": call.outcome.status.name}
-            seconds = trio.current_time() - at
-            duration.record(seconds, labels)
-            attempt.record(seconds, labels)
-            sizes.record(traffic, labels)
+            status = call.outcome.status
+            duration.record(trio.current_time() - at, {**labels, "grpc.status": status.name})
+            if not several:
+                attempts.ended(1, status)
 
     return measured
 
@@ -119,6 +125,35 @@ def _duration(meter: Meter, prefix: str, description: str) -> Histogram:
         description=description,
         explicit_bucket_boundaries_advisory=LATENCY_BOUNDS,
     )
+
+
+class _Attempts:
+    """Those at one call."""
+
+    __slots__ = ("_began", "_count", "_duration", "_labels", "_sizes", "_traffic")
+
+    def __init__(
+        self,
+        count: Counter,
+        duration: Histogram,
+        sizes: _Sizes,
+        labels: dict[str, str],
+        traffic: Traffic,
+    ) -> None:
+        self._count, self._duration, self._sizes = count, duration, sizes
+        self._labels, self._traffic = labels, traffic
+        self._began: dict[int, float] = {}
+
+    def started(self, number: int, transparent: bool) -> None:
+        """An attempt has begun."""
+        self._count.add(1, self._labels)
+        self._began[number] = trio.current_time()
+
+    def ended(self, number: int, status: Status) -> None:
+        """It has ended so."""
+        labels = {**self._labels, "grpc.status": status.name}
+        self._duration.record(trio.current_time() - self._began.pop(number), labels)
+        self._sizes.record(self._traffic, labels)
 
 
 class _Sizes:

@@ -38,7 +38,8 @@ def count_server(
     """A server's interceptor for `grpc_server_*`.
 
     `started_total`, `handled_total` (also by `grpc_code`), `msg_received_total`, `msg_sent_total`
-    and the histogram `handling_seconds`, by `grpc_type`, `grpc_service` and `grpc_method`.
+    and the histogram `handling_seconds`, by `grpc_type`, `grpc_service` and `grpc_method`:
+    both `unknown` for methods that no service has.
 
     Args:
         registry: Where they are; once for each registry.
@@ -56,7 +57,7 @@ def count_channel(
     """A channel's interceptor for `grpc_client_*`, as `count_server`.
 
     The same interceptor may be given to many channels. Past 10,000 methods, which generated
-    stubs do not have, further ones are not counted.
+    stubs do not have, further ones are counted together.
 
     Raises:
         ValueError: The registry has them already.
@@ -67,8 +68,8 @@ def count_channel(
 class _Method:
     """The metrics of one method, found once."""
 
-    def __init__(self, metrics: _Metrics, call: ServerCall | ClientCall) -> None:
-        labels = _TYPES[call.cardinality], call.service, call.name
+    def __init__(self, metrics: _Metrics, kind: Cardinality, service: str, name: str) -> None:
+        labels = _TYPES[kind], service, name
         self.started = metrics.started.labels(*labels)
         self.received = metrics.received.labels(*labels)
         self.sent = metrics.sent.labels(*labels)
@@ -107,19 +108,24 @@ class _Metrics:
             buckets=buckets,
         )
         self._methods: dict[tuple[str, Cardinality], _Method] = {}
+        self._unknown: _Method | None = None
 
-    def _find(self, call: ServerCall | ClientCall) -> _Method | None:
+    def _find(self, call: ServerCall | ClientCall) -> _Method:
         method = self._methods.get((call.method, call.cardinality))
-        if method is None and len(self._methods) < _MAX_METHODS:
-            method = self._methods[call.method, call.cardinality] = _Method(self, call)
+        if method is not None:
+            return method
+        made_up = isinstance(call, ServerCall) and not call.registered
+        if made_up or len(self._methods) >= _MAX_METHODS:
+            if self._unknown is None:
+                self._unknown = _Method(self, call.cardinality, "unknown", "unknown")
+            return self._unknown
+        method = _Method(self, call.cardinality, call.service, call.name)
+        self._methods[call.method, call.cardinality] = method
         return method
 
     @asynccontextmanager
     async def counted(self, call: ServerCall | ClientCall) -> AsyncIterator[None]:
         method = self._find(call)
-        if method is None:
-            yield
-            return
         method.started.inc()
         traffic, started = call.measure(), trio.current_time()
         try:

@@ -38,6 +38,12 @@ class ServerCall(InterceptedCall):
         self._metadata: Metadata | None = None
 
     @property
+    def registered(self) -> bool:
+        """Whether a service has the method. If not, it is a name that the caller has made up, and
+        the call goes to the server's handler of unknown methods."""
+        return self.stream.method.registered
+
+    @property
     def metadata(self) -> Metadata:
         """The caller's metadata: one multidict for all interceptors. The handler has its own."""
         if self._metadata is None:

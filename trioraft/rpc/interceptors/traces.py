@@ -77,10 +77,10 @@ def trace_server(
         parent = using.extract(call.metadata, otel_context.get_current(), _CARRIER)
         authority = call.stream.authority or ""
         span = tracer.start_span(
-            call.method[1:],
+            call.method[1:] if call.registered else "grpc",
             parent,
             SpanKind.SERVER,
-            {**_method(call.method), **_address("server", authority)},
+            {**_method(call.method, call.registered), **_address("server", authority)},
         )
         _peer(span, "client", call.peer)
         token = otel_context.attach(trace.set_span_in_context(span, parent))
@@ -136,8 +136,14 @@ def _tracer(provider: TracerProvider | None) -> Tracer:
     return trace.get_tracer("trioraft.rpc", tracer_provider=provider)
 
 
-def _method(path: str) -> dict[str, AttributeValue]:
-    return {"rpc.system.name": "grpc", "rpc.method": path[1:]}
+def _method(path: str, known: bool = True) -> dict[str, AttributeValue]:
+    if known:
+        return {"rpc.system.name": "grpc", "rpc.method": path[1:]}
+    return {
+        "rpc.system.name": "grpc",
+        "rpc.method": "_OTHER",
+        "rpc.method_original": path[1:],
+    }
 
 
 def _place(target: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from grpclib.const import Cardinality, Handler
@@ -119,6 +119,7 @@ class Method:
     max_receive_message: int
     in_place: InPlace | None
     stream: type[ServerStream[Any, Any]]  # what its calls are
+    registered: bool = True  # some service has it; if not, a caller has made it up
 
 
 class Methods(Protocol):
@@ -157,9 +158,12 @@ def methods_of(
     if unknown is None:
         return methods
     every = Handler(unknown, Cardinality.STREAM_STREAM, Encoded, Encoded)
-    return MethodsAndMore(
-        methods, lambda path: _method(path, every, max_receive_message, tuple(interceptors))
-    )
+
+    def unregistered(path: str) -> Method:
+        method = _method(path, every, max_receive_message, tuple(interceptors))
+        return replace(method, registered=False)
+
+    return MethodsAndMore(methods, unregistered)
 
 
 def tell_stopping(services: Collection[Service]) -> None:
