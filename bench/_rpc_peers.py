@@ -4,6 +4,7 @@ python _rpc_peers.py serve STACK            print the port, serve until the inpu
 python _rpc_peers.py unary STACK PORT N C   N calls, C at a time: print seconds
 python _rpc_peers.py latency STACK PORT N   N calls in turn: print p50 and p99 in seconds
 python _rpc_peers.py stream STACK PORT N W  N echoes on one stream, W in flight: print seconds
+python _rpc_peers.py bulk STACK PORT N      N replies of 1 MiB on one stream: print seconds
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ REQUEST = EchoRequest(payload=PAYLOAD)
 Call = Callable[[], Awaitable[Any]]
 
 
+def bulk(count: int) -> EchoRequest:
+    """Asks for `count` replies of 1 MiB."""
+    return EchoRequest(payload=bytes(2**20), count=count)
+
+
 class Echo(echo_grpc.EchoBase):
     """The service for the two stacks that run grpclib's generated code."""
 
@@ -71,6 +77,11 @@ async def _chat_handler(
         yield EchoReply(payload=request.payload)
 
 
+async def _expand_handler(request: EchoRequest, context: Any) -> AsyncIterator[EchoReply]:
+    for index in range(request.count):
+        yield EchoReply(payload=request.payload, index=index)
+
+
 # ---- servers -------------------------------------------------------------------------------------
 
 
@@ -87,6 +98,9 @@ async def serve_grpcio() -> None:
     kinds = {
         "Unary": grpc.unary_unary_rpc_method_handler(
             _unary_handler, EchoRequest.FromString, EchoReply.SerializeToString
+        ),
+        "Expand": grpc.unary_stream_rpc_method_handler(
+            _expand_handler, EchoRequest.FromString, EchoReply.SerializeToString
         ),
         "Chat": grpc.stream_stream_rpc_method_handler(
             _chat_handler, EchoRequest.FromString, EchoReply.SerializeToString
@@ -144,6 +158,8 @@ async def client_trioraft(work: str, port: int, count: int, width: int) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(width):
                     nursery.start_soon(_in_turn, call, count // width)
+        elif work == "bulk":
+            await _bulk_trioraft(stub, count)
         else:
             await _stream_trioraft(stub, count, width)
         print(time.perf_counter() - start)
@@ -158,6 +174,15 @@ async def _stream_trioraft(stub: Any, count: int, width: int) -> None:
                 sent += 1
             received += len(await stream.receive_available())
         await stream.end()
+
+
+async def _bulk_trioraft(stub: Any, count: int) -> None:
+    async with stub.Expand.open() as stream:
+        await stream.send_message(bulk(count), end=True)
+        received = 0
+        async for _ in stream:
+            received += 1
+    assert received == count
 
 
 async def client_grpcio(work: str, port: int, count: int, width: int) -> None:
@@ -175,6 +200,16 @@ async def client_grpcio(work: str, port: int, count: int, width: int) -> None:
         start = time.perf_counter()
         if work == "unary":
             await asyncio.gather(*(_in_turn(call, count // width) for _ in range(width)))
+        elif work == "bulk":
+            expand = channel.unary_stream(
+                "/trioraft.testing.Echo/Expand",
+                request_serializer=EchoRequest.SerializeToString,
+                response_deserializer=EchoReply.FromString,
+            )
+            received = 0
+            async for _ in expand(bulk(count)):
+                received += 1
+            assert received == count
         else:
             chat = channel.stream_stream(
                 "/trioraft.testing.Echo/Chat",

@@ -1,9 +1,10 @@
-"""gRPC over loopback: trioraft against grpcio.aio and grpclib, in one run.
+"""gRPC over loopback: trioraft against grpcio.aio, grpclib, purerpc and grpc-go, in one run.
 
     python bench/rpc.py [--quick] [--rounds N] [--json FILE]
 
 Each server runs in a process of its own, and so does each client. Contestants take turns (A B C
-A B C ...) and medians are compared.
+A B C ...) and medians are compared. grpc-go needs `go`; purerpc is installed into a virtual
+environment of its own (`_rpc_others.py`); what cannot be had is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,21 +21,30 @@ from pathlib import Path
 
 import click
 from _report import Scenario, alternate, show, write_json
+from _rpc_others import commands
 from rich.console import Console
 
-PEERS = Path(__file__).with_name("_rpc_peers.py")
-STACKS = ("trioraft", "grpcio.aio", "grpclib")
+STACKS = ("trioraft", "grpcio.aio", "grpclib", "purerpc", "grpc-go")
 BASELINE = "grpcio.aio"
 UNARY_WIDTH = 50
 STREAM_WIDTH = 64
+# Calls per round, so that each contestant is at it for about as long.
+SIZES = {
+    "trioraft": 60_000,
+    "grpcio.aio": 12_000,
+    "grpclib": 6_000,
+    "purerpc": 3_000,
+    "grpc-go": 60_000,
+}
+BULK_STACKS = ("trioraft", "grpcio.aio", "grpc-go")
 
 
 class Server:
     """A server process of one stack."""
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, command: list[str], stack: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(PEERS), "serve", stack],
+            [*command, "serve", stack],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,19 +70,24 @@ class Server:
 
 
 @contextmanager
-def server(stack: str) -> Iterator[Server]:
+def server(command: list[str], stack: str) -> Iterator[Server]:
     """A running server of one stack."""
-    running = Server(stack)
+    running = Server(command, stack)
     try:
         yield running
     finally:
         running.stop()
 
 
-def client(work: str, stack: str, *numbers: int) -> list[float]:
+def client(command: list[str], work: str, stack: str, *numbers: int) -> list[float]:
     """Run one client process; return the numbers it prints."""
-    command = [sys.executable, str(PEERS), work, stack, *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [*command, work, stack, *map(str, numbers)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     return [float(word) for word in done.stdout.split()]
 
 
@@ -101,45 +115,63 @@ def h2load(port: int, count: int) -> float:
     return count / float(rate[1])
 
 
-def measure(quick: bool, rounds: int, console: Console) -> tuple[list[Scenario], str]:
-    """Run everything; return the scenarios and the name of the unary load generator."""
-    generator = "h2load" if shutil.which("h2load") else "trioraft client"
-    unary = Scenario(f"unary, {UNARY_WIDTH} at once, {generator}", "calls/s", BASELINE)
-    common = Scenario("echo stream, trioraft client", "msg/s", BASELINE)
-    native = Scenario("echo stream, own client", "msg/s", BASELINE)
-    p50 = Scenario("unary p50, own client", "us", BASELINE, higher_is_better=False)
-    p99 = Scenario("unary p99, own client", "us", BASELINE, higher_is_better=False)
-    unary_cpu = Scenario("unary, server CPU", "us/call", BASELINE, higher_is_better=False)
-    stream_cpu = Scenario("echo stream, server CPU", "us/msg", BASELINE, higher_is_better=False)
-    memory = Scenario("server peak memory", "MiB", BASELINE, higher_is_better=False)
-    size = {"trioraft": 60_000, "grpcio.aio": 12_000, "grpclib": 6_000}
-    if quick:
-        size = {stack: count // 6 for stack, count in size.items()}
+class Measurements:
+    """What is measured, and how one contestant has its turn."""
 
-    def run(stack: str) -> None:
-        count = size[stack]
-        with server(stack) as peer:
-            client("unary", "trioraft", peer.port, 500, 10)  # warm up, and check the answers
+    def __init__(self, commands: dict[str, list[str]], scale: float) -> None:
+        self._commands = commands
+        self._scale = scale
+        self.generator = "h2load" if shutil.which("h2load") else "trioraft client"
+        self.unary = Scenario(
+            f"unary, {UNARY_WIDTH} at once, {self.generator}", "calls/s", BASELINE
+        )
+        self.unary_cpu = Scenario("unary, server CPU", "us/call", BASELINE, False)
+        self.calling = Scenario("unary client, trioraft server", "calls/s", BASELINE)
+        self.both = Scenario("unary, own client and server", "calls/s", BASELINE)
+        self.common = Scenario("echo stream, trioraft client", "msg/s", BASELINE)
+        self.stream_cpu = Scenario("echo stream, server CPU", "us/msg", BASELINE, False)
+        self.native = Scenario("echo stream, own client", "msg/s", BASELINE)
+        self.bulk = Scenario("stream of 1 MiB messages, own client", "MB/s", BASELINE)
+        self.p50 = Scenario("unary p50, own client", "us", BASELINE, False)
+        self.p99 = Scenario("unary p99, own client", "us", BASELINE, False)
+        self.memory = Scenario("server peak memory", "MiB", BASELINE, False)
+
+    def scenarios(self) -> list[Scenario]:
+        """In the order of the table."""
+        return [found for found in vars(self).values() if isinstance(found, Scenario)]
+
+    def turn(self, stack: str) -> None:
+        """Everything of one contestant, once."""
+        command, own = self._commands[stack], self._commands["trioraft"]
+        count = int(SIZES[stack] * self._scale)
+        with server(command, stack) as peer:
+            client(own, "unary", "trioraft", peer.port, 500, 10)  # warm up, check the answers
             spent = peer.cpu_seconds()
-            if generator == "h2load":
+            if self.generator == "h2load":
                 seconds = h2load(peer.port, count)
             else:
-                [seconds] = client("unary", "trioraft", peer.port, count, UNARY_WIDTH)
-            unary.add(stack, count / seconds)
-            unary_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
+                [seconds] = client(own, "unary", "trioraft", peer.port, count, UNARY_WIDTH)
+            self.unary.add(stack, count / seconds)
+            self.unary_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
             spent = peer.cpu_seconds()
-            [seconds] = client("stream", "trioraft", peer.port, count, STREAM_WIDTH)
-            common.add(stack, count / seconds)
-            stream_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
-            [seconds] = client("stream", stack, peer.port, count, STREAM_WIDTH)
-            native.add(stack, count / seconds)
-            middle, tail = client("latency", stack, peer.port, count // 12)
-            p50.add(stack, middle * 1e6)
-            p99.add(stack, tail * 1e6)
-            memory.add(stack, peer.peak_rss())
-
-    alternate(STACKS, rounds, run, console)
-    return [unary, unary_cpu, common, stream_cpu, native, p50, p99, memory], generator
+            [seconds] = client(own, "stream", "trioraft", peer.port, count, STREAM_WIDTH)
+            self.common.add(stack, count / seconds)
+            self.stream_cpu.add(stack, (peer.cpu_seconds() - spent) / count * 1e6)
+            [seconds] = client(command, "stream", stack, peer.port, count, STREAM_WIDTH)
+            self.native.add(stack, count / seconds)
+            [seconds] = client(command, "unary", stack, peer.port, count, UNARY_WIDTH)
+            self.both.add(stack, count / seconds)
+            middle, tail = client(command, "latency", stack, peer.port, max(count // 12, 100))
+            self.p50.add(stack, middle * 1e6)
+            self.p99.add(stack, tail * 1e6)
+            self.memory.add(stack, peer.peak_rss())
+            if stack in BULK_STACKS:
+                count_bulk = int(800 * self._scale)
+                [seconds] = client(command, "bulk", stack, peer.port, count_bulk)
+                self.bulk.add(stack, count_bulk * 2**20 / seconds / 1e6)
+        with server(own, "trioraft") as peer:
+            [seconds] = client(command, "unary", stack, peer.port, count, UNARY_WIDTH)
+            self.calling.add(stack, count / seconds)
 
 
 @click.command()
@@ -149,11 +181,16 @@ def measure(quick: bool, rounds: int, console: Console) -> tuple[list[Scenario],
 def main(quick: bool, rounds: int, json_path: Path | None) -> None:
     """Compare gRPC stacks over loopback."""
     console = Console()
-    scenarios, generator = measure(quick, 1 if quick else rounds, console)
+    found, missing = commands(list(STACKS))
+    for stack, reason in missing.items():
+        console.print(f"[yellow]without {stack}: {reason}[/yellow]")
+    measured = Measurements(found, 1 / 6 if quick else 1)
+    alternate(list(found), 1 if quick else rounds, measured.turn, console)
     title = f"gRPC over loopback: 64 B echo; streams with {STREAM_WIDTH} messages in flight"
-    show(title, scenarios, console)
+    show(title, measured.scenarios(), console)
     if json_path is not None:
-        write_json(json_path, title, scenarios, {"unary load generator": generator})
+        generator = {"unary load generator": measured.generator}
+        write_json(json_path, title, measured.scenarios(), generator)
 
 
 if __name__ == "__main__":
