@@ -110,8 +110,8 @@ class ClientCall(InterceptedCall):
         """
         if not isinstance(self.stream, RepeatingCall):
             return False
-        before = self.stream._attempts
-        self.stream._attempts = observer if before is None else _Observers((before, observer))
+        before = self.stream.attempts
+        self.stream.attempts = observer if before is None else _Observers((before, observer))
         return True
 
     # ---- after the call ----------------------------------------------------------------------
