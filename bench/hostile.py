@@ -105,18 +105,19 @@ async def attack_for(attack: Attack, port: int, seconds: float) -> Counter[str]:
 
     async def one() -> None:
         while True:
-            cut_off = True
+            over = False  # what is cut off by the end of the time does not count
             try:
                 async with attacking(f"127.0.0.1:{port}", reads=attack.reads) as attacker:
                     await attack.run(attacker)
                     if attack.reads:
                         await attacker.settle()
                         await attacker.until(attack.outcome, 1.0)
+                    over = attack.holds
                     if attack.holds:
                         await trio.sleep_forever()
-                cut_off = False
+                over = True
             finally:
-                if not cut_off or attack.holds:
+                if over:
                     outcomes[attacker.outcome()] += 1
 
     with trio.move_on_after(seconds):
