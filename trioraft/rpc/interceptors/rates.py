@@ -39,6 +39,9 @@ def by_identity(call: ServerCall) -> Hashable:
     return identity()
 
 
+_LONGEST = 2**31 - 1  # milliseconds that can be told
+
+
 class _Bucket:
     """Tokens that come back with time, up to a number (a token bucket)."""
 
@@ -128,8 +131,8 @@ def limit_rate(
 
 
 def _come_back(call: ServerCall, seconds: float) -> GRPCError:
-    milliseconds = math.ceil(seconds * 1000)
-    call.stream.trailing += ((b"grpc-retry-pushback-ms", b"%d" % milliseconds),)
+    milliseconds = min(math.ceil(seconds * 1000), _LONGEST)
+    call.stream.push_back(milliseconds / 1000)
     delay = Duration()
     delay.FromMilliseconds(milliseconds)
     encoded = delay.SerializeToString()

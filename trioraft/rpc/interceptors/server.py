@@ -94,13 +94,13 @@ class ServerCall(InterceptedCall):
     def add_trailing_metadata(self, metadata: MetadataLike) -> None:
         """Have `metadata` go with the status, after that of the handler; also after the `yield`.
 
-        To no effect if the handler has sent the status by itself
-        (`ServerStream.send_trailing_metadata`).
+        Replaces what was added under the same names before. To no effect if the handler has sent
+        the status by itself (`ServerStream.send_trailing_metadata`).
 
         Raises:
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
-        self.stream.trailing += tuple(encode_metadata(metadata))
+        self.stream.add_trailing_metadata(metadata)
 
     @property
     def trailing_metadata(self) -> Metadata:
@@ -143,9 +143,8 @@ class InterceptedStream(ServerStream[S, R]):
     #: Hooks in the order in which they see a message.
     inward: tuple[Hook, ...] = ()
     outward: tuple[Hook, ...] = ()
-    #: Encoded metadata of interceptors.
+    #: Encoded metadata of interceptors, for the response headers.
     initial: tuple[tuple[bytes, bytes], ...] = ()
-    trailing: tuple[tuple[bytes, bytes], ...] = ()
     _sent_outcome: Outcome | None = None
     _peeked: Any = None
 
@@ -204,11 +203,6 @@ class InterceptedStream(ServerStream[S, R]):
     def _send_headers(self, extra: list[tuple[bytes, bytes]]) -> None:
         super()._send_headers([*self.initial, *extra] if self.initial else extra)
 
-    def _finish(
-        self, trailers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]] | None = None
-    ) -> None:
-        super()._finish(trailers, [*(extra or ()), *self.trailing] if self.trailing else extra)
-
     async def send_trailing_metadata(
         self,
         *,
@@ -228,7 +222,7 @@ class InterceptedStream(ServerStream[S, R]):
     @property
     def trailing_metadata(self) -> Metadata:
         """See `ServerCall.trailing_metadata`."""
-        return decode_metadata([*(self._extra_trailers or ()), *self.trailing])
+        return decode_metadata(self._extra_trailers or ())
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """How the call ends if `error` is what rises out of it."""
