@@ -12,9 +12,9 @@ from trioraft.testing.core_level import run_schedule
 from trioraft.testing.invariants import GroupInvariants, InvariantViolatedError
 
 
-@pytest.mark.parametrize("first", range(400, 1100, 175))
+@pytest.mark.parametrize("first", range(400, 1900, 375))
 def test_promises_are_kept(first: int) -> None:
-    outcomes = [run_schedule(seed) for seed in range(first, first + 175)]
+    outcomes = [run_schedule(seed) for seed in range(first, first + 375)]
     # Schedules in which nothing happens prove nothing.
     assert sum(outcome.committed for outcome in outcomes) > 1000
     assert sum(outcome.leaderships for outcome in outcomes) > 300
