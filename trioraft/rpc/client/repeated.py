@@ -40,6 +40,7 @@ class RepeatedStream(RepeatingCall[S, R]):
     # ---- the block ---------------------------------------------------------------------------
 
     async def __aenter__(self) -> RepeatedStream[S, R]:
+        """As `ClientStream`. Never waits."""
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         await super().__aenter__()
@@ -51,6 +52,7 @@ class RepeatedStream(RepeatingCall[S, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """As `ClientStream`; cancelled or not, no attempt and no task of it is left."""
         try:
             await super().__aexit__(kind, error, traceback)
         finally:

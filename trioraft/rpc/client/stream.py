@@ -58,6 +58,8 @@ class ClientStream(SendingCall[S, R]):
     async def recv_initial_metadata(self) -> None:
         """Wait for the response headers; then `initial_metadata` is there.
 
+        Cancelled, it can be called again.
+
         Raises:
             GRPCError: As `recv_message`.
             ProtocolError: Not open yet, or received already.
@@ -80,7 +82,8 @@ class ClientStream(SendingCall[S, R]):
     async def recv_trailing_metadata(self) -> None:
         """Wait for the end of the call; then `trailing_metadata` is there.
 
-        Messages that nobody took are dropped.
+        Messages that nobody took are dropped. Cancelled, it can be called again; what has arrived
+        until then is gone.
 
         Raises:
             GRPCError: The call's status if not OK, or why there is none.
@@ -101,6 +104,7 @@ class ClientStream(SendingCall[S, R]):
     # ---- the block ---------------------------------------------------------------------------
 
     async def __aenter__(self) -> ClientStream[S, R]:
+        """Begin the block, and the watch over the call's deadline. Never waits."""
         if self.deadline is not None:
             self._scope = trio.CancelScope(deadline=self.deadline.at)
             self._scope.__enter__()
@@ -112,6 +116,15 @@ class ClientStream(SendingCall[S, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End the block: wait for the status, unless it was received, or by an exception.
+
+        Cancelled meanwhile, as when an exception ends the block, the stream is reset at once: no
+        more than that is waited for.
+
+        Raises:
+            GRPCError: The call's status if not OK; DEADLINE_EXCEEDED if its own deadline passes.
+            ProtocolError: Our direction is not ended; the stream is reset.
+        """
         outcome = error
         if error is None and self._sent_request and not self._cancelled:
             try:

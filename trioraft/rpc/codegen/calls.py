@@ -195,12 +195,15 @@ class Replies(trio.abc.ReceiveChannel[Reply]):
         return self.stream
 
     async def aclose(self) -> None:
-        """Receive no more: cancels the call if it has not ended."""
+        """Receive no more: cancels the call if it has not ended. Cancelled, it has done so."""
         await self.leave()
         await trio.lowlevel.checkpoint()
 
     async def leave(self) -> None:
-        """As `aclose`, without a checkpoint. Of a call that has ended it changes nothing."""
+        """As `aclose`, without a checkpoint. Of a call that has ended it changes nothing.
+
+        Never waits.
+        """
         self._closed = True
         if not self.stream.cancelled:
             await self.stream.cancel()
@@ -223,6 +226,8 @@ class Requests(trio.abc.SendChannel[Request]):
     async def send(self, value: Request) -> None:
         """Send one request, as `ClientStream.send_message` does: waits while too much is unsent.
 
+        Cancelled while waiting, the request is not sent.
+
         Raises:
             GRPCError: The call has failed with this status. RESOURCE_EXHAUSTED: over the limit.
             TypeError: Not a message of the method's request type.
@@ -231,7 +236,7 @@ class Requests(trio.abc.SendChannel[Request]):
         raise trio.ClosedResourceError
 
     async def aclose(self) -> None:
-        """End the requests. Does nothing the second time.
+        """End the requests. Does nothing the second time. Cancelled, it has ended them.
 
         Raises:
             GRPCError: UNAVAILABLE: the connection has just gone.
@@ -240,7 +245,7 @@ class Requests(trio.abc.SendChannel[Request]):
         await trio.lowlevel.checkpoint()
 
     async def half_close(self) -> None:
-        """As `aclose`, without a checkpoint."""
+        """As `aclose`, without a checkpoint. Never waits."""
         self._shut()
         if not self._half_closed:
             self._half_closed = True
@@ -294,7 +299,7 @@ class Upload(Requests[Request], Generic[Request, Reply]):
         return self._reply
 
     async def leave(self) -> None:
-        """The block ends: cancels the call, unless its reply is here."""
+        """The block ends: cancels the call, unless its reply is here. Never waits."""
         self._shut()
         if self._reply is None and not self.stream.cancelled:
             await self.stream.cancel()

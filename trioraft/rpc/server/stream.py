@@ -382,7 +382,10 @@ class ServerStream(Call[S, R]):
             self._connection.calls_failed += 1
 
     async def run(self, scope: trio.CancelScope) -> None:
-        """Run the handler in the call's scope and turn what it raises into a status."""
+        """Run the handler in the call's scope and turn what it raises into a status.
+
+        Cancelling it cancels the handler.
+        """
         self._scope = scope
         if self.deadline is not None:
             scope.deadline = self.deadline.at
