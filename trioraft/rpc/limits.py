@@ -40,6 +40,11 @@ class Limits:
             `max_concurrent_streams` times this window and one incomplete message. The
             connection's window is twice the product of the two, so that a stream which nobody
             reads never takes window from its neighbours; the product is at most 2**30.
+        bulk_window: Receive window of a stream that has brought twice `stream_window` to an
+            application that keeps up. So a bulk transfer is not held up by the way to its sender
+            and back. Not above `stream_window`: windows never grow.
+        max_bulk_streams: Streams of one connection that have such a window at once; more keep
+            theirs. What one connection buffers grows by no more than the product of the two.
         max_queued_bytes: Unsent message bytes of one stream above which `send_message` waits.
         max_replay: Client: bytes of one call's messages that are kept to be sent again. Beyond it
             the call can no longer be retried or hedged (docs/rpc-retries.md); it goes on.
@@ -89,6 +94,8 @@ class Limits:
     max_concurrent_streams: int = 1000
     max_waiting_calls: int = 10_000
     stream_window: int = 512 * KIB
+    bulk_window: int = 4 * MIB
+    max_bulk_streams: int = 8
     max_queued_bytes: int = 256 * KIB
     max_replay: int = 256 * KIB
     max_replay_channel: int = 16 * MIB
@@ -134,6 +141,10 @@ class Limits:
                 raise ValueError(f"{name} must be at least 1")
         if self.max_connections_per_peer is not None and self.max_connections_per_peer < 1:
             raise ValueError("max_connections_per_peer must be at least 1, or None")
+        if not 0 <= self.bulk_window <= MAX_WINDOW:
+            raise ValueError(f"bulk_window must be between 0 and {MAX_WINDOW}")
+        if not 0 <= self.max_bulk_streams * self.bulk_window <= 2**29:
+            raise ValueError("bulk_window * max_bulk_streams must be between 0 and 2**29")
         if self.stream_window * self.max_concurrent_streams > 2**30:
             raise ValueError("stream_window * max_concurrent_streams must be at most 2**30")
         if not 0 < self.reconnect_min <= self.reconnect_max:
@@ -150,4 +161,6 @@ class Limits:
         Room for every stream to fill its own, and as much again: the engine reopens the
         connection's window when half of it is consumed (RFC 9113 §6.9 leaves the moment open).
         """
-        return max(65_535, min(MAX_WINDOW, 2 * self.stream_window * self.max_concurrent_streams))
+        all_streams = self.stream_window * self.max_concurrent_streams
+        bulk = max(0, self.bulk_window - self.stream_window) * self.max_bulk_streams
+        return max(65_535, min(MAX_WINDOW, 2 * (all_streams + bulk)))

@@ -196,17 +196,17 @@ class ClientConnection(Connection):
         if not self.calls:
             self.stop("the connection takes no more calls")
 
-    def _dispatch(self) -> bool:
+    def _dispatch(self) -> int:
         # GOAWAY closes the streams that the server has not seen all at once, in the random order
         # of the engine's table. Callers hear of it in the order of their calls, run after run.
-        busy = super()._dispatch()
+        count = super()._dispatch()
         if self._refused:
             refused, self._refused = self._refused, []
             for event in sorted(refused, key=attrgetter("stream_id")):
                 super()._on_stream_closed(event)
             if not self.calls:
                 self.stop("the server took no more calls")
-        return busy
+        return count
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
         super()._on_goaway(event)

@@ -75,12 +75,14 @@ class WatchedPipe:
         self.last_read = trio.current_time()
         self._receive = pipe.receive
         self._heard: trio.Event | None = None
+        self.receive_now = pipe.receive_now
+        self.write_size = pipe.write_size
         self.send_now = pipe.send_now
         self.send_all = pipe.send_all
 
-    async def receive(self) -> bytes | bytearray | memoryview:
+    async def receive(self, size: int) -> bytes | bytearray:
         """As the pipe's own."""
-        data = await self._receive()
+        data = await self._receive(size)
         self.last_read = trio.current_time()
         if self._heard is not None:
             self._heard.set()

@@ -204,7 +204,7 @@ class ServerConnection(ManagedConnection):
         self.reset_when_sent(stream_id, ErrorCode.NO_ERROR)
 
     async def _on_violation(
-        self, data: bytes | bytearray | memoryview, error: ProtocolViolation
+        self, data: bytes | bytearray, error: ProtocolViolation
     ) -> None:
         beginning = bytes(data[:4096])
         await super()._on_violation(data, error)

@@ -44,8 +44,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The most taken from the engine for one send: what a cancelled stream has beyond it is never sent.
-_WRITE_SIZE = 256 * 1024
+# What is taken from the socket at once.
+_READ_SIZE = 64 * 1024
+# Bulk data is read, and written, in so many pieces before others run: half a MiB, a millisecond.
+_PIECES = 8
+# Bytes per event from which on a read counts as bulk. Small messages take much longer to handle.
+_BULK_EVENT = 8 * 1024
 # Lines that the log gets of one connection's mistakes: it must not be what fills the disk.
 _WARNINGS = 20
 
@@ -77,6 +81,7 @@ class Connection:
         self.streams_failed = 0  # ended without END_STREAM from the server
         self.messages_sent = 0  # handed to the engine
         self.messages_received = 0  # taken by the application
+        self.bulk_streams = 0  # that have a window of `Limits.bulk_window`
         #: The code of the GOAWAY that the peer has sent, if it has.
         self.goaway_code: int | None = None
         self.calls: dict[int, Call[Any, Any]] = {}
@@ -149,6 +154,22 @@ class Connection:
         if self._early or self.dirty:
             self.mark_dirty()
 
+    def widen(self, stream_id: int) -> bool:
+        """Give the stream a window of `Limits.bulk_window`, if one more such may be."""
+        limits = self.limits
+        if (
+            self.bulk_streams >= limits.max_bulk_streams
+            or limits.bulk_window <= limits.stream_window
+        ):
+            return False
+        try:
+            self.engine.set_local_window_size(limits.bulk_window, stream_id=stream_id)
+        except Http2Error:
+            return False  # the peer has ended its direction: nothing more comes
+        self.bulk_streams += 1
+        self.mark_dirty()
+        return True
+
     def acknowledge(self, stream_id: int, amount: int) -> None:
         """`amount` received bytes are consumed: reopen the windows by them."""
         try:
@@ -218,18 +239,29 @@ class Connection:
     async def _read_loop(self) -> str:
         """Read until there is no more to read; return why."""
         receive, feed = self._pipe.receive, self.engine.receive_data
-        data: bytes | bytearray | memoryview = b""
+        data: bytes | bytearray = b""
+        piece: bytes | bytearray
+        receive_now = self._pipe.receive_now
+        pieces = 0  # to be read without waiting
         try:
             while True:
-                data = await receive()
-                if not data:
-                    return "the peer closed the connection"
+                piece = receive_now(_READ_SIZE) if pieces else b""
+                fresh = not piece
+                if fresh:
+                    piece = await receive(_READ_SIZE)
+                    if not piece:
+                        return "the peer closed the connection"
+                data = piece  # the last there was, if it turns out to be wrong
                 if self.opened:
                     # A GOAWAY in `data` would make the engine drop what it has not framed yet.
                     self._early += self.engine.data_to_send()
                     self.opened = False
-                feed(data)
-                self._dispatch()
+                feed(piece)
+                events = self._dispatch()
+                if len(piece) < _READ_SIZE or events * _BULK_EVENT > _READ_SIZE:
+                    pieces = 0
+                else:
+                    pieces = _PIECES - 1 if fresh else pieces - 1
                 if self._deliveries:
                     self._hand_over()
                 if self.engine.want_write:
@@ -250,9 +282,7 @@ class Connection:
         for call in deliveries:
             call.hand_over()
 
-    async def _on_violation(
-        self, data: bytes | bytearray | memoryview, error: ProtocolViolation
-    ) -> None:
+    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
         log.warning("%s: peer broke HTTP/2: %s", self.name, error)
 
     async def _write_loop(self, scope: trio.CancelScope) -> None:
@@ -264,6 +294,8 @@ class Connection:
                     await wait_task_rescheduled(self._abort_parked)
                 data = self._take_output()
                 sent = self._pipe.send_now(data) if data else 0
+                if sent == len(data) == self._pipe.write_size:
+                    data, sent = self._send_bulk(), 0
                 if sent < len(data):
                     self._sending = True
                     await self._pipe.send_all(memoryview(data)[sent:])
@@ -280,14 +312,31 @@ class Connection:
         """What is to be sent now; calls that wait for room hear of it."""
         self.dirty = False
         self.opened = False
-        data = self.engine.data_to_send(_WRITE_SIZE)
+        size = self._pipe.write_size
+        data = self.engine.data_to_send(size)
         if self._early:
             data, self._early = self._early + data, b""
         if self._dispatch() and self.engine.want_write:
             self.dirty = True
-        if self.blocked or self._reset_later or len(data) >= _WRITE_SIZE:
-            self._drained(len(data) < _WRITE_SIZE)
+        if self.blocked or self._reset_later or len(data) >= size:
+            self._drained(len(data) < size)
         return data
+
+    def _send_bulk(self) -> bytes:
+        """Send on for a while, as there was a whole piece; returns what the network did not take.
+
+        Raises as `Pipe.send_now`, and Http2Error.
+        """
+        take, send, size = self.engine.data_to_send, self._pipe.send_now, self._pipe.write_size
+        data, sent = b"", 0
+        for _ in range(_PIECES - 1):
+            data = take(size)
+            sent = send(data) if data else 0
+            if sent < size:
+                break
+        self.dirty = bool(self._dispatch()) and self.engine.want_write
+        self._drained(len(data) < size)
+        return data[sent:]
 
     def _abort_parked(self, _: object) -> Abort:
         self._parked = None
@@ -319,15 +368,15 @@ class Connection:
 
     # ---- events ------------------------------------------------------------------------------
 
-    def _dispatch(self) -> bool:
-        """Hand the engine's events on; say whether there were any."""
+    def _dispatch(self) -> int:
+        """Hand the engine's events on; returns how many there were."""
         events = self.engine.events()
         handlers = self._handlers
         for event in events:
             handler = handlers.get(type(event))
             if handler is not None:
                 handler(event)
-        return bool(events)
+        return len(events)
 
     def _on_data(self, event: DataReceived) -> None:
         call = self.calls.get(event.stream_id)
@@ -371,7 +420,7 @@ class Connection:
             self._broken = event.error_code
         self.mark_dirty()
 
-    def _say_broken(self, data: bytes | bytearray | memoryview) -> None:
+    def _say_broken(self, data: bytes | bytearray) -> None:
         """The engine has closed the connection over what is in `data`, the last that was read."""
         # grpc-go's clients leave so. libnghttp2 takes it for an error, because such a stream cannot
         # be one of the server's; they have ended their calls before.
@@ -392,7 +441,7 @@ class Connection:
             try:
                 if not self.said_goodbye:
                     self.engine.terminate_connection(self._goodbye)
-                farewell = self.engine.data_to_send(_WRITE_SIZE)
+                farewell = self.engine.data_to_send(self._pipe.write_size)
             except Http2Error:
                 farewell = b""  # the session has failed or said goodbye already
             farewell = self._early + farewell
@@ -414,7 +463,7 @@ class Connection:
         with trio.move_on_after(_LINGER):
             try:
                 for _ in range(_LINGER_READS):
-                    if not await self._pipe.receive():
+                    if not await self._pipe.receive(_READ_SIZE):
                         return
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return

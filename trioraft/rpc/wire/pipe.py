@@ -2,8 +2,9 @@
 
 Trio's stream methods give way to other tasks on every call, which a connection that is woken
 for each batch does anyway. For a plain socket the same system calls are made directly: wait
-until it is readable, read once into a buffer that is kept; write at once, and wait only for
-what the kernel does not take.
+until it is readable, read once; write at once, and wait only for what the kernel does not take.
+No buffer is kept: an idle connection has none. Pieces are of 64 KiB, because the allocator hands
+larger ones back to the system each time, and the kernel zeroes their pages for the next one.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import trio
 
 __all__ = ["Pipe", "open_pipe"]
 
-_READ_SIZE = 64 * 1024
-
 
 class Pipe(Protocol):
     """The two ends of a byte stream as its connection's two tasks use them."""
 
-    async def receive(self) -> bytes | bytearray | memoryview:
-        """Wait for bytes; empty at the end. Valid until the next call. Cancelling takes nothing.
+    #: Bytes to send at once, best.
+    write_size: int
+
+    async def receive(self, size: int) -> bytes | bytearray:
+        """Wait for at most `size` bytes; empty at the end. Cancelling takes nothing.
 
         Raises trio.BrokenResourceError, trio.ClosedResourceError.
         """
+
+    def receive_now(self, size: int) -> bytes:
+        """At most `size` bytes that are here already; empty if there are none. Raises nothing."""
 
     def send_now(self, data: bytes) -> int:
         """Send what goes without waiting; returns how many bytes that was.
@@ -47,11 +52,16 @@ def open_pipe(stream: trio.abc.Stream) -> Pipe:
 class _StreamPipe:
     """TLS, in-memory and simulated streams."""
 
+    write_size = 256 * 1024
+
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
 
-    async def receive(self) -> bytes | bytearray:
-        return await self._stream.receive_some(_READ_SIZE)
+    async def receive(self, size: int) -> bytes | bytearray:
+        return await self._stream.receive_some(size)
+
+    def receive_now(self, size: int) -> bytes:
+        return b""
 
     def send_now(self, data: bytes) -> int:
         return 0
@@ -61,22 +71,28 @@ class _StreamPipe:
 
 
 class _SocketPipe:
+    write_size = 64 * 1024
+
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._fileno = stream.socket.fileno  # -1 once it is closed, never another file's number
-        self._buffer = memoryview(bytearray(_READ_SIZE))
-        self._buffers = [self._buffer]
 
-    async def receive(self) -> memoryview:
+    async def receive(self, size: int) -> bytes:
         while True:
             # Raises ClosedResourceError for a socket that is closed, also while it waits.
             await trio.lowlevel.wait_readable(self._fd())
             try:
-                return self._buffer[: os.readv(self._fd(), self._buffers)]
+                return os.read(self._fd(), size)
             except BlockingIOError:
                 continue  # readiness is a hint
             except OSError as error:
                 raise trio.BrokenResourceError(f"reading failed: {error}") from error
+
+    def receive_now(self, size: int) -> bytes:
+        try:
+            return os.read(self._fd(), size)
+        except (OSError, trio.ClosedResourceError):
+            return b""  # nothing is here, or `receive` says what is wrong
 
     def send_now(self, data: bytes) -> int:
         try:

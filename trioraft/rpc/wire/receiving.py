@@ -55,6 +55,7 @@ class Receiving(Generic[R]):
     _sink_error: Exception | None = None
     _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
+    _bulk = False  # the stream has a window of `Limits.bulk_window`
     _inflating = False  # received messages may be compressed
     #: Whether the message taken last was compressed on its way here.
     message_compressed = False
@@ -69,6 +70,7 @@ class Receiving(Generic[R]):
         self._inbox: deque[Body] = deque()
         self._deframer = Deframer(max_receive)
         self._acknowledge_at = limits.stream_window // 4
+        self._until_bulk = 2 * limits.stream_window
 
     # ---- pushed in by the connection's reader task -------------------------------------------
 
@@ -118,6 +120,7 @@ class Receiving(Generic[R]):
             # The stream has no window left to reopen, but the connection has.
             self._free = self._unacknowledged
             self._acknowledge()
+        self._narrow()
         self._acknowledge_at = _NEVER
         if self._reader is not None:
             self._wake_reader()
@@ -183,7 +186,23 @@ class Receiving(Generic[R]):
     def _acknowledge(self) -> None:
         self._connection.acknowledge(self._id, self._free)
         self._unacknowledged -= self._free
+        self._until_bulk -= self._free
         self._free = 0
+        if self._until_bulk <= 0 and not self._inbox:
+            self._widen()
+
+    def _widen(self) -> None:
+        """Much has come, and the application keeps up: let more come at once."""
+        self._until_bulk = _NEVER
+        if not self._closed and self._connection.widen(self._id):
+            self._acknowledge_at = self._limits.bulk_window // 4
+            self._bulk = True
+
+    def _narrow(self) -> None:
+        """The stream has ended."""
+        if self._bulk:
+            self._bulk = False
+            self._connection.bulk_streams -= 1
 
     def _discard(self) -> None:
         """Drop whatever still comes; hand back its window and that of what is here."""
