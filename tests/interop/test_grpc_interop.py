@@ -5,15 +5,22 @@ One test per case, peer and direction; docs/rpc-interop.md has the table and say
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import pytest
+import trio
 from _grpc import client
 from _grpc.certificates import Certificates
 from _grpc.flags import client_flags
 from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS, SCALING, SCALING_FLAG
 from _grpc.processes import go_server, python, python_server, run_client
+from _grpc.service import InteropService
+
+from trioraft.rpc import serve
 
 #: grpc-go's client looks at load reports with this balancer of its own.
 REPORTING = '{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}'
@@ -102,6 +109,20 @@ async def test_our_server_over_tls(
 ) -> None:
     flags = flags_for(case, port_of("trioraft", True)) + certificates.client_flags()
     await run_client(command_of(peer, request), flags)
+
+
+async def test_go_clients_leave_quietly(
+    go_programs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their GOAWAY names a stream of theirs, which libnghttp2 takes for an error."""
+    with caplog.at_level(logging.INFO):
+        async with trio.open_nursery() as nursery:
+            start = partial(serve, [InteropService()], port=0)
+            [(_, port)] = await nursery.start(start)
+            await run_client([str(go_programs / "client")], flags_for("ping_pong", port))
+            await trio.sleep(0.1)  # what would be said is said when they have gone
+            nursery.cancel_scope.cancel()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("server", ["server", "grpcio_server"])

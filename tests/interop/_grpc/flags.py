@@ -55,6 +55,7 @@ def server_flags() -> argparse.ArgumentParser:
     add_flag(parser, "port", 10000, "0: any free one; the port is printed")
     add_flag(parser, "use_tls", False, "whether to use TLS")
     add_flag(parser, "max_concurrent_streams", 1000, "calls at once on one connection (ours)")
+    add_flag(parser, "old_reflection", False, "reflection as v1alpha alone (ours)")
     add_flag(parser, "tls_cert_file", "server1.pem", "the certificate chain")
     add_flag(parser, "tls_key_file", "server1.key", "its key")
     return parser

@@ -11,11 +11,22 @@ from functools import partial
 
 import trio
 
-from trioraft.rpc import Limits, serve
-from trioraft.rpc.services import OrcaService
+from trioraft.rpc import Handler, Limits, Service, serve
+from trioraft.rpc.services import OrcaService, ReflectionService
 
 from .flags import server_flags, server_tls
 from .service import InteropService
+
+
+class OldReflection:
+    """Reflection as servers had it before there was a v1."""
+
+    def __init__(self, reflection: ReflectionService) -> None:
+        self._reflection = reflection
+
+    def __mapping__(self) -> dict[str, Handler]:
+        methods = self._reflection.__mapping__()
+        return {path: handler for path, handler in methods.items() if ".v1alpha." in path}
 
 
 async def run(flags: argparse.Namespace) -> None:
@@ -27,9 +38,11 @@ async def run(flags: argparse.Namespace) -> None:
     # Any interval: the suite does not wait half a minute for a report.
     load = OrcaService(lambda: service.load, min_interval=0.1)
     limits = Limits(max_concurrent_streams=flags.max_concurrent_streams)
-    start = partial(
-        serve, [service, load], host=host, port=flags.port, ssl_context=context, limits=limits
-    )
+    reflection = ReflectionService([service, load])
+    services: list[Service] = [service, load, reflection]
+    if flags.old_reflection:
+        services[-1] = OldReflection(reflection)
+    start = partial(serve, services, host=host, port=flags.port, ssl_context=context, limits=limits)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(start)
         print(addresses[0][1], flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,8 @@ _LINGER = 1.0
 _LINGER_READS = 64
 
 
-#: GOAWAY without an error, the last stream being the highest there can be (RFC 9113 §6.8): from its
-#: type on.
-_FAREWELL = bytes.fromhex("07 00 00000000 7fffffff 00000000")
+#: GOAWAY without an error (RFC 9113 §6.8), from its type on: no flags, stream 0, any last stream.
+_FAREWELL = re.compile(rb"\x07\0\0\0\0\0.{4}\0\0\0\0", re.DOTALL)
 
 
 class Connection:
@@ -422,10 +422,10 @@ class Connection:
 
     def _say_broken(self, data: bytes | bytearray) -> None:
         """The engine has closed the connection over what is in `data`, the last that was read."""
-        # grpc-go's clients leave so. libnghttp2 takes it for an error, because such a stream cannot
-        # be one of the server's; they have ended their calls before.
-        if _FAREWELL not in bytes(data):
-            log.warning("%s: peer broke HTTP/2: error %d", self.name, self._broken)
+        # grpc-go's clients leave so, and name the last stream of their own. libnghttp2 takes that
+        # for an error: it has to be one of the server's. They have ended their calls before.
+        if not _FAREWELL.search(data):
+            self.warn("peer broke HTTP/2: error %d", self._broken)
 
     # ---- the end -----------------------------------------------------------------------------
 
