@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trioraft import ConfigurationError, RaftConfig, Role
+from trioraft import ConfigurationError, GroupStoppedError, RaftConfig, Role
 from trioraft.host import RestSettings, Server, open_server
 from trioraft.machines.counter import CounterMachine
 from trioraft.node import UnknownGroupError
@@ -173,3 +173,17 @@ async def test_heartbeats_of_many_groups_share_one_stream() -> None:
             await wait_resting(f"g{number}", on, 3)
             node = next(iter(on.values())).groups[f"g{number}"]
             assert await node.propose(b"1") == b"1"
+
+
+async def test_a_stopped_group_leads_nothing() -> None:
+    peers = addresses(1)
+    async with servers(peers) as on:
+        ((name, server),) = on.items()
+        node = await server.open_group("g", CounterMachine(), peers=peers, config=FAST)
+        await node.wait_role(Role.LEADER)
+        term = node.term
+        await server.close_group("g")
+        assert (node.role, node.leader, node.term) == (Role.FOLLOWER, None, term)
+        assert node.status().role == "stopped"
+        with pytest.raises(GroupStoppedError, match=f"stopped on node {name}"):
+            await node.propose(b"1")

@@ -16,7 +16,6 @@ from trioraft.node import Group, PeerUnreachableError
 from trioraft.protocols.local import admin
 from trioraft.raft.errors import (
     ConfigurationError,
-    GroupStoppedError,
     LeaderNotReadyError,
     NoQuorumError,
     NotLeaderError,
@@ -222,10 +221,7 @@ class NodeAdmin:
             ) from error
 
     def _check_running(self) -> None:
-        if (cause := self._group.failure) is not None:
-            raise GroupStoppedError(
-                f"the group has stopped on node {self._group.node_id}: {cause}"
-            ) from cause
+        self._group.check_running()
 
     async def _wait_retry(self, deadline: float) -> None:
         """Wait for leadership to change, or a moment.

@@ -96,6 +96,7 @@ class Group:
         core = _recovered_core(storage, node_id, configuration, config, rng, clock_rate)
         self._core = core
         self._changed, self._running = trio.Event(), False
+        self._stopped: GroupStoppedError | None = None
         self.failure: BaseException | None = None
         sessions = SessionTable(settings.sessions)
         writes = Writes(sessions)
@@ -179,6 +180,7 @@ class Group:
             f"the group has stopped on node {self._node_id}" + (f": {cause}" if cause else "")
         )
         error.__cause__ = cause
+        self._stopped = error
         self._driver.stop(error)
         self.admin.stop(error)
         self._applier.stop(error)
@@ -197,7 +199,8 @@ class Group:
 
     @property
     def role(self) -> Role:
-        return self._core.role
+        """What this node is in `term`; FOLLOWER once the group has stopped here."""
+        return self._core.role if self._stopped is None else Role.FOLLOWER
 
     @property
     def term(self) -> int:
@@ -205,13 +208,13 @@ class Group:
 
     @property
     def leader_id(self) -> NodeId | None:
-        """The leader of the current term, if this node knows it."""
-        return self._core.leader_id
+        """The leader of the current term, if this node knows it; None once it has stopped."""
+        return self._core.leader_id if self._stopped is None else None
 
     @property
     def leader(self) -> Member | None:
-        """The leader of the current term, if this node knows it."""
-        leader = self._core.leader_id
+        """As `leader_id`, with its address."""
+        leader = self.leader_id
         return None if leader is None else self._core.configuration.member(leader)
 
     @property
@@ -236,7 +239,7 @@ class Group:
             group_id=self.group_id,
             role=role_word(self._node_id, core.role, core.configuration, running=self._running),
             term=core.term,
-            leader=core.leader_id,
+            leader=self.leader_id,
             last_index=core.last_index,
             commit_index=core.commit,
             applied_index=self._applier.applied,
@@ -251,6 +254,11 @@ class Group:
     async def wait_change(self) -> None:
         """Wait until role, term or leader changes, or the group stops. Cancelling is safe."""
         await self._changed.wait()
+
+    def check_running(self) -> None:
+        """Raises GroupStoppedError, from its cause, once the group has stopped."""
+        if self._stopped is not None:
+            raise GroupStoppedError(str(self._stopped)) from self._stopped.__cause__
 
     # -- calls of the application, on the leader
 
