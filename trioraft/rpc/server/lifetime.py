@@ -44,8 +44,8 @@ class ServerKeepalive:
     Attributes:
         time: Silence after which the server pings its client; it may be exceeded by a quarter.
         timeout: How long the client may be silent then before the connection counts as dead.
-        min_interval: How often clients may ping while they have calls. A ping that comes sooner is
-            a strike, unless the server has sent them something since the last one.
+        min_interval: How often clients may ping while they have calls. A ping that comes sooner
+            (by more than 1%) is a strike, unless the server has sent them something since the last.
         permit_without_calls: Whether that goes for clients without calls, too. If not, theirs must
             be two hours apart.
         max_strikes: With one more, the client gets GOAWAY (ENHANCE_YOUR_CALM, "too_many_pings"),

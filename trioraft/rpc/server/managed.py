@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import trio
@@ -11,6 +12,7 @@ from trioraft.rpc.status import GRPCError
 from trioraft.rpc.wire.call import Call
 from trioraft.rpc.wire.connection import Connection
 from trioraft.rpc.wire.http2 import (
+    ConnectionClosed,
     ErrorCode,
     Http2Error,
     PingAcknowledged,
@@ -24,6 +26,8 @@ from .shared import Shared
 from .stream import ServerStream
 
 __all__ = ["ManagedConnection"]
+
+log = logging.getLogger(__name__)
 
 
 class ManagedConnection(Connection):
@@ -67,6 +71,11 @@ class ManagedConnection(Connection):
     def _on_ping(self, event: PingReceived) -> None:
         super()._on_ping(event)
         self.life.ping_received()
+
+    def _on_connection_closed(self, event: ConnectionClosed) -> None:
+        super()._on_connection_closed(event)
+        if self.end_cause:
+            self._broken = 0  # the error was ours to report, not the client's
 
     # ---- what there is to see ----------------------------------------------------------------
 
@@ -126,6 +135,7 @@ class ManagedConnection(Connection):
             return
         self.lingers = True
         self.end_cause = why
+        log.log(logging.WARNING if code else logging.INFO, "%s: closing: %s", self.name, why)
         if code or not self.said_goodbye:
             self._send_goaway(code, debug)
         self._over = True
