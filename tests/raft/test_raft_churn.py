@@ -1,6 +1,6 @@
 """Members that change all the time, under writes, crashes and partitions.
 
-The general schedules (`test_raft_simulation`) try everything and get few changes through; here
+The general schedules (`trioraft.testing.core_level`) try everything and get few changes through; here
 most succeed, and faults come while they are under way.
 """
 
