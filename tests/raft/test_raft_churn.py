@@ -1,7 +1,7 @@
 """Members that change all the time, under writes, crashes and partitions.
 
-The general schedules (`trioraft.testing.core_level`) try everything and get few changes through; here
-most succeed, and faults come while they are under way.
+The general schedules (`trioraft.testing.core_level`) try everything and get few changes through;
+here most succeed, and faults come while they are under way.
 """
 
 from __future__ import annotations
