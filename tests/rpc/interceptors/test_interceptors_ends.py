@@ -369,6 +369,37 @@ async def test_a_request_is_looked_at_and_changed(flavour: str) -> None:
         assert await CALL[flavour](channel, "Chat") == ANSWERS["Chat"]
 
 
+async def test_only_the_first_message_is_what_was_looked_at() -> None:
+    async def handle(stream: ServerStream[EchoReply, EchoRequest]) -> None:
+        payloads = [request.payload async for request in stream]
+        await stream.send_message(EchoReply(payload=b"+".join(payloads)))
+
+    class Two:
+        def __mapping__(self) -> dict[str, Handler]:
+            return {UNARY: Handler(handle, Cardinality.UNARY_UNARY, EchoRequest, EchoReply)}
+
+    @asynccontextmanager
+    async def looks(call: ServerCall) -> AsyncIterator[None]:
+        assert (await call.request()).payload == b"a"
+        yield
+        assert (await call.request()).payload == b"a"
+
+    @asynccontextmanager
+    async def looks_late(call: ServerCall) -> AsyncIterator[None]:
+        yield
+        with pytest.raises(ProtocolError, match="has taken"):
+            await call.request()
+
+    for interceptor in (looks, looks_late):
+        async with open_test_channel([Two()], interceptors=[interceptor]) as channel:
+            async with channel.request(
+                UNARY, Cardinality.STREAM_UNARY, EchoRequest, EchoReply
+            ) as call:
+                await call.send_message(EchoRequest(payload=b"a"))
+                await call.send_message(EchoRequest(payload=b"b"), end=True)
+                assert (await call.recv_message()).payload == b"a+b"
+
+
 async def test_a_request_that_does_not_come_or_decode(caplog: pytest.LogCaptureFixture) -> None:
     @asynccontextmanager
     async def looks(call: ServerCall) -> AsyncIterator[None]:

@@ -29,13 +29,14 @@ R = TypeVar("R")
 class ServerCall(InterceptedCall):
     """A call to this server, as its interceptors see it."""
 
-    __slots__ = ("_metadata", "stream")
+    __slots__ = ("_metadata", "_request", "stream")
 
     def __init__(self, stream: InterceptedStream[Any, Any]) -> None:
         super().__init__(stream.method_name, stream.method.handler.cardinality, stream.outcome)
         #: The call itself, which the handler gets.
         self.stream = stream
         self._metadata: Metadata | None = None
+        self._request: Any = None
 
     @property
     def registered(self) -> bool:
@@ -68,10 +69,12 @@ class ServerCall(InterceptedCall):
         `on_receive` hooks have not seen it. Cancelling takes nothing.
 
         Raises:
-            ProtocolError: The call streams its requests.
+            ProtocolError: The call streams its requests, or the handler has it already.
             GRPCError: As `ServerStream.recv_message`.
         """
-        return await self.stream.peek_message()
+        if self._request is None:
+            self._request = await self.stream.peek_message()
+        return self._request
 
     def limit_time(self, seconds: float) -> None:
         """A deadline of the server's own: DEADLINE_EXCEEDED unless the caller's is earlier."""
@@ -154,27 +157,28 @@ class InterceptedStream(ServerStream[S, R]):
         """See `ServerCall.request`."""
         if self._handler.cardinality.client_streaming:
             raise misuse("the call streams its requests: use on_receive")
-        if self._peeked is None:
-            while not self.ready:
-                await self._wait_readable()
-            if not self._inbox:
-                self._raise_failure()
-                raise GRPCError(Status.INTERNAL, "the caller ended a unary call without a request")
-            body = await self._peek()
-            try:
-                self._peeked = self._decode(body)
-            except Exception as error:
-                raise self._undecodable(error) from error
-            self._decode = self._decode_peeked
-        return self._peeked
-
-    def _decode_peeked(self, _: object) -> Any:
-        """The handler takes what was decoded already, with the changes that were made to it."""
+        if self._taken:
+            raise misuse("the handler has taken the request already")
+        while not self.ready:
+            await self._wait_readable()
+        if not self._inbox:
+            self._raise_failure()
+            raise GRPCError(Status.INTERNAL, "the caller ended a unary call without a request")
+        body = await self._peek()
+        try:
+            self._peeked = self._decode(body)
+        except Exception as error:
+            raise self._undecodable(error) from error
+        self._decode = _as_it_is
         return self._peeked
 
     def _take(self) -> R:
         size = len(self._inbox[0])
         message = super()._take()
+        if self._peeked is not None:
+            # What was decoded already, with the changes that were made to it.
+            message, self._peeked = self._peeked, None
+            self._decode = self._receive_type.FromString
         if self.traffic is not None:
             self.traffic.received += 1
             self.traffic.received_bytes += size
@@ -241,6 +245,10 @@ class InterceptedStream(ServerStream[S, R]):
             late = self._overdue or GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded")
             return Outcome(late.status, late.message, late.details)
         return Outcome(Status.CANCELLED, "the connection has ended")
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
 
 
 _OK = Outcome(Status.OK)
