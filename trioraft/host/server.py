@@ -141,7 +141,7 @@ class Server:
             version=version("trioraft"),
             wire=self._host.dialect.name,
             address=self.address,
-            groups=[status_message(group.status()) for group in self._host.groups],
+            groups=[status_message(node.status(), name) for name, node in self._nodes.items()],
         )
 
     async def serve(

@@ -249,6 +249,7 @@ class Group:
             machine=dict(self._machine.describe()),
             failure=None if self.failure is None else str(self.failure),
             elections_paused=core.elections_paused,
+            resting=core.resting,
         )
 
     async def wait_change(self) -> None:

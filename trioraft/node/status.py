@@ -44,6 +44,7 @@ class GroupStatus:
     machine: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
     elections_paused: bool = False
+    resting: bool = False  # nothing happens in it: no heartbeats, no timers
 
 
 def role_word(node_id: NodeId, role: Role, configuration: Configuration, *, running: bool) -> str:

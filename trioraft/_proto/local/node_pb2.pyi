@@ -121,7 +121,7 @@ class StatusReply(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., wire: _Optional[str] = ..., address: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ...) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ("group_id", "role", "term", "leader_id", "last_index", "commit_index", "applied_index", "bytes_on_disk", "members", "machine", "failure", "snapshot_index", "elections_paused")
+    __slots__ = ("group_id", "role", "term", "leader_id", "last_index", "commit_index", "applied_index", "bytes_on_disk", "members", "machine", "failure", "snapshot_index", "elections_paused", "name", "resting")
     class MachineEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,8 @@ class GroupStatus(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
     ELECTIONS_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESTING_FIELD_NUMBER: _ClassVar[int]
     group_id: bytes
     role: str
     term: str
@@ -155,7 +157,9 @@ class GroupStatus(_message.Message):
     failure: str
     snapshot_index: int
     elections_paused: bool
-    def __init__(self, group_id: _Optional[bytes] = ..., role: _Optional[str] = ..., term: _Optional[str] = ..., leader_id: _Optional[str] = ..., last_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., machine: _Optional[_Mapping[str, str]] = ..., failure: _Optional[str] = ..., snapshot_index: _Optional[int] = ..., elections_paused: _Optional[bool] = ...) -> None: ...
+    name: str
+    resting: bool
+    def __init__(self, group_id: _Optional[bytes] = ..., role: _Optional[str] = ..., term: _Optional[str] = ..., leader_id: _Optional[str] = ..., last_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., machine: _Optional[_Mapping[str, str]] = ..., failure: _Optional[str] = ..., snapshot_index: _Optional[int] = ..., elections_paused: _Optional[bool] = ..., name: _Optional[str] = ..., resting: _Optional[bool] = ...) -> None: ...
 
 class MemberStatus(_message.Message):
     __slots__ = ("node_id", "address", "voter", "match_index", "part", "priority")

@@ -152,9 +152,10 @@ async def _refuse(stream: Stream[T, S], error: TrioraftError) -> None:
     await stream.send_trailing_metadata(status=status, status_message=str(error), metadata=trailers)
 
 
-def status_message(status: GroupStatus) -> GroupStatusMessage:
-    """A group's status as its wire message."""
+def status_message(status: GroupStatus, name: str = "") -> GroupStatusMessage:
+    """A group's status as its wire message. name: what its server calls it."""
     return GroupStatusMessage(
+        name=name,
         group_id=status.group_id,
         role=status.role,
         term=str(status.term),
@@ -178,4 +179,5 @@ def status_message(status: GroupStatus) -> GroupStatusMessage:
         machine=status.machine,
         failure=status.failure or "",
         elections_paused=status.elections_paused,
+        resting=status.resting,
     )
