@@ -1,5 +1,7 @@
 """The host: wires dialects, groups, storage and listeners together, above all of them."""
 
+from trioraft.protocols.local.link import LinkSettings
+
 from .collector import tune_collector
 from .environment import Environment, RealEnvironment
 from .health import follow_health
@@ -15,6 +17,7 @@ __all__ = [
     "Environment",
     "Host",
     "KvBackend",
+    "LinkSettings",
     "Node",
     "RealEnvironment",
     "RestSettings",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.protocols import dialect as find_dialect
+from trioraft.protocols.local.link import LinkSettings
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
@@ -20,6 +21,7 @@ from .host import open_host
 from .members import bootstrap, group_id_of
 from .node import Node
 from .plain_errors import plain_errors
+from .resting import RestSettings
 from .server import Server
 
 __all__ = ["open_node"]
@@ -43,6 +45,8 @@ async def open_node(
     reflection: bool = False,
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
+    links: LinkSettings | None = None,
+    rest: RestSettings | None = None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node of a replicated group for as long as the block.
@@ -65,6 +69,8 @@ async def open_node(
             `services`, follows the group: see `follow_health`.
         reflection: serve gRPC reflection, for grpcurl and its like.
         config, settings: rules of consensus, and bounds of the runtime.
+        links, rest: let the group rest while nobody asks it for anything, as those of
+            `open_server` do; the same on every node. Without them it never rests.
         environment: the outside world; the simulator hands in its own.
 
     Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
@@ -82,6 +88,8 @@ async def open_node(
         cluster=cluster,
         dialect=dialect,
         environment=environment or RealEnvironment(),
+        links=links or (None if rest is None else LinkSettings()),
+        rest=rest,
     )
     async with plain_errors() as body, opened as host:
         server = Server(host)

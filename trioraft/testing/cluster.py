@@ -9,7 +9,8 @@ from typing import Self
 
 import trio
 
-from trioraft.host import Node, open_node
+from trioraft.host import LinkSettings as HostLinkSettings
+from trioraft.host import Node, RestSettings, open_node
 from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.raft import RaftConfig, RaftCore
 from trioraft.raft.errors import GroupStoppedError
@@ -44,6 +45,7 @@ class SimCluster:
     spares: further nodes, that wait to be added to the group.
     links: how the network behaves between any two machines.
     clock_drift: how much faster than virtual time a machine's clock may run; each draws its own.
+    host_links, rest: let the group rest when it is idle, as `open_node` takes them.
 
     Raft's promises are checked after every scheduler pass, over all nodes (`invariants`), and so
     is what their machines are made to do (`applied`). A promise that breaks ends the run: the
@@ -51,6 +53,7 @@ class SimCluster:
     an error while starting, unless it is `fragile`.
 
     nodes: those that run. machines: their state machines. disks: of all nodes, by name.
+    rests: how often one of them went to rest.
     fragile: nodes that may stop of their own accord, because somebody harms their disks.
     """
 
@@ -67,6 +70,8 @@ class SimCluster:
         settings: RuntimeSettings | None = None,
         links: LinkSettings | None = None,
         clock_drift: float = 0.0,
+        host_links: HostLinkSettings | None = None,
+        rest: RestSettings | None = None,
     ) -> None:
         self._run = run
         self._new_machine = new_machine
@@ -74,6 +79,8 @@ class SimCluster:
         self._wire = wire
         self._config = config or QUICK_ELECTIONS
         self._settings = settings or RuntimeSettings()
+        self._host_links = host_links
+        self._rest = rest
         self.names = [str(number + 1) for number in range(size + spares)]
         self.addresses = {name: f"node{name}:{_PORT}" for name in self.names}
         self._founders = {name: self.addresses[name] for name in self.names[:size]}
@@ -90,6 +97,8 @@ class SimCluster:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
         self._cores: dict[str, tuple[RaftCore, int]] = {}  # and how much was seen of each
+        self._rested: set[str] = set()  # those that rest now
+        self.rests = 0
         self._boots = 0
         self._broken: Exception | None = None
         self._nursery_manager = trio.open_nursery()
@@ -210,6 +219,8 @@ class SimCluster:
                     services=self._services,
                     config=self._config,
                     settings=self._settings,
+                    links=self._host_links,
+                    rest=self._rest,
                     environment=environment,
                 ) as node:
                     self._run.trace.record(f"start {name}")
@@ -242,11 +253,19 @@ class SimCluster:
             if core.events == events:
                 continue
             self._cores[name] = (core, core.events)
+            self._count_rest(name, core.resting)
             try:
                 self.invariants.observe(core)
             except Exception as error:
                 self._broken = self._broken or error
                 self._nursery.cancel_scope.cancel()
+
+    def _count_rest(self, name: str, rests: bool) -> None:
+        if rests and name not in self._rested:
+            self.rests += 1
+            self._rested.add(name)
+        elif not rests:
+            self._rested.discard(name)
 
     async def _report_roles(self, name: str, node: Node) -> None:
         """Put every change of role, term and leader into the trace."""

@@ -160,7 +160,7 @@ def _run_stack(seed: int, options: Options, report: SeedsReport, lines: list[str
     else:
         report.counts.update(outcome.faults)
         report.counts.update(outcome.counts)
-        report.counts.update(leaderships=outcome.leaderships)
+        report.counts.update(leaderships=outcome.leaderships, rests=outcome.rests)
     if lines is not None:
         lines += trace.lines
 

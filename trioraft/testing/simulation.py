@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from trioraft.host import KvBackend, Node
+from trioraft.host import KvBackend, Node, RestSettings
+from trioraft.host import LinkSettings as HostLinkSettings
 from trioraft.machines.counter import CounterMachine
 from trioraft.machines.kv import KvMachine
 from trioraft.node import RuntimeSettings, StateMachine
@@ -45,6 +46,10 @@ _TIGHT_SESSIONS = SessionLimits(
     max_clients=3, idle_entries=60, max_foreign_calls=4, max_reply_bytes=2000
 )
 
+# Every third seed has groups that rest, at the first opportunity.
+_REST = RestSettings(idle_after=0.02, check_interval=0.01, election_patience=1.0)
+_HOST_LINKS = HostLinkSettings(interval=0.1, timeout=0.4)
+
 # How the network is: one room, a busy one, a continent.
 _LINKS = (
     LinkSettings(),
@@ -57,13 +62,15 @@ _LINKS = (
 class Outcome:
     """What one seed did. The same seed gives the same outcome, `trace_hash` included.
 
-    counts: what the workload counted. faults: those that happened, by kind. commands: applied
-    by the machines. leaderships: terms that had a leader. seconds: of virtual time.
+    counts: what the workload counted. rests: how often a node went to rest. faults: those that
+    happened, by kind. commands: applied by the machines. leaderships: terms that had a leader.
+    seconds: of virtual time.
     """
 
     seed: int
     wire: str
     counts: Counter[str]
+    rests: int
     faults: Counter[str]
     commands: int
     leaderships: int
@@ -89,6 +96,7 @@ class _Plan:
     faults: Sequence[str] | None
     config: RaftConfig | None
     settings: RuntimeSettings
+    rest: bool
 
 
 def simulate(
@@ -104,6 +112,7 @@ def simulate(
     faults: Sequence[str] | None = None,
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
+    rest: bool | None = None,
     trace: Trace | None = None,
 ) -> Outcome:
     """Run `size` complete nodes, and `clients` clients for `seconds` of virtual time.
@@ -116,6 +125,7 @@ def simulate(
         wire: the peer dialect; by default the seed chooses.
         faults: kinds out of `testing.faults.FAULTS`, () for none; by default the seed chooses.
         config, settings: of the nodes; by default quick elections and frequent snapshots.
+        rest: whether the group rests whenever it is idle; by default in every third seed.
         trace: pass one to read it when the run fails.
 
     Raises InvariantViolatedError when Raft's promises are broken, replicas differ or do not
@@ -133,6 +143,7 @@ def simulate(
         faults,
         config,
         settings or _SMALL,
+        seed % 3 == 2 if rest is None else rest,
     )
     return run_seeded(lambda run: _main(run, plan), seed, trace=trace or Trace())
 
@@ -189,6 +200,8 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
         settings=plan.settings,
         links=world.choice(_LINKS),
         clock_drift=world.choice((0.0, 0.05)),
+        host_links=_HOST_LINKS if plan.rest else None,
+        rest=_REST if plan.rest else None,
     )
     async with cluster:
         faults = FaultInjector(cluster, run.rng("faults"), run.trace, kinds)
@@ -217,6 +230,7 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
         seed=run.seed,
         wire=plan.wire,
         counts=plan.workload.counts,
+        rests=cluster.rests,
         faults=faults.counts,
         commands=cluster.applied.count,
         leaderships=len(cluster.invariants.leaders),
