@@ -16,6 +16,7 @@ import trio
 from _grpc import client
 from _grpc.certificates import Certificates
 from _grpc.flags import client_flags
+from _grpc.go_peers import MODULE, VERSION
 from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS, SCALING, SCALING_FLAG
 from _grpc.processes import go_server, python, python_server, run_client
 from _grpc.service import InteropService
@@ -134,3 +135,19 @@ async def test_our_client_takes_a_second_connection(server: str) -> None:
 async def test_our_client_as_a_program(port_of: Ports) -> None:
     flags = flags_for("ping_pong", port_of("trioraft", False))
     assert await run_client(python("client"), flags) == "ping_pong: passed\n"
+
+
+def test_the_table_says_what_runs() -> None:
+    """docs/rpc-interop.md, column by column."""
+    text = (Path(__file__).parents[2] / "docs" / "rpc-interop.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    columns = [*ON_SERVERS.values(), *BY_CLIENTS.values()]
+    known = {case for cases in columns for case in cases}
+    said = {row[0]: row[1:] for row in rows if row and row[0] in known}
+    assert sorted(said) == sorted(known)
+    for case, cells in said.items():
+        over_tls = "✓ TLS" if case in OVER_TLS else "✓"
+        runs = [over_tls if case in cases else "-" for cases in columns]
+        assert [cell.rstrip(" ¹²³⁴⁵⁶⁷⁸") for cell in cells] == runs, case
+    assert f"| grpc-go | {VERSION} |" in text
+    assert f"google.golang.org/grpc {VERSION}\n" in (MODULE / "go.mod").read_text()
