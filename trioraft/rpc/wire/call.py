@@ -36,7 +36,6 @@ class Call(Receiving[R], Generic[S, R]):
 
     _reset_sent = False  # RST_STREAM is queued
     _sent_end = False  # our direction is ended
-    _encoder: Codec | None = None  # what our messages are compressed with
     _writer: Task | None = None
     _queued = 0  # at least the unsent bytes of ours; exact when last compared with the engine
 
@@ -45,6 +44,7 @@ class Call(Receiving[R], Generic[S, R]):
     ) -> None:
         super().__init__(limits, receive_type, max_receive)
         self._send_type = send_type
+        self._encoder: Codec | None = None  # what our messages are compressed with
         self._max_queued = limits.max_queued_bytes
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:

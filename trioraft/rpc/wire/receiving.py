@@ -56,7 +56,6 @@ class Receiving(Generic[R]):
     _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
     _bulk = False  # the stream has a window of `Limits.bulk_window`
-    _inflating = False  # received messages may be compressed
     #: Whether the message taken last was compressed on its way here.
     message_compressed = False
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
@@ -69,6 +68,8 @@ class Receiving(Generic[R]):
         self._decode = receive_type.FromString
         self._inbox: deque[Body] = deque()
         self._deframer = Deframer(max_receive)
+        # Asked for each message, so on the call itself: its class takes longer to look at.
+        self._inflating = False  # received messages may be compressed
         self._acknowledge_at = limits.stream_window // 4
         self._until_bulk = 2 * limits.stream_window
 
