@@ -122,6 +122,9 @@ class Limits:
         for name in ("max_receive_message", "max_send_message"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise ValueError(f"{name} must be between 0 and 2**32 - 1")
+        for name in ("max_replay", "max_replay_channel"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
         if not 16 <= self.max_status <= 60 * KIB:
             raise ValueError("max_status must be between 16 and 61440")
         if not 1 <= self.stream_window <= MAX_WINDOW:

@@ -61,6 +61,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         compression: CompressionLike = None,
         interceptors: Sequence[ClientInterceptor] = (),
         service_config: str | Mapping[str, Any] | None = None,
+        retries: bool = True,
     ) -> None:
         """A channel to `target`, for `async with`.
 
@@ -87,6 +88,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             service_config: How calls are made, method by method: timeouts, retries, hedging (see
                 docs/rpc-retries.md), as JSON or what it decodes to. One that a resolver finds
                 takes its place.
+            retries: Whether the retry and hedging policies of a service config are followed.
 
         Raises:
             ValueError: The target cannot be parsed; an encoding or a policy is not known; `dial`
@@ -120,6 +122,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             keepalive=keepalive,
         )
         self._connectivity = self.connector.connectivity
+        self._retries = retries
         #: What the service config says of calls, if there is one.
         self.plans: CallPlans | None = None
         if service_config is not None:
@@ -143,10 +146,12 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             ValueError: It has a mistake; the message says where. What was, stays.
         """
         config = parse_service_config(service_config)
+        if self.plans is not None and self.plans.config == config:
+            return  # a resolver's, once more
         balancing = None
         if config.load_balancing is not None:
             balancing = balancing_from(config.load_balancing)
-        self.plans = CallPlans(config, self.limits, self.plans)
+        self.plans = CallPlans(config, self.limits, self.plans, policies=self._retries)
         if balancing is not None:
             self.connector.balance(balancing)
 

@@ -72,10 +72,21 @@ class CallPlans:
     """A channel's service config at work."""
 
     def __init__(
-        self, config: ServiceConfig, limits: Limits, previous: CallPlans | None = None
+        self,
+        config: ServiceConfig,
+        limits: Limits,
+        previous: CallPlans | None = None,
+        *,
+        policies: bool = True,
     ) -> None:
-        """previous: what the channel had until now; its tokens stay if their setting does."""
+        """What the channel needs of `config`.
+
+        Args:
+            previous: What it had until now; its tokens stay if their setting does.
+            policies: Whether retry and hedging policies are followed.
+        """
         self.config = config
+        self._policies = policies
         self._limits = limits
         self._plans: dict[str, CallPlan] = {}
         self.account: Account = (
@@ -105,11 +116,12 @@ class CallPlans:
             most_received = min(most_received, method.max_response_bytes)
         if (most_sent, most_received) != (limits.max_send_message, limits.max_receive_message):
             limits = replace(limits, max_send_message=most_sent, max_receive_message=most_received)
+        policy = method.policy if self._policies else None
         kind: type[ClientStream[Any, Any]] = ClientStream
-        if isinstance(method.policy, RetryPolicy):
+        if isinstance(policy, RetryPolicy):
             kind = RetriedStream
-        elif isinstance(method.policy, HedgingPolicy):
+        elif isinstance(policy, HedgingPolicy):
             kind = HedgedStream
         elif self.throttle is not None:
             kind = CountedStream
-        return CallPlan(kind, limits, method.timeout, method.wait_for_ready, method.policy, self)
+        return CallPlan(kind, limits, method.timeout, method.wait_for_ready, policy, self)
