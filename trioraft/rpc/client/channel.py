@@ -12,7 +12,8 @@ from grpclib.const import Cardinality
 from multidict import MultiDict
 
 from trioraft.rpc.compression import Compression, CompressionLike
-from trioraft.rpc.interceptors.client import ClientInterceptor, intercepted
+from trioraft.rpc.interceptors.client import ClientInterceptor
+from trioraft.rpc.interceptors.client_stream import intercepted
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry, Registry

@@ -8,7 +8,8 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from grpclib.const import Cardinality, Handler
 
-from trioraft.rpc.interceptors.server import InterceptedStream, ServerInterceptor, intercepted
+from trioraft.rpc.interceptors.server import ServerInterceptor
+from trioraft.rpc.interceptors.server_stream import InterceptedStream, intercepted
 from trioraft.rpc.wire.framing import Encoded
 
 from .in_place import InPlaceCall
