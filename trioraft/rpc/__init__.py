@@ -29,6 +29,7 @@ from .client.stream import ClientStream
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
 from .compression import Codec, Compression
+from .credentials import CachedToken, CallCredentials, CallInfo, Token
 from .interceptors import ClientCall, ClientInterceptor, ServerCall, ServerInterceptor
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
@@ -53,6 +54,9 @@ __all__ = [
     "AttemptObserver",
     "Balancing",
     "Bound",
+    "CachedToken",
+    "CallCredentials",
+    "CallInfo",
     "Cardinality",
     "Certificate",
     "Channel",
@@ -102,6 +106,7 @@ __all__ = [
     "Stoppable",
     "Systemd",
     "Tcp",
+    "Token",
     "Unix",
     "UnixAbstract",
     "UnixCredentials",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import trio
 from grpclib.const import Cardinality
 from multidict import MultiDict
 
 from trioraft.rpc.compression import Compression, CompressionLike
+from trioraft.rpc.credentials import CallCredentials, attach, stays_here
 from trioraft.rpc.interceptors.client import ClientInterceptor
-from trioraft.rpc.interceptors.client_stream import intercepted
+from trioraft.rpc.interceptors.client_stream import InterceptedClientStream, intercepted
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry, Registry
@@ -63,6 +64,8 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         interceptors: Sequence[ClientInterceptor] = (),
         service_config: str | Mapping[str, Any] | None = None,
         retries: bool = True,
+        credentials: CallCredentials | Sequence[CallCredentials] = (),
+        insecure_credentials: bool = False,
     ) -> None:
         """A channel to `target`, for `async with`.
 
@@ -90,11 +93,13 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
                 docs/rpc-retries.md), as JSON or what it decodes to. One that a resolver finds
                 takes its place.
             retries: Whether the retry and hedging policies of a service config are followed.
+            credentials: Asked for metadata for every call; see `rpc.credentials`.
+            insecure_credentials: Send them without TLS, too, and not only within this machine.
 
         Raises:
             ValueError: The target cannot be parsed; an encoding or a policy is not known; `dial`
-                together with `dial_address` or a `resolver`; a mistake in the service config, and
-                where.
+                together with `dial_address` or a `resolver`; `credentials` without TLS; a mistake
+                in the service config, and where.
         """
         self.target = target
         self.compression = Compression.of(compression)
@@ -130,6 +135,13 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             self.configure(service_config)
         self.connector.on_service_config = self.configure
         self._authority = parsed.authority.encode()
+        self._no_credentials = ""
+        if ssl_context is None and not insecure_credentials and not stays_here(parsed):
+            self._no_credentials = "call credentials need TLS, or insecure_credentials=True"
+        if credentials != ():
+            if self._no_credentials:
+                raise ValueError(self._no_credentials)
+            self.interceptors += (attach(credentials, parsed.authority),)
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = registry
@@ -203,6 +215,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         metadata: MetadataLike | None = None,
         compression: str | None = None,
         wait_for_ready: bool | None = None,
+        credentials: CallCredentials | None = None,
     ) -> ClientStream[Any, Any]:
         """A call, for `async with`: nothing is sent before `send_request` or `send_message`.
 
@@ -217,6 +230,8 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
                 channel's. ValueError if it is not known.
             wait_for_ready: Whether the call waits while there is no connection and none to be
                 had, until its deadline, instead of failing with UNAVAILABLE. None: as the channel.
+            credentials: Asked for metadata besides those of the channel. Without TLS, and off this
+                machine, the call gets UNAUTHENTICATED; see `insecure_credentials`.
         """
         if timeout is not None:
             own = Deadline.from_timeout(timeout)
@@ -228,7 +243,7 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         if plan is not None:
             kind = plan.kind
             deadline = plan.deadline(deadline)
-        if self.interceptors:
+        if self.interceptors or credentials is not None:
             kind = intercepted(kind)
         stream = kind(
             self,
@@ -241,6 +256,10 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         )
         if encoder is not None:
             stream.compress_with(encoder)
+        if credentials is not None:
+            authority = self._authority.decode()
+            innermost = attach(credentials, authority, self._no_credentials)
+            cast("InterceptedClientStream[Any, Any]", stream).innermost = (innermost,)
         if wait_for_ready is not None:
             stream.wait_for_ready = wait_for_ready
         if plan is not None:

@@ -17,6 +17,7 @@ from grpclib.const import Cardinality
 
 from trioraft.rpc.client.channel import Channel
 from trioraft.rpc.client.stream import ClientStream
+from trioraft.rpc.credentials import CallCredentials
 from trioraft.rpc.metadata import Metadata, MetadataLike
 from trioraft.rpc.timeout import Deadline
 
@@ -48,6 +49,7 @@ class CallOptions(TypedDict, total=False):
     compression: Encoding of the requests, `"identity"` for none, in place of the channel's.
     wait_for_ready: Whether the call waits while there is no connection and none to be had, until
         its deadline, instead of failing with UNAVAILABLE. None: as the channel.
+    credentials: Asked for metadata besides those of the channel.
     """
 
     timeout: float | None
@@ -55,6 +57,7 @@ class CallOptions(TypedDict, total=False):
     metadata: MetadataLike | None
     compression: str | None
     wait_for_ready: bool | None
+    credentials: CallCredentials | None
 
 
 class ReplyMetadata:
