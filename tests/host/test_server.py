@@ -11,10 +11,14 @@ import pytest
 import trio
 
 from trioraft import ConfigurationError, GroupStoppedError, RaftConfig, Role
+from trioraft._proto.grpc.health_grpc import HealthStub
+from trioraft._proto.grpc.health_pb2 import HealthCheckRequest
 from trioraft.host import RestSettings, Server, open_server
 from trioraft.machines.counter import CounterMachine
 from trioraft.node import UnknownGroupError
 from trioraft.protocols.local.link import LinkSettings
+from trioraft.rpc import open_channel
+from trioraft.rpc.services import HealthService, ServingStatus
 
 FAST = RaftConfig(election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03)
 REST = RestSettings(idle_after=0.3, check_interval=0.05)
@@ -187,3 +191,42 @@ async def test_a_stopped_group_leads_nothing() -> None:
         assert node.status().role == "stopped"
         with pytest.raises(GroupStoppedError, match=f"stopped on node {name}"):
             await node.propose(b"1")
+
+
+async def test_each_group_has_a_health_status_under_its_name() -> None:
+    ((name, address),) = addresses(1).items()
+    health = HealthService()
+    async with open_server(
+        id=name, listen=address, links=LINKS, rest=REST, health=health
+    ) as server:
+        peers = {name: address}
+        node = await server.open_group("g", CounterMachine(), peers=peers, config=FAST)
+        assert health.get("g") is ServingStatus.NOT_SERVING
+        await node.wait_role(Role.LEADER)
+        with trio.fail_after(10):
+            while health.get("g") is not ServingStatus.SERVING:
+                await trio.sleep(0.01)
+        async with open_channel(address) as channel:
+            asked = HealthCheckRequest(service="g")
+            reply = await HealthStub(channel).Check(asked)
+        assert ServingStatus(int(reply.status)) is ServingStatus.SERVING
+        await server.close_group("g")
+        assert health.get("g") is ServingStatus.SERVICE_UNKNOWN
+        assert health.get() is ServingStatus.SERVING
+
+
+async def test_founders_have_priorities() -> None:
+    peers = addresses(3)
+    async with servers(peers) as on:
+        for server in on.values():
+            await server.open_group(
+                "g", CounterMachine(), peers=peers, priorities={"n2": 2, "n3": 1}, config=FAST
+            )
+        with trio.fail_after(10):
+            await on["n2"].groups["g"].wait_role(Role.LEADER)
+        members = on["n1"].groups["g"].members
+        assert [member.priority for member in members] == [0, 2, 1]
+        with pytest.raises(ConfigurationError, match="'n9' is not in peers"):
+            await on["n1"].open_group("h", CounterMachine(), peers=peers, priorities={"n9": 1})
+        with pytest.raises(ConfigurationError, match="-1 of n1"):
+            await on["n1"].open_group("h", CounterMachine(), peers=peers, priorities={"n1": -1})

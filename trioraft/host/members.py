@@ -34,13 +34,18 @@ def parse_peers(text: str) -> dict[str, str]:
     return peers
 
 
-def bootstrap(node_id: str, peers: str | Mapping[str, str] | None, join: bool) -> Configuration:
+def bootstrap(
+    node_id: str,
+    peers: str | Mapping[str, str] | None,
+    join: bool,
+    priorities: Mapping[str, int] | None = None,
+) -> Configuration:
     """The members that a new group begins with: `peers`, or nobody for one that joins.
 
-    Raises ConfigurationError.
+    priorities: of some of them in elections; the others have 0. Raises ConfigurationError.
     """
     if join:
-        if peers is not None:
+        if peers is not None or priorities:
             raise ConfigurationError("join: a node that joins learns its peers; leave `peers` out")
         return Configuration(())
     if peers is None:
@@ -48,4 +53,12 @@ def bootstrap(node_id: str, peers: str | Mapping[str, str] | None, join: bool) -
     addresses = parse_peers(peers) if isinstance(peers, str) else dict(peers)
     if node_id not in addresses:
         raise ConfigurationError(f"id {node_id!r} is not in peers ({', '.join(addresses)})")
-    return Configuration(tuple(Member(member, address) for member, address in addresses.items()))
+    given = priorities or {}
+    for member, priority in given.items():
+        if member not in addresses:
+            raise ConfigurationError(f"priorities: {member!r} is not in peers")
+        if not 0 <= priority < 2**31:
+            raise ConfigurationError(f"priorities: {priority} of {member}: from 0 to 2^31-1")
+    return Configuration(
+        tuple(Member(member, at, given.get(member, 0)) for member, at in addresses.items())
+    )

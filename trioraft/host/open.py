@@ -33,6 +33,7 @@ async def open_node(
     id: str,
     machine: StateMachine,
     peers: str | Mapping[str, str] | None = None,
+    priorities: Mapping[str, int] | None = None,
     join: bool = False,
     listen: str | None = None,
     data: str | Path | None = None,
@@ -56,6 +57,8 @@ async def open_node(
         machine: the state machine to replicate.
         peers: id to `host:port` of every voter, this node included, the same on every node.
             Read when the group is made; from then on the log knows the members.
+        priorities: of peers by id, the same on every node; 0 for those that are left out. Of
+            candidates with equally good logs the higher one is elected (`ratis` only).
         join: instead of `peers`: begin without members and wait until the group's leader is
             told to add this node (`Node.add_member`, `trioraft admin add`). Needs `listen`.
         listen: address to serve peers and clients on; by default this node's in `peers`.
@@ -77,7 +80,7 @@ async def open_node(
     Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
     so that clients need not wait for an election.
     """
-    configuration = bootstrap(id, peers, join)
+    configuration = bootstrap(id, peers, join, priorities)
     address = _address(id, configuration, listen)
     dialect = find_dialect(wire)
     dialect.check_members(Configuration((Member(id, address), *configuration.members())))

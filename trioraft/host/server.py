@@ -8,6 +8,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import trio
+
 from trioraft._proto.local.node_pb2 import StatusReply
 from trioraft.node import RuntimeSettings, StateMachine, UnknownGroupError
 from trioraft.protocols import dialect as find_dialect
@@ -17,8 +19,10 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration
 from trioraft.rpc import Service
+from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment
+from .health import follow_health
 from .host import Host, open_host
 from .management import serve_management
 from .members import bootstrap, group_id_of
@@ -37,8 +41,11 @@ class Server:
     Every method can be called from any task of the Trio run.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, health: HealthService | None = None) -> None:
+        """health: where each group has a status, under its name."""
         self._host = host
+        self._health = health
+        self._followed: dict[str, trio.CancelScope] = {}
         self._nodes: dict[str, Node] = {}
         self._by_id: dict[bytes, Node] = {}
         self.id = host.node_id
@@ -56,6 +63,7 @@ class Server:
         machine: StateMachine,
         *,
         peers: str | Mapping[str, str] | None = None,
+        priorities: Mapping[str, int] | None = None,
         join: bool = False,
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
@@ -65,6 +73,8 @@ class Server:
         name: what the group is called on every server; its id is derived from it and the cluster.
         peers: id to `host:port` of every voter, this server included, the same on every server.
             Read when the group is made; from then on its log knows the members.
+        priorities: of peers by id, the same on every server; 0 for those that are left out. Of
+            candidates with equally good logs the higher one is elected (`ratis` only).
         join: instead of `peers`: begin without members and wait to be added.
 
         Raises ConfigurationError (also for a name that is open already), CorruptionError,
@@ -74,7 +84,7 @@ class Server:
             raise ConfigurationError("a group needs a name")
         if name in self._nodes:
             raise ConfigurationError(f"group {name!r} is open on server {self.id} already")
-        configuration = bootstrap(self.id, peers, join)
+        configuration = bootstrap(self.id, peers, join, priorities)
         return await self.start_group(
             name, group_id_of(self.cluster, name), configuration, machine, config, settings
         )
@@ -106,6 +116,8 @@ class Server:
             retry_interval=config.heartbeat_interval,
         )
         self._nodes[name] = self._by_id[group_id] = node
+        if self._health is not None and name:
+            await self._host.start(self._follow, name, node, self._health)
         return node
 
     async def close_group(self, name: str, *, delete: bool = False) -> None:
@@ -122,7 +134,16 @@ class Server:
             raise UnknownGroupError(f"server {self.id} has no group {name!r}")
         group_id = node.status().group_id
         del self._nodes[name], self._by_id[group_id]
+        if self._health is not None and name in self._followed:
+            self._followed.pop(name).cancel()
+            self._health.remove(name)
         await self._host.stop_group(group_id, delete=delete)
+
+    async def _follow(
+        self, name: str, node: Node, health: HealthService, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with trio.CancelScope() as self._followed[name]:
+            await follow_health(node, health, [name], task_status=task_status)
 
     # -- for the services
 
@@ -170,6 +191,7 @@ async def open_server(
     services: Sequence[Service] = (),
     uds: str | None = None,
     drpc: str | None = None,
+    health: HealthService | None = None,
     reflection: bool = False,
     links: LinkSettings | None = None,
     rest: RestSettings | None = None,
@@ -189,6 +211,8 @@ async def open_server(
         cluster: name of the cluster; the groups' ids are derived from it and their names.
         services: more services to serve on the address.
         uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
+        health: a health service to serve. Each group has a status under its name, which follows
+            it (`follow_health`) and goes with it; the server as a whole is SERVING.
         reflection: serve gRPC reflection, for grpcurl and its like.
         links, rest: times of the heartbeats that travel together, and of rest.
         environment: the outside world; the simulator hands in its own.
@@ -207,7 +231,8 @@ async def open_server(
         rest=rest or RestSettings(),
     )
     async with plain_errors() as body, opened as host:
-        server = Server(host)
-        await server.serve(services, uds=uds, drpc=drpc, reflection=reflection)
+        server = Server(host, health)
+        offered = [*services] if health is None else [*services, health]
+        await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
         with body:
             yield server

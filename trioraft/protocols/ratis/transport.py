@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Never
 
 import trio
@@ -49,12 +50,19 @@ class RatisTransport:
         """Raises ValueError for a group id that is not 16 bytes, or an empty node id."""
         self._peer = peer
         self._route = Route.between(group_id, self_id, peer.id)
-        self._entries = _stub(entries)
-        self._heartbeats = _stub(heartbeats)
+        self._channels = entries, heartbeats
         self._append_ids = itertools.count()
         self._vote_ids = itertools.count(1)
         self._snapshots = itertools.count(1)
         self._acked = _Acked()
+
+    @cached_property
+    def _entries(self) -> Any:
+        return _stub(self._channels[0])  # of a thousand groups, most never need theirs
+
+    @cached_property
+    def _heartbeats(self) -> Any:
+        return _stub(self._channels[1])
 
     async def request_vote(self, request: VoteRequest) -> VoteReply:
         """Ask for a vote or a pre-vote. Raises PeerUnreachableError."""
