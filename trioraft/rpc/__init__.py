@@ -41,6 +41,7 @@ from .server.options import ServerOptions
 from .server.server import Server
 from .server.service import InPlaceHandler, Intercepted, Limited, Service, Stoppable
 from .server.serving import open_server, serve
+from .server.signals import serve_until_signal
 from .server.stream import ServerStream
 from .server.unknown import UnknownHandler
 from .status import GRPCError, ProtocolError, Status
@@ -118,5 +119,6 @@ __all__ = [
     "parse_endpoint",
     "parse_service_config",
     "serve",
+    "serve_until_signal",
     "server_tls",
 ]

@@ -13,7 +13,7 @@ import trio
 from greeter_grpc import PartingBase
 from greeter_pb2 import Greeting, Hello
 from greeter_trio import GreeterBase
-from trioraft.rpc import GRPCError, Status, serve
+from trioraft.rpc import GRPCError, Status, serve_until_signal
 
 
 class Greeter(GreeterBase):
@@ -39,7 +39,8 @@ class Parting(PartingBase):
 
 async def main(port: int) -> None:
     async with trio.open_nursery() as nursery:
-        run = partial(serve, [Greeter(), Parting()], port=port)
+        # SIGTERM and Ctrl-C let the calls that are open come to their end, for up to ten seconds.
+        run = partial(serve_until_signal, [Greeter(), Parting()], port=port, grace=10)
         [(host, port)] = await nursery.start(run)
         print(f"serving at {host}:{port}", flush=True)
 
@@ -47,7 +48,4 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A greeter.")
     parser.add_argument("--port", type=int, default=50051)
-    try:
-        trio.run(main, parser.parse_args().port)
-    except* KeyboardInterrupt:
-        pass
+    trio.run(main, parser.parse_args().port)
