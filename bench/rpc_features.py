@@ -75,6 +75,19 @@ async def watching(call: Any) -> AsyncIterator[None]:
     yield
 
 
+class Empty:
+    """As `empty`, without a generator."""
+
+    def __init__(self, call: object) -> None:
+        pass
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *details: object) -> None:
+        pass
+
+
 def logger(level: int) -> logging.Logger:
     made = logging.getLogger(f"bench.{level}")
     made.propagate = False
@@ -89,6 +102,7 @@ def contestants() -> Iterator[Contestant]:
     yield Contestant("three pairs of metadata", options={"metadata": THREE})
     yield Contestant("a deadline", options={"timeout": 60})
     yield Contestant("server: one empty interceptor", [empty])
+    yield Contestant("server: one empty class", [Empty])
     yield Contestant("server: three", [empty] * 3)
     yield Contestant("server: one with hooks both ways", [watching])
     yield Contestant("client: one empty interceptor", [], [empty])
