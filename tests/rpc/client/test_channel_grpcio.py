@@ -73,9 +73,8 @@ async def test_round_robin_over_two(start: StartServer) -> None:
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
     async with open_channel(target, balancing="round_robin") as channel:
         channel.connect()
-        while len(channel.connector._shared.live) < 2 or channel.state != "READY":
+        while len(channel.connector._in_use()) < 2:
             await trio.sleep(0.01)
-        await trio.sleep(0.05)
         answers = await asks(channel, 10)
         assert [answers.count(str(port)) for port in ports] == [5, 5]
 

@@ -27,7 +27,7 @@ def channel_to(fleet: Fleet, directory: Directory, **options: Any) -> Channel:
 async def ready(channel: Channel, connections: int) -> None:
     """Wait until so many connections are made."""
     channel.connect()
-    while len(channel.connector._shared.live) < connections or channel.state != "READY":
+    while len(channel.connector._in_use()) < connections:
         await trio.sleep(0.01)
     await trio.testing.wait_all_tasks_blocked()
 

@@ -48,9 +48,8 @@ async def serving_at(host: str, **options: Any) -> AsyncIterator[tuple[int, trio
 
 async def connections(channel: Channel, number: int) -> None:
     channel.connect()
-    while len(channel.connector._shared.live) < number or channel.state != "READY":
+    while len(channel.connector._in_use()) < number:
         await trio.sleep(0.01)
-    await trio.sleep(0.05)
 
 
 @pytest.mark.skipif(not has("127.0.0.2"), reason="127.0.0.2 is not this machine")
