@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import trio
 from _grpc import client
+from _grpc.case import CaseFailed
 from _grpc.certificates import Certificates
 from _grpc.flags import client_flags
 from _grpc.go_peers import MODULE, VERSION
-from _grpc.matrix import BY_CLIENTS, ON_SERVERS, OVER_TLS, SCALING, SCALING_FLAG
+from _grpc.matrix import BY_CLIENTS, COMPRESSED, ON_SERVERS, OVER_TLS, SCALING, SCALING_FLAG
 from _grpc.processes import go_server, python, python_server, run_client
 from _grpc.service import InteropService
 
@@ -39,9 +40,9 @@ def port_of(request: pytest.FixtureRequest) -> Iterator[Ports]:
         def get(name: str, tls: bool) -> int:
             if (name, tls) not in ports:
                 flags = request.getfixturevalue("certificates").server_flags() if tls else []
-                if name == "grpc-go":
-                    program = request.getfixturevalue("go_programs") / "server"
-                    server = go_server(program, flags)
+                if name.startswith("grpc-go"):
+                    program = "compression" if name.endswith("compression") else "server"
+                    server = go_server(request.getfixturevalue("go_programs") / program, flags)
                 else:
                     module = "server" if name == "trioraft" else "grpcio_server"
                     server = python_server(module, flags)
@@ -68,7 +69,14 @@ async def run_ours(flags: list[str]) -> None:
     await client.run(client_flags().parse_args(flags))
 
 
+def special(peer: str, case: str) -> str:
+    """grpc-go's own binaries do without compression: another one, on its library, has that."""
+    return " compression" if peer == "grpc-go" and case in COMPRESSED else ""
+
+
 def command_of(name: str, request: pytest.FixtureRequest) -> list[str]:
+    if name == "grpc-go compression":
+        return [str(request.getfixturevalue("go_programs") / "compression")]
     if name == "grpc-go":
         program = str(request.getfixturevalue("go_programs") / "client")
         return [program, f"--service_config_json={REPORTING}"]
@@ -77,7 +85,7 @@ def command_of(name: str, request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.mark.parametrize(("server", "case"), on_servers())
 async def test_our_client(server: str, case: str, port_of: Ports) -> None:
-    flags = flags_for(case, port_of(server, False))
+    flags = flags_for(case, port_of(server + special(server, case), False))
     if server == "grpcio":
         flags.append("--feature_probe=false")  # its API does not show whether a request came so
     await run_ours(flags)
@@ -95,7 +103,7 @@ async def test_our_client_over_tls(
 async def test_our_server(
     peer: str, case: str, port_of: Ports, request: pytest.FixtureRequest
 ) -> None:
-    command = command_of(peer, request)
+    command = command_of(peer + special(peer, case), request)
     await run_client(command, flags_for(case, port_of("trioraft", False)))
 
 
@@ -130,6 +138,23 @@ async def test_go_clients_leave_quietly(
 async def test_our_client_takes_a_second_connection(server: str) -> None:
     with python_server(server, [SCALING_FLAG]) as port:
         await run_ours(flags_for(SCALING, port))
+
+
+@pytest.mark.parametrize("policy", ["pick_first", "round_robin"])
+async def test_pick_first_of_two_servers(policy: str, port_of: Ports) -> None:
+    """The case as it is meant: it holds with one policy, and notices another."""
+    with python_server("server") as second:
+        flags = [
+            f"--server_host=ipv4:127.0.0.1:{port_of('trioraft', False)},127.0.0.1:{second}",
+            "--server_port=0",
+            "--test_case=pick_first_unary",
+            f'--service_config_json={{"loadBalancingConfig": [{{"{policy}": {{}}}}]}}',
+        ]
+        if policy == "pick_first":
+            await run_ours(flags)
+        else:
+            with pytest.raises(CaseFailed, match="calls went to"):
+                await run_ours(flags)
 
 
 async def test_our_client_as_a_program(port_of: Ports) -> None:

@@ -1,5 +1,7 @@
 """grpc-go's own interop binaries, built by the Go toolchain and kept for the next run.
 
+Beside them is one of ours on grpc-go's library, for the cases about compression: its own lack them.
+
 `go/go.mod` and `go/go.sum` pin the versions of the modules, which come from wherever `go` is set up
 to get them.
 """
@@ -7,6 +9,7 @@ to get them.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +25,7 @@ PACKAGES = (
     "google.golang.org/grpc/interop/server",
     "google.golang.org/grpc/interop/http2",
     "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    "./compression",
 )
 
 
@@ -30,7 +34,7 @@ class NoPeer(Exception):
 
 
 def build(cache: Path) -> Path:
-    """The folder of `client`, `server`, `http2` and `grpcurl`, built if need be.
+    """The folder of `client`, `server`, `http2`, `grpcurl` and `compression`, built if need be.
 
     Several processes may ask at once: one builds. It takes minutes of one core with empty caches.
 
@@ -40,7 +44,7 @@ def build(cache: Path) -> Path:
     go = shutil.which("go")
     if go is None:
         raise NoPeer("no go program to build grpc-go's interop binaries with")
-    done = cache / f"grpc-go-{VERSION}"
+    done = cache / f"grpc-go-{VERSION}-{fingerprint()}"
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,6 +52,12 @@ def build(cache: Path) -> Path:
             print(f"building grpc-go's interop binaries {VERSION} ...", file=sys.stderr, flush=True)
             run([go, "build", "-trimpath", "-ldflags=-s -w", "-o", f"{done}{os.sep}", *PACKAGES])
     return done
+
+
+def fingerprint() -> str:
+    """Of everything here that goes into the binaries."""
+    sources = [MODULE / "go.mod", MODULE / "go.sum", MODULE / "compression" / "main.go"]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
 
 def run(command: list[str]) -> None:

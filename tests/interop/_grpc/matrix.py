@@ -25,6 +25,7 @@ CORE = (
     "orca_per_rpc",
     "orca_oob",
 )
+#: Those that grpc-go's own binaries lack, see `go/compression`.
 COMPRESSED = tuple(name for name in CORE if "compressed" in name)
 FURTHER = ("pick_first_unary", "rpc_soak", "channel_soak")
 #: What only our own client has, of these peers'.
@@ -33,16 +34,18 @@ OURS = ("long_lived_channel", "concurrent_large_unary")
 #: Our client on each server.
 ON_SERVERS = {
     "trioraft": (*CORE, *FURTHER, *OURS),
-    # grpc-go's server does not look at compression, and does not say which one it is.
+    # grpc-go's library compresses all replies of a call or none; its server does not say who it is.
     "grpc-go": tuple(
-        name for name in (*CORE, *FURTHER, *OURS) if name not in (*COMPRESSED, "pick_first_unary")
+        name
+        for name in (*CORE, *FURTHER, *OURS)
+        if name not in ("server_compressed_streaming", "pick_first_unary")
     ),
     "grpcio": (*CORE, *FURTHER, *OURS),
 }
 
 #: Each client on our server.
 BY_CLIENTS = {
-    "grpc-go": tuple(name for name in (*CORE, *FURTHER) if name not in COMPRESSED),
+    "grpc-go": (*CORE, *FURTHER),
     # Its client has nothing that would read the reports.
     "grpcio": tuple(name for name in (*CORE, *FURTHER) if not name.startswith("orca")),
 }
