@@ -34,9 +34,17 @@ from .interceptors import ClientCall, ClientInterceptor, ServerCall, ServerInter
 from .limits import Limits
 from .metadata import Metadata, MetadataLike
 from .peer import Peer, UnixCredentials
-from .server.endpoints import Bound, Endpoint, Systemd, Tcp, Unix, UnixAbstract, parse_endpoint
 from .server.in_place import InPlaceCall
-from .server.lifetime import ConnectionLifetime, ServerKeepalive
+from .server.life.rules import ConnectionLifetime, ServerKeepalive
+from .server.listening.endpoints import (
+    Bound,
+    Endpoint,
+    Systemd,
+    Tcp,
+    Unix,
+    UnixAbstract,
+    parse_endpoint,
+)
 from .server.options import ServerOptions
 from .server.server import Server
 from .server.service import InPlaceHandler, Intercepted, Limited, Service, Stoppable

@@ -29,7 +29,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from trioraft.rpc import Limits
-from trioraft.rpc.server.lifetime import ServerKeepalive
+from trioraft.rpc.server.life.rules import ServerKeepalive
 from trioraft.rpc.wire.budget import Budget
 from trioraft.rpc.wire.framing import Deframer
 

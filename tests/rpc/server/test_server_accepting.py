@@ -16,7 +16,7 @@ from echo_pb2 import EchoRequest
 from echo_service import Echo, serving
 
 from trioraft.rpc import open_channel
-from trioraft.rpc.server.accepting import accept_connections
+from trioraft.rpc.server.listening.accepting import accept_connections
 
 
 class Short(trio.abc.Listener[trio.abc.Stream]):

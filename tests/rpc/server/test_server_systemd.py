@@ -14,7 +14,7 @@ from echo_grpc import EchoStub
 from echo_pb2 import EchoRequest
 
 from trioraft.rpc import open_channel
-from trioraft.rpc.server.systemd import systemd_sockets
+from trioraft.rpc.server.listening.systemd import systemd_sockets
 
 HERE = Path(__file__).parent
 

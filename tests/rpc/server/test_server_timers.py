@@ -10,7 +10,7 @@ from math import inf
 import trio
 import trio.testing
 
-from trioraft.rpc.server.timers import Timers
+from trioraft.rpc.server.life.timers import Timers
 
 
 class Alarm:

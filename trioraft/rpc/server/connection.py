@@ -21,7 +21,7 @@ from trioraft.rpc.wire.http2 import (
 )
 
 from .in_place import InPlaceCall
-from .managed import ManagedConnection
+from .life.managed import ManagedConnection
 from .service import Method
 from .shared import Shared
 from .stream import RESPONSE, ServerStream
@@ -203,9 +203,7 @@ class ServerConnection(ManagedConnection):
             log.info("%s: no way to refuse a call: %s", self.name, error)
         self.reset_when_sent(stream_id, ErrorCode.NO_ERROR)
 
-    async def _on_violation(
-        self, data: bytes | bytearray, error: ProtocolViolation
-    ) -> None:
+    async def _on_violation(self, data: bytes | bytearray, error: ProtocolViolation) -> None:
         beginning = bytes(data[:4096])
         await super()._on_violation(data, error)
         if not self.greeted and b"HTTP/1." in beginning:

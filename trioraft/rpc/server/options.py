@@ -15,8 +15,8 @@ from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import Registry
 from trioraft.rpc.tls.contexts import ServerSecurity
 
-from .endpoints import Bound, Endpoint, Tcp, Unix, parse_endpoint
-from .lifetime import ConnectionLifetime, ServerKeepalive
+from .life.rules import ConnectionLifetime, ServerKeepalive
+from .listening.endpoints import Bound, Endpoint, Tcp, Unix, parse_endpoint
 from .unknown import UnknownHandler
 
 __all__ = ["ServerOptions", "endpoints_of"]
@@ -30,7 +30,7 @@ class ServerOptions(TypedDict, total=False):
     Attributes:
         listen: Where to listen: one or several of `tcp:HOST:PORT`, `tls:HOST:PORT`, `unix:PATH`,
             `unix-abstract:NAME`, `systemd`, or objects such as `Tcp` and `Unix`, which have more
-            to choose; see `endpoints.py`.
+            to choose; see `listening/endpoints.py`.
         host: The short way to one TCP port: name or address, default 127.0.0.1. `""` binds every
             interface.
         port: TCP port, default 50051; 0 lets the system choose.

@@ -16,11 +16,11 @@ from trioraft.rpc.peer import Peer
 from trioraft.rpc.registry import Entry, registered
 from trioraft.rpc.tls.handshake import Unsecured, secure_server
 
-from .accepting import accept_connections
-from .admission import Admission, Place
 from .connection import ServerConnection
-from .lifetime import ConnectionLifetime, ServerKeepalive
-from .listen import Opened, address_text, bound_address, open_endpoints
+from .life.rules import ConnectionLifetime, ServerKeepalive
+from .listening.accepting import accept_connections
+from .listening.admission import Admission, Place
+from .listening.listen import Opened, address_text, bound_address, open_endpoints
 from .options import ServerOptions, endpoints_of
 from .service import Service, methods_of, tell_stopping
 from .shared import Shared

@@ -10,12 +10,12 @@ from trioraft.rpc.compression import Compression
 from trioraft.rpc.limits import Limits
 
 from .budget import Budget
-from .lifetime import ConnectionLifetime, ServerKeepalive
+from .life.rules import ConnectionLifetime, ServerKeepalive
+from .life.timers import Timers
 from .overdue import Overdue
-from .timers import Timers
 
 if TYPE_CHECKING:
-    from .managed import ManagedConnection
+    from .life.managed import ManagedConnection
     from .service import Methods
 
 __all__ = ["Shared"]

@@ -8,6 +8,8 @@ from typing import Any
 import trio
 
 from trioraft.rpc.peer import Peer
+from trioraft.rpc.server.shared import Shared
+from trioraft.rpc.server.stream import ServerStream
 from trioraft.rpc.status import GRPCError
 from trioraft.rpc.wire.call import Call
 from trioraft.rpc.wire.connection import Connection
@@ -22,8 +24,6 @@ from trioraft.rpc.wire.http2 import (
 )
 
 from .life import Life
-from .shared import Shared
-from .stream import ServerStream
 
 __all__ = ["ManagedConnection"]
 

@@ -20,10 +20,10 @@ from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.http2 import ErrorCode
 
 if TYPE_CHECKING:
+    from trioraft.rpc.server.shared import Shared
     from trioraft.rpc.wire.http2 import PingAcknowledged
 
     from .managed import ManagedConnection
-    from .shared import Shared
 
 __all__ = ["Life"]
 

@@ -1,0 +1,1 @@
+"""Where a server listens: said, bound, accepted from, and given back."""
