@@ -24,7 +24,7 @@ from trioraft.rpc import (
     Status,
     current_call,
 )
-from trioraft.rpc.interceptors import ClientCall, ServerCall
+from trioraft.rpc.interceptors import ClientCall, End, Outcome, ServerCall, plain
 from trioraft.rpc.testing import open_test_channel
 
 
@@ -361,6 +361,59 @@ async def test_a_nursery_around_a_handler() -> None:
             await EchoStub(channel).Unary(EchoRequest())
     assert caught.value.status is Status.ABORTED
     assert diary.entries == ["outer in", "outer ExceptionGroup", "outer ABORTED"]
+
+
+# ---- without generators --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["server", "client"])
+async def test_plain_interceptors(end: str, kind: str) -> None:
+    outcomes: list[Outcome] = []
+    diary = Diary()
+
+    @plain
+    def watched(call: Any) -> End:
+        call.measure()
+        return outcomes.append
+
+    @plain
+    def strict(call: Any) -> None:
+        if call.metadata.get("token") != "t":
+            raise GRPCError(Status.PERMISSION_DENIED, "no token")
+
+    layers = [watched, strict, diary.named("inner")]
+    options: Any = {"interceptors" if end == "server" else "client_interceptors": layers}
+    async with open_test_channel([service("trioraft")], **options) as channel:
+        with pytest.raises(GRPCError, match="no token"):
+            await CALL["trioraft"](channel, kind)
+        assert await CALL["trioraft"](channel, kind, metadata={"token": "t"}) == ANSWERS[kind]
+        await trio.testing.wait_all_tasks_blocked()
+    assert [outcome.status for outcome in outcomes] == [Status.PERMISSION_DENIED, Status.OK]
+    assert diary.entries == ["inner in", "inner OK"]
+
+
+async def test_plain_interceptors_let_errors_pass_and_may_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes: list[Outcome] = []
+
+    @plain
+    def watched(call: ServerCall) -> End:
+        if call.name == "Collect":
+            call.respond(EchoReply(payload=b"mine"))
+        return outcomes.append
+
+    class Failing(EchoBase):
+        async def Unary(self, request: EchoRequest) -> EchoReply:
+            raise ZeroDivisionError
+
+    async with open_test_channel([Failing()], interceptors=[watched]) as channel:
+        with pytest.raises(GRPCError, match="Internal Server Error"):
+            await EchoStub(channel).Unary(EchoRequest())
+        assert await CALL["trioraft"](channel, "Collect") == [b"mine"]
+    assert [outcome.status for outcome in outcomes] == [Status.UNKNOWN, Status.OK]
+    assert "ZeroDivisionError" in caplog.text
 
 
 # ---- which calls have interceptors ---------------------------------------------------------------

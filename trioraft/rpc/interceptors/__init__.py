@@ -14,14 +14,18 @@ The first one of a list is the outermost. docs/rpc-interceptors.md says what the
 """
 
 from .client import ClientCall, ClientInterceptor
-from .onion import Outcome, Traffic
+from .onion import Hook, Outcome, Traffic
+from .plain import End, plain
 from .server import ServerCall, ServerInterceptor
 
 __all__ = [
     "ClientCall",
     "ClientInterceptor",
+    "End",
+    "Hook",
     "Outcome",
     "ServerCall",
     "ServerInterceptor",
     "Traffic",
+    "plain",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
@@ -14,6 +14,7 @@ from trioraft.rpc.status import Status
 
 from .client import ClientCall
 from .onion import Outcome, Traffic
+from .plain import End, plain
 from .server import ServerCall
 
 __all__ = ["LEVELS", "SECRET", "log_calls"]
@@ -74,17 +75,13 @@ def log_calls(
     out = logger or logging.getLogger("trioraft.rpc.calls")
     secrets = frozenset(secret)
 
-    @asynccontextmanager
-    async def logged(call: AnyCall) -> AsyncIterator[None]:
+    def logged(call: AnyCall) -> End:
         started = trio.current_time()
         traffic = call.measure()
         if payload is not None and out.isEnabledFor(logging.DEBUG):
             _log_messages(out, call, payload)
-        try:
-            yield
-        finally:
-            outcome = call.outcome
-            assert outcome is not None
+
+        def end(outcome: Outcome) -> None:
             level = levels.get(outcome.status)
             if level is not None and out.isEnabledFor(level):
                 fields = _fields(call, outcome, trio.current_time() - started, traffic)
@@ -92,7 +89,9 @@ def log_calls(
                     fields["metadata"] = _shown(call.metadata, metadata, secrets)
                 out.log(level, "%s", _text(fields), extra={"rpc": fields})
 
-    return logged
+        return end
+
+    return plain(logged)
 
 
 def _fields(call: AnyCall, outcome: Outcome, seconds: float, traffic: Traffic) -> dict[str, Any]:

@@ -5,8 +5,7 @@ Needs `trioraft[otel]`. Source: gRFC A66 (names, units, labels, bounds of the bu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 
 import trio
 from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider, get_meter
@@ -14,7 +13,8 @@ from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider, get_
 from trioraft.rpc.status import Status
 
 from .client import ClientCall, ClientInterceptor
-from .onion import Traffic
+from .onion import Outcome, Traffic
+from .plain import End, plain
 from .server import ServerCall, ServerInterceptor
 
 __all__ = ["LATENCY_BOUNDS", "SIZE_BOUNDS", "measure_channel", "measure_server"]
@@ -45,20 +45,19 @@ def measure_server(*, provider: MeterProvider | None = None) -> ServerIntercepto
     duration = _duration(meter, "grpc.server.call", "Server call, from its start to its status.")
     sizes = _Sizes(meter, "grpc.server.call")
 
-    @asynccontextmanager
-    async def measured(call: ServerCall) -> AsyncIterator[None]:
+    def measured(call: ServerCall) -> End:
         method = call.method[1:] if call.registered else "other"
         started.add(1, {"grpc.method": method})
         traffic, at = call.measure(), trio.current_time()
-        try:
-            yield
-        finally:
-            assert call.outcome is not None
-            labels = {"grpc.method": method, "grpc.status": call.outcome.status.name}
+
+        def end(outcome: Outcome) -> None:
+            labels = {"grpc.method": method, "grpc.status": outcome.status.name}
             duration.record(trio.current_time() - at, labels)
             sizes.record(traffic, labels)
 
-    return measured
+        return end
+
+    return plain(measured)
 
 
 def measure_channel(
@@ -88,8 +87,7 @@ def measure_channel(
     sizes = _Sizes(meter, "grpc.client.attempt")
     named = methods if callable(methods) or methods is None else frozenset(methods).__contains__
 
-    @asynccontextmanager
-    async def measured(call: ClientCall) -> AsyncIterator[None]:
+    def measured(call: ClientCall) -> End:
         method = call.method[1:]
         if named is not None and not named(method):
             method = "other"
@@ -99,16 +97,16 @@ def measure_channel(
         at = trio.current_time()
         if not several:
             attempts.started(1, False)
-        try:
-            yield
-        finally:
-            assert call.outcome is not None
-            status = call.outcome.status
+
+        def end(outcome: Outcome) -> None:
+            status = outcome.status
             duration.record(trio.current_time() - at, {**labels, "grpc.status": status.name})
             if not several:
                 attempts.ended(1, status)
 
-    return measured
+        return end
+
+    return plain(measured)
 
 
 def _canonical(target: str) -> str:

@@ -6,8 +6,8 @@ Needs `trioraft[prometheus]`. Serving them is prometheus_client's business, e.g.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
@@ -17,6 +17,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from trioraft.rpc.status import Status
 
 from .client import ClientCall
+from .onion import Outcome
+from .plain import End, plain
 from .server import ServerCall
 
 __all__ = ["count_channel", "count_server"]
@@ -48,7 +50,7 @@ def count_server(
     Raises:
         ValueError: The registry has them already.
     """
-    return _Metrics("server", registry, buckets).counted
+    return plain(_Metrics("server", registry, buckets).counted)
 
 
 def count_channel(
@@ -62,7 +64,7 @@ def count_channel(
     Raises:
         ValueError: The registry has them already.
     """
-    return _Metrics("client", registry, buckets).counted
+    return plain(_Metrics("client", registry, buckets).counted)
 
 
 class _Method:
@@ -123,21 +125,21 @@ class _Metrics:
         self._methods[call.method, call.cardinality] = method
         return method
 
-    @asynccontextmanager
-    async def counted(self, call: ServerCall | ClientCall) -> AsyncIterator[None]:
+    def counted(self, call: ServerCall | ClientCall) -> End:
+        """A call begins."""
         method = self._find(call)
         method.started.inc()
         traffic, started = call.measure(), trio.current_time()
-        try:
-            yield
-        finally:
-            assert call.outcome is not None
-            method.handled(call.outcome.status)
+
+        def end(outcome: Outcome) -> None:
+            method.handled(outcome.status)
             method.seconds.observe(trio.current_time() - started)
             if traffic.received:
                 method.received.inc(traffic.received)
             if traffic.sent:
                 method.sent.inc(traffic.sent)
+
+        return end
 
 
 def _code(status: Status) -> str:

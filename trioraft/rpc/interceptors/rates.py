@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
 from typing import TypeAlias
 
 import trio
@@ -14,6 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from trioraft.rpc.details import AnyMessage, rich_error
 from trioraft.rpc.status import GRPCError, Status
 
+from .onion import Outcome
+from .plain import End, plain
 from .server import ServerCall, ServerInterceptor
 from .tokens import identity
 
@@ -120,14 +121,12 @@ def limit_rate(
         raise ValueError("rate must be positive, burst and max_keys at least 1")
     buckets = _Buckets(rate, tokens, max_keys)
 
-    @asynccontextmanager
-    async def limited(call: ServerCall) -> AsyncIterator[None]:
+    def limited(call: ServerCall) -> None:
         wait = buckets.take(key(call), trio.current_time())
         if wait:
             raise _come_back(call, wait)
-        yield
 
-    return limited
+    return plain(limited)
 
 
 def _come_back(call: ServerCall, seconds: float) -> GRPCError:
@@ -161,17 +160,17 @@ def limit_concurrency(limit: int, *, key: Key = by_method) -> ServerInterceptor:
         raise ValueError("limit must be at least 1")
     running: Counter[Hashable] = Counter()
 
-    @asynccontextmanager
-    async def limited(call: ServerCall) -> AsyncIterator[None]:
+    def limited(call: ServerCall) -> End:
         mine = key(call)
         if running[mine] >= limit:
             raise GRPCError(Status.RESOURCE_EXHAUSTED, f"{limit} calls are running already")
         running[mine] += 1
-        try:
-            yield
-        finally:
+
+        def end(outcome: Outcome) -> None:
             running[mine] -= 1
             if not running[mine]:
                 del running[mine]
 
-    return limited
+        return end
+
+    return plain(limited)

@@ -7,8 +7,6 @@ hand the context on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -23,6 +21,7 @@ from trioraft.rpc.status import GRPCError, Status
 
 from .client import ClientCall, ClientInterceptor
 from .onion import Outcome
+from .plain import End, plain
 from .server import ServerCall, ServerInterceptor
 
 __all__ = ["trace_channel", "trace_server"]
@@ -71,8 +70,7 @@ def trace_server(
     """
     tracer = _tracer(provider)
 
-    @asynccontextmanager
-    async def traced(call: ServerCall) -> AsyncIterator[None]:
+    def traced(call: ServerCall) -> End:
         using = propagator or propagate.get_global_textmap()
         parent = using.extract(call.metadata, otel_context.get_current(), _CARRIER)
         authority = call.stream.authority or ""
@@ -84,18 +82,16 @@ def trace_server(
         )
         _peer(span, "client", call.peer)
         token = otel_context.attach(trace.set_span_in_context(span, parent))
-        try:
-            yield
-        except Exception as error:
-            if not isinstance(error, GRPCError):
-                span.record_exception(error)
-            raise
-        finally:
-            otel_context.detach(token)
-            assert call.outcome is not None
-            _end(span, call.outcome, call.outcome.status in _SERVER_ERRORS)
 
-    return traced
+        def end(outcome: Outcome) -> None:
+            otel_context.detach(token)
+            if isinstance(call.error, Exception) and not isinstance(call.error, GRPCError):
+                span.record_exception(call.error)
+            _end(span, outcome, outcome.status in _SERVER_ERRORS)
+
+        return end
+
+    return plain(traced)
 
 
 def trace_channel(
@@ -112,8 +108,7 @@ def trace_channel(
     """
     tracer = _tracer(provider)
 
-    @asynccontextmanager
-    async def traced(call: ClientCall) -> AsyncIterator[None]:
+    def traced(call: ClientCall) -> End:
         using = propagator or propagate.get_global_textmap()
         span = tracer.start_span(
             call.method[1:],
@@ -121,15 +116,15 @@ def trace_channel(
             attributes={**_method(call.method), **_address("server", _place(call.target))},
         )
         using.inject(call.metadata, trace.set_span_in_context(span), _CARRIER)
-        try:
-            yield
-        finally:
-            assert call.outcome is not None
+
+        def end(outcome: Outcome) -> None:
             if call.peer is not None:
                 _peer(span, "network.peer", call.peer)
-            _end(span, call.outcome, not call.outcome.ok)
+            _end(span, outcome, not outcome.ok)
 
-    return traced
+        return end
+
+    return plain(traced)
 
 
 def _tracer(provider: TracerProvider | None) -> Tracer:
