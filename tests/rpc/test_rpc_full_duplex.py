@@ -13,7 +13,7 @@ from echo_pb2 import EchoReply, EchoRequest
 from echo_service import Echo, chat, in_memory, running
 
 from trioraft.rpc import ClientStream, GRPCError, ProtocolError, ServerStream, Status
-from trioraft.rpc.client.repeated import RepeatedStream
+from trioraft.rpc.client.retrying.repeated import RepeatedStream
 from trioraft.rpc.codegen.calls import Replies, Requests, Upload
 
 

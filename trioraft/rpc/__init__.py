@@ -11,9 +11,9 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 from grpclib.const import Cardinality, Handler
 
 from .client.address import Address
-from .client.attempt import AttemptObserver
 from .client.balancing import Balancing, PickFirst, RoundRobin
 from .client.channel import Channel, open_channel
+from .client.config.service_config import ServiceConfig, parse_service_config
 from .client.connectivity import ConnectivityState
 from .client.dialling import Dial, DialAddress
 from .client.keepalive import Keepalive
@@ -24,7 +24,7 @@ from .client.resolver import (
     Resolver,
     ResolverUpdates,
 )
-from .client.service_config import ServiceConfig, parse_service_config
+from .client.retrying.attempt import AttemptObserver
 from .client.stream import ClientStream
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call

@@ -25,7 +25,7 @@ from trioraft.rpc import (
     open_channel,
     serve,
 )
-from trioraft.rpc.client.repeated import RepeatedStream
+from trioraft.rpc.client.retrying.repeated import RepeatedStream
 
 RETRY = {
     "retryPolicy": {

@@ -22,8 +22,8 @@ from trioraft.rpc import (
     Status,
     open_channel,
 )
-from trioraft.rpc.client.retry import RetriedStream
-from trioraft.rpc.client.retry_policy import RetryPolicy, read_pushback
+from trioraft.rpc.client.retrying.policy import RetryPolicy, read_pushback
+from trioraft.rpc.client.retrying.retry import RetriedStream
 
 PATH = "/s.S/M"
 KINDS = list(Cardinality)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scripted_server import Request, scripted
 
 from trioraft.rpc import Cardinality, Encoded, GRPCError, Limits, Status, open_channel
-from trioraft.rpc.client.retry_policy import HedgingPolicy, RetryPolicy
-from trioraft.rpc.client.service_config import MethodConfig, parse_service_config
-from trioraft.rpc.client.service_config_plans import CallPlans
+from trioraft.rpc.client.config.plans import CallPlans
+from trioraft.rpc.client.config.service_config import MethodConfig, parse_service_config
+from trioraft.rpc.client.retrying.policy import HedgingPolicy, RetryPolicy
 
 RETRY = {
     "maxAttempts": 4,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trioraft.rpc.timeout import Deadline
 
     from .channel import Channel
+    from .config.plans import CallPlan
     from .connection import ClientConnection
-    from .service_config_plans import CallPlan
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -23,14 +23,14 @@ from trioraft.rpc.timeout import Deadline
 from trioraft.rpc.tls.contexts import ClientSecurity
 
 from .balancing import BalancingLike, balancing_from
+from .config.plans import CallPlans
+from .config.service_config import parse_service_config
 from .connecting import connector_for, target_of
 from .connection import ClientConnection
 from .connectivity import Watched
 from .dialling import Dial, DialAddress
 from .keepalive import Keepalive
 from .resolver import Resolver
-from .service_config import parse_service_config
-from .service_config_plans import CallPlans
 from .stream import ClientStream
 from .view import ChannelView, StubChannel
 

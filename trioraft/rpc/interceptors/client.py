@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trioraft.rpc.client.attempt import AttemptObserver
-from trioraft.rpc.client.repeating import RepeatingCall
+from trioraft.rpc.client.retrying.attempt import AttemptObserver
+from trioraft.rpc.client.retrying.repeating import RepeatingCall
 from trioraft.rpc.metadata import Metadata
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.status import ProtocolError, Status

@@ -11,9 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .retry_policy import HedgingPolicy, RetryPolicy, read_hedging_policy, read_retry_policy
-from .service_config_fields import Fields
-from .throttle import Throttling, read_throttling
+from trioraft.rpc.client.retrying.policy import (
+    HedgingPolicy,
+    RetryPolicy,
+    read_hedging_policy,
+    read_retry_policy,
+)
+from trioraft.rpc.client.retrying.throttle import Throttling, read_throttling
+
+from .fields import Fields
 
 log = logging.getLogger(__name__)
 

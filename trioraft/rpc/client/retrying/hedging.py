@@ -11,8 +11,8 @@ import trio
 
 from trioraft.rpc.status import GRPCError
 
+from .policy import HedgingPolicy, read_pushback
 from .repeated import RepeatedStream
-from .retry_policy import HedgingPolicy, read_pushback
 
 S = TypeVar("S")
 R = TypeVar("R")

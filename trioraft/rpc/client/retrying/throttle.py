@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .service_config_fields import Fields
+from trioraft.rpc.client.config.fields import Fields
 
 _MILLI = 1000
 _MAX_TOKENS = 1000

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from trioraft.rpc.client.stream import ClientStream
 from trioraft.rpc.status import GRPCError, Status
 
 from .attempt import Attempt, AttemptObserver, Fate
 from .replay import Replay
-from .stream import ClientStream
 
 if TYPE_CHECKING:
-    from .service_config_plans import CallPlan
+    from trioraft.rpc.client.config.plans import CallPlan
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grpclib.const import Cardinality
 
+from trioraft.rpc.client.opening import OpeningCall
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http
 from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
 
-from .opening import OpeningCall
-
 if TYPE_CHECKING:
-    from .connection import ClientConnection
+    from trioraft.rpc.client.connection import ClientConnection
+
     from .repeating import RepeatingCall
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from trioraft.rpc.client.config.fields import Fields
 from trioraft.rpc.status import Status
-
-from .service_config_fields import Fields
 
 #: The most attempts a call is made in, whatever its policy says (gRFC A6, "Limits on Retries").
 MAX_ATTEMPTS = 5

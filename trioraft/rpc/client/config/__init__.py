@@ -1,0 +1,1 @@
+"""Service configs: reading them, and what calls make of them."""
