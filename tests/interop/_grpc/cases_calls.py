@@ -22,6 +22,8 @@ from .payloads import LARGE_REPLY, REPLY_SIZES, REQUEST_SIZES, asking_for, large
 
 CONCURRENT = 1000
 PICKS = 100
+#: One for all calls: a thousand of them at once would be many megabytes.
+LARGE = large_unary()
 
 
 def check_large(reply: SimpleResponse | None) -> None:
@@ -35,7 +37,7 @@ def check_large(reply: SimpleResponse | None) -> None:
 
 async def large_call(tester: Tester) -> None:
     """One call of `large_unary`."""
-    check_large(await tester.stub.UnaryCall(large_unary(), metadata=tester.metadata))
+    check_large(await tester.stub.UnaryCall(LARGE, metadata=tester.metadata))
 
 
 @case

@@ -37,7 +37,7 @@ __all__ = [
     "run",
 ]
 
-TIME_LIMIT = 60.0
+TIME_LIMIT = 120.0
 #: Connections to one server that a case asks for, if it does.
 CONNECTIONS = {"max_concurrent_streams_connection_scaling": 2}
 

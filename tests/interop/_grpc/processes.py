@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class PeerFailed(Exception):
