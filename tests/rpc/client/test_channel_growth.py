@@ -125,3 +125,21 @@ async def test_losing_the_only_one_while_another_is_made(autojump_clock: object)
         await channel.wait_for_state_change("TRANSIENT_FAILURE")
         fleet.gate.set()
         assert await ask(channel, wait_for_ready=True) == "a"
+
+
+async def test_a_place_that_is_not_used_is_passed_on(autojump_clock: object) -> None:
+    async with crowded(1, max_concurrent_streams=1) as (channel, fleet):
+        assert fleet.gate is not None
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                await calls(nursery, channel, 1)
+                nursery.start_soon(give_up, channel)
+                await trio.testing.wait_all_tasks_blocked()
+                await calls(nursery, channel, 1)
+                fleet.gate.set()
+
+
+async def give_up(channel: Channel) -> None:
+    """Wait for one's turn, and make no call."""
+    await channel.connection()
+    channel.connector.pass_on()

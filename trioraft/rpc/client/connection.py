@@ -161,10 +161,8 @@ class ClientConnection(Connection):
         super()._on_settings(event)
         allowed = max_streams_of(event)
         if allowed is not None:
-            before, self._max_streams = (
-                self._max_streams,
-                min(allowed, self.limits.max_concurrent_streams),
-            )
+            before = self._max_streams
+            self._max_streams = min(allowed, self.limits.max_concurrent_streams)
             if self._max_streams > before:
                 self._slots.unpark_all()
         if not self._ready:

@@ -175,6 +175,7 @@ class OpeningCall(AnsweredCall[S, R]):
         while self._unseen:
             connection = await self._find()
             if self._failure is not None:
+                self._channel.connector.pass_on()
                 return  # the block has ended meanwhile
             ended = self._sent_end
             messages = [self._first, *(self._more or ())] if self._sent_message else []

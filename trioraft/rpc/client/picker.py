@@ -108,6 +108,10 @@ class Picker(ABC):
             return chosen
         return next((item for item in self._in_use() if item.has_room), None)
 
+    def pass_on(self) -> None:
+        """A call has no use for the connection that it waited for: let the next one have it."""
+        self._waiting.unpark()
+
     def _failure(self) -> GRPCError:
         assert self._error is not None
         message = self._error.message
