@@ -58,8 +58,7 @@ async def test_calls(server: str, go_programs: Path) -> None:
     said = await grpcurl(go_programs, "-d", request, server, "grpc.testing.TestService/UnaryCall")
     reply = json.loads(said)
     assert reply["payload"] == {"body": "AAAA"}
-    # Python's descriptors have no JSON names, so grpcurl shows the proto's.
-    assert reply["server_id"].startswith("trioraft-")
+    assert reply["serverId"].startswith("trioraft-")
     request = json.dumps({"responseParameters": [{"size": 1}, {"size": 2}]})
     method = "grpc.testing.TestService/FullDuplexCall"
     said = await grpcurl(go_programs, "-d", request, server, method)

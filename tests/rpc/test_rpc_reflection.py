@@ -24,7 +24,7 @@ from trioraft._proto.grpc.reflection_pb2 import (
     ServerReflectionResponse,
 )
 from trioraft.rpc import Cardinality, Channel, Encoded, Handler
-from trioraft.rpc.services import HealthService, ReflectionService, reflection
+from trioraft.rpc.services import HealthService, ReflectionService, catalogue, reflection
 
 OURS = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
 ECHO = "trioraft.testing.Echo"
@@ -233,3 +233,23 @@ async def test_grpcios_client_lists_describes_and_calls() -> None:
     async with serving([*SERVICES, ReflectionService(SERVICES)]) as address:
         await trio.to_thread.run_sync(talk, address)
     assert EchoReply.DESCRIPTOR.file.pool is descriptor_pool.Default()
+
+
+def test_fields_are_described_with_their_names_in_json() -> None:
+    """Those that protobuf itself knows for them; one that is given stays."""
+    names = ["plain", "two_words", "_front", "back_", "a__b", "x_1y", "Upper_case", "a_B_c"]
+    file = descriptor_pb2.FileDescriptorProto(name="t/names.proto", package="names")
+    outer = file.message_type.add(name="Outer")
+    inner = outer.nested_type.add(name="Inner")
+    for number, name in enumerate(names, 1):
+        inner.field.add(name=name, number=number, type=9, label=1)
+    outer.field.add(name="given_name", number=1, type=9, label=1, json_name="other")
+    described = descriptor_pb2.FileDescriptorProto.FromString(
+        catalogue.with_json_names(file.SerializeToString())
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    known: Any = pool.FindMessageTypeByName("names.Outer.Inner")
+    fields = described.message_type[0].nested_type[0].field
+    assert [field.json_name for field in fields] == [field.json_name for field in known.fields]
+    assert described.message_type[0].field[0].json_name == "other"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from trioraft.rpc.server.service import Service
 
-__all__ = ["Catalogue", "with_dependencies"]
+__all__ = ["Catalogue", "with_dependencies", "with_json_names"]
 
 T = TypeVar("T")
 
@@ -94,6 +97,25 @@ def with_dependencies(file: FileDescriptor) -> Iterator[FileDescriptor]:
             if dependency.name not in seen:
                 seen[dependency.name] = None
                 waiting.append(dependency)
+
+
+@lru_cache(maxsize=256)
+def with_json_names(file: bytes) -> bytes:
+    """A serialized file, each field with its name in JSON, as protoc describes it.
+
+    protobuf's Python plugin leaves them out, and clients such as grpcurl print messages by them.
+    """
+    proto = FileDescriptorProto.FromString(file)
+    _name_fields(proto.message_type)
+    return proto.SerializeToString()
+
+
+def _name_fields(messages: Iterable[DescriptorProto]) -> None:
+    for message in messages:
+        for field in message.field:
+            if not field.HasField("json_name"):
+                field.json_name = re.sub("_+(.?)", lambda found: found[1].upper(), field.name)
+        _name_fields(message.nested_type)
 
 
 def _file_of(pool: DescriptorPool, symbol: str) -> FileDescriptor:

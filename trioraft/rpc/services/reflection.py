@@ -25,7 +25,7 @@ from trioraft._proto.grpc.reflection_pb2 import (
 from trioraft.rpc.server.service import Service
 from trioraft.rpc.status import Status
 
-from .catalogue import Catalogue, with_dependencies
+from .catalogue import Catalogue, with_dependencies, with_json_names
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
@@ -108,16 +108,17 @@ def _put_files(
     reply: ServerReflectionResponse, wanted: FileDescriptor, sent: dict[str, None]
 ) -> None:
     """The wanted file, always, and those of its imports that are new to this call and fit."""
-    files = [wanted.serialized_pb]
+    files = [with_json_names(wanted.serialized_pb)]
     sent[wanted.name] = None
     size = len(files[0])
     for file in with_dependencies(wanted):
         if file.name in sent:
             continue
-        size += len(file.serialized_pb)
+        serialized = with_json_names(file.serialized_pb)
+        size += len(serialized)
         if size > MAX_FILES:
             break
-        files.append(file.serialized_pb)
+        files.append(serialized)
         sent[file.name] = None
     reply.file_descriptor_response.CopyFrom(FileDescriptorResponse(file_descriptor_proto=files))
 
