@@ -110,6 +110,16 @@ def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
     assert len(texts) == 3
 
 
+def test_who_does_without_interceptors_does_without_their_libraries() -> None:
+    code = (
+        "import sys, trioraft.rpc, trioraft.rpc.interceptors; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('opentelemetry', "
+        "'prometheus_client') or m == 'trioraft.rpc.interceptors.logs'])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
 def test_the_benchmark_of_features_runs() -> None:
     made = subprocess.run(
         [sys.executable, "bench/rpc_features.py", "--calls", "2", "--rounds", "1"],
