@@ -15,11 +15,11 @@ from trioraft.rpc import Channel, Limits, RoundRobin, Status, open_channel
 
 def channel_to(fleet: Fleet, directory: Directory, **options: Any) -> Channel:
     options.setdefault("balancing", "round_robin")
+    options.setdefault("rng", random.Random(1))
     return open_channel(
         "fleet",
         dial_address=fleet.dial,
         resolver=directory,
-        rng=random.Random(1),
         **options,
     )
 
@@ -38,6 +38,17 @@ async def test_calls_take_turns(autojump_clock: object) -> None:
         answers = await asks(channel, 9)
         assert Counter(answers) == {"a": 3, "b": 3, "c": 3}
         assert answers[:3] == answers[3:6] == answers[6:]
+
+
+async def test_clients_begin_anywhere(autojump_clock: object) -> None:
+    begun: Counter[str] = Counter()
+    async with fleet_of("a b c") as fleet:
+        for seed in range(30):
+            rng = random.Random(seed)
+            async with channel_to(fleet, Directory("a b c"), rng=rng) as channel:
+                await ready(channel, 3)
+                begun[await ask(channel)] += 1
+    assert min(begun[name] for name in "abc") >= 4
 
 
 async def test_calls_begin_with_the_first_connection(autojump_clock: object) -> None:
