@@ -170,6 +170,43 @@ async def test_when_all_have_failed_the_last_failure_is_the_calls(
         assert trio.current_time() - began == pytest.approx(5, abs=0.01)
 
 
+@pytest.mark.parametrize("attempts", [2, 3])
+async def test_the_last_attempt_is_waited_for_though_all_before_it_have_failed(
+    attempts: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def script(request: Request) -> None:
+        if request.number < attempts - 1:
+            await request.fail(Status.UNAVAILABLE)
+        else:
+            await trio.sleep(5)
+            await request.reply()
+
+    several = config(maxAttempts=attempts)
+    async with scripted(script, service_config=several) as (channel, server):
+        assert await converse(channel) == [b"ok"]
+        assert len(server.requests) == attempts
+
+
+async def test_a_refused_attempt_that_is_about_to_be_made_again_counts(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """While the other one fails, there is still that one."""
+
+    async def script(request: Request) -> None:
+        if request.number == 0:
+            await silent(request)
+        elif request.number == 1:
+            await trio.sleep(0.5)
+            server.requests[0].connection.engine.reset_stream(server.requests[0].id, 7)
+            await server.requests[1].fail(Status.UNAVAILABLE)
+        else:
+            await request.reply()
+
+    both = config(maxAttempts=2, hedgingDelay="0s")
+    async with scripted(script, service_config=both) as (channel, server):
+        assert await converse(channel) == [b"ok"]
+
+
 async def test_pushback_sets_the_time_of_the_next(autojump_clock: trio.testing.MockClock) -> None:
     async def script(request: Request) -> None:
         if request.number == 0:

@@ -26,24 +26,23 @@ class HedgedStream(RepeatedStream[S, R]):
     _due = 0.0  # when the next one is to be made
     _last: GRPCError | None = None  # how the last attempt has failed
 
-    def _begin(self, tries: trio.Nursery) -> None:
+    def _begin(self) -> None:
+        self._scheduled = 1
+        self._due = trio.current_time() + self._policy.delay
         self._sooner = trio.Event()  # `_due` has changed
-        tries.start_soon(self._hedge, tries)
+        self._start(self._hedge)
 
-    async def _hedge(self, tries: trio.Nursery) -> None:
+    async def _hedge(self) -> None:
         """Task: makes one attempt after the other, as long as there may be more."""
-        policy = self._policy
-        while True:
-            self._scheduled += 1
-            self._due = trio.current_time() + policy.delay
-            tries.start_soon(self._try, 0.0)
-            if self._scheduled < policy.max_attempts:
-                await self._wait_until_due()
+        while self._scheduled < self._policy.max_attempts:
+            await self._wait_until_due()
             if not self._another_allowed:
-                break
-        self._stopped = True
-        if self._last is not None and not self._open_attempts:
-            self.give_up(self._last)  # the last one failed while there could still be another
+                if self._last is not None and not self._under_way:
+                    self.give_up(self._last)  # it failed while there could still be another
+                return
+            self._scheduled += 1
+            self._due = trio.current_time() + self._policy.delay
+            self._start_attempt()
 
     async def _wait_until_due(self) -> None:
         while not self._stopped and (wait := self._due - trio.current_time()) > 0:
@@ -78,4 +77,9 @@ class HedgedStream(RepeatedStream[S, R]):
         self._stopped = self._stopped or stop
         self._due = trio.current_time() + (wait or 0.0)
         self._sooner.set()
-        return self._another_allowed or bool(self._open_attempts)
+        return self._another_allowed or self._under_way
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether there is any attempt that has not failed."""
+        return self._coming > 0 or bool(self._open_attempts)

@@ -93,8 +93,9 @@ class RepeatedStream(RepeatingCall[S, R]):
         self._until = at if self._channel.inherit_deadlines else self._own_limit
         self._sent_request = True
         self._sent_end = end
-        self._nursery.start_soon(self._drive)
         try:
+            self._begin()
+            await self._until_settled(self._try)
             while not self._begun and self._failure is None:
                 await self._changed.park()
         except BaseException:

@@ -6,8 +6,9 @@ Source: gRFC A6, "When Retries are Valid".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -33,12 +34,12 @@ class RepeatingCall(ClientStream[S, R], ABC):
     _begun = False  # some attempt has had a stream
     _committed = False  # the stream of one of them is ours; or there is none and never will be
     _full = False  # no more can be kept: the next attempt that opens is the last
+    _coming = 0  # attempts that are about to be made
     _made = 0  # attempts, without transparent retries
     _refused = False  # a server has refused one, which is forgiven once
     _until = float("inf")  # the deadline that servers are told
     _fields: Sequence[tuple[bytes, bytes]] = ()  # metadata, encoded
     _nursery: trio.Nursery | None = None
-    _tries: trio.Nursery | None = None  # of what becomes attempts
     _winner = 0  # the number of the attempt whose stream is ours
 
     def follow(self, plan: CallPlan) -> None:
@@ -48,52 +49,64 @@ class RepeatingCall(ClientStream[S, R], ABC):
         self._sent = Replay(self._limits.max_replay, plan.shared.account)
         self._open_attempts: list[Attempt] = []
         self._changed = trio.lowlevel.ParkingLot()
+        self._scopes: list[trio.CancelScope] = []  # of tasks that make attempts
 
     # ---- what subclasses decide --------------------------------------------------------------
 
     @abstractmethod
-    def _begin(self, tries: trio.Nursery) -> None:
-        """Start the first attempt."""
+    def _begin(self) -> None:
+        """The first attempt is about to be made, by the task whose call this is."""
 
     @abstractmethod
     def _another(self, error: GRPCError, pushback: bytes | None) -> bool:
         """An attempt has failed: whether the call goes on without it."""
 
-    # ---- attempts ------------------------------------------------------------------------------
+    # ---- tasks, until the call is settled ----------------------------------------------------
 
-    async def _drive(self) -> None:
-        """Task: holds the attempts that are about to be made, until there shall be no more."""
+    def _start(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Run `work` in a task of the call's nursery."""
+        assert self._nursery is not None
+        self._nursery.start_soon(partial(self._until_settled, work, *arguments))
+
+    async def _until_settled(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         if self._committed:
             return
-        async with trio.open_nursery() as tries:
-            self._tries = tries
-            self._begin(tries)
-            await trio.sleep_forever()
+        with trio.CancelScope() as scope:
+            self._scopes.append(scope)
+            await work(*arguments)
+        if not self._committed:
+            self._scopes.remove(scope)
 
-    async def _try(self, pause: float, transparent: bool = False) -> None:
-        """Task: after `pause` seconds, open one more stream."""
+    def _start_attempt(self, pause: float = 0.0, *, transparent: bool = False) -> None:
+        """Have another attempt made, after a pause. Never waits."""
+        self._coming += 1
+        self._start(self._come, pause, transparent)
+
+    async def _come(self, pause: float, transparent: bool) -> None:
         if pause > 0:
             await trio.sleep(pause)
+        self._coming -= 1
+        await self._try(transparent)
+
+    async def _try(self, transparent: bool = False) -> None:
+        """Open one more stream, once there is a connection for it."""
         if not transparent:
             self._made += 1
         attempt = Attempt(self, self._made, transparent)
         self._open_attempts.append(attempt)
         while not self._committed:
+            connection = self._channel.connector.ready
+            if connection is None:
+                try:
+                    connection = await self._find()
+                except GRPCError as error:
+                    attempt.over = True
+                    if not self.goes_on(attempt, error, None):
+                        self.give_up(error)
+                    return
+            sent, ended = self._sent.messages, self._sent_end
             try:
-                connection = await self._find()
-            except GRPCError as error:
-                attempt.over = True
-                if not self.goes_on(attempt, error, None):
-                    self.give_up(error)
-                return
-            try:
-                attempt.begin(
-                    connection,
-                    self._fields,
-                    self._until,
-                    self._sent.messages,
-                    self._sent_end,
-                )
+                attempt.begin(connection, self._fields, self._until, sent, ended)
             except GRPCError:
                 continue  # it has just come to take no more: the next one may
             self._opened(attempt)
@@ -112,7 +125,7 @@ class RepeatingCall(ClientStream[S, R], ABC):
 
     def goes_on(self, attempt: Attempt, error: GRPCError, pushback: bytes | None) -> bool:
         """An attempt has failed: whether the call goes on without it."""
-        if self._committed or self._tries is None:
+        if self._committed:
             return False
         self._open_attempts.remove(attempt)
         if self.attempts is not None and attempt._sent_request:
@@ -120,7 +133,7 @@ class RepeatingCall(ClientStream[S, R], ABC):
         refused = attempt.fate is Fate.REFUSED and not self._refused
         if refused or attempt.fate is Fate.UNSENT:
             self._refused = self._refused or refused
-            self._tries.start_soon(self._try, 0.0, True)
+            self._start_attempt(transparent=True)
             return True
         return self._another(error, pushback)
 
@@ -158,8 +171,9 @@ class RepeatingCall(ClientStream[S, R], ABC):
                 attempt.stop()
                 if self.attempts is not None:
                     self.attempts.ended(attempt.number, Status.CANCELLED)
-        if self._tries is not None:
-            self._tries.cancel_scope.cancel()
+        scopes, self._scopes = self._scopes, []
+        for scope in scopes:
+            scope.cancel()
         self._sent.drop()
         self._changed.unpark_all()
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import trio
-
 from trioraft.rpc.status import GRPCError
 
 from .policy import RetryPolicy, read_pushback
@@ -23,13 +21,12 @@ class RetriedStream(RepeatedStream[S, R]):
 
     _retries = 0  # since the server has last said when to come back
 
-    def _begin(self, tries: trio.Nursery) -> None:
-        tries.start_soon(self._try, 0.0)
+    def _begin(self) -> None:
+        """The first attempt is like any other's: others follow only if it fails."""
 
     def _another(self, error: GRPCError, pushback: bytes | None) -> bool:
         policy, throttle = self._plan.policy, self._plan.shared.throttle
         assert isinstance(policy, RetryPolicy)
-        assert self._tries is not None
         wait = read_pushback(pushback)
         stop = wait is not None and wait < 0
         if not stop and error.status not in policy.retryable:
@@ -45,5 +42,5 @@ class RetriedStream(RepeatedStream[S, R]):
             self._retries += 1
         else:
             self._retries = 0
-        self._tries.start_soon(self._try, wait)
+        self._start_attempt(wait)
         return True
