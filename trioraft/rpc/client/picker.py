@@ -130,8 +130,8 @@ class Picker(ABC):
         """What calls find from now on. Those that wait look again if that may be of use."""
         firsts = tuple(subchannel.connections[0] for subchannel in ready)
         self.current = firsts[0] if len(firsts) == 1 else None
-        if len(firsts) > 1 and not self._turns:
-            # Not all clients begin with the same one.
+        if len(firsts) > 1 and firsts != self._turns:
+            # Not all clients begin with the same one, nor go on with the one after it.
             self._turn = self._shared.rng.randrange(len(firsts))
         self._turns = firsts if len(firsts) > 1 else ()
         self._spare = tuple(
