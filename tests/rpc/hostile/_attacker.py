@@ -191,7 +191,11 @@ class Attacker:
         closed: Whether it has ended the connection.
         received: Bytes that came from it.
         opened: The stream of each of its HEADERS.
+        initial_window, credit: What a stream may be sent at first, and by stream what since.
     """
+
+    #: How much of the heaviest attacks there is: the tests make do with less than the bench.
+    scale = 1.0
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -202,6 +206,8 @@ class Attacker:
         self.closed = False
         self.received = 0
         self.opened: list[int] = []
+        self.initial_window = 65_535
+        self.credit: Counter[int] = Counter()
         self.attempts = 0
         self._ids = itertools.count(1, 2)
         self._decoder = hpack.Decoder(max_header_list_size=1 << 20)
@@ -266,6 +272,18 @@ class Attacker:
                 raise GoneError
             await self._news.wait()
 
+    async def room(self, stream_id: int, sent: int, size: int) -> None:
+        """Wait until the stream, on which so much was sent, has room for `size`, or was refused.
+
+        For attacks that keep to flow control. The connection's window is taken to be wide open.
+        """
+        while self.initial_window + self.credit[stream_id] - sent < size:
+            if self.statuses or self.resets:
+                return
+            if self.closed:
+                raise GoneError
+            await self._news.wait()
+
     async def until(self, outcome: str, seconds: float) -> str:
         """Wait until the outcome is the expected one; give the one that is there after it."""
         with trio.move_on_after(seconds):
@@ -303,7 +321,14 @@ class Attacker:
     def _note(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         acknowledged = flags & ACK and kind in (Kind.PING, Kind.SETTINGS)
         self.frames[-kind if acknowledged else kind] += 1
-        if kind == Kind.PING and acknowledged:
+        if kind == Kind.SETTINGS and not acknowledged:
+            for at in range(0, len(payload), 6):
+                key, value = struct.unpack_from(">HI", payload, at)
+                if key == Set.INITIAL_WINDOW_SIZE:
+                    self.initial_window = value
+        elif kind == Kind.WINDOW_UPDATE:
+            self.credit[stream_id] += int.from_bytes(payload, "big")
+        elif kind == Kind.PING and acknowledged:
             self._pongs.add(payload)
         elif kind == Kind.RST_STREAM:
             self.resets[int.from_bytes(payload, "big")] += 1

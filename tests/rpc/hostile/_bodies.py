@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 from _attack import CALM, Attacks
-from _attacker import CHAT, PADDED, UNARY, Attacker, Kind, data, frame, prefixed, request
+from _attacker import (
+    CHAT,
+    PADDED,
+    UNARY,
+    Attacker,
+    Kind,
+    data,
+    frame,
+    headers,
+    prefixed,
+    request,
+    request_fields,
+)
 
 ATTACKS = Attacks()
 
@@ -53,6 +66,53 @@ _body("a body that is no protobuf", "status 13", prefixed(b"\xff" * 64))
 _body("no body at all", "status 13", b"")
 
 
+def _bomb(name: str, outcome: str, encoding: bytes, payload: bytes) -> None:
+    """Ten calls, each with the compressed body, in frames of the largest size."""
+
+    @ATTACKS.add(name, outcome)
+    async def run(attacker: Attacker) -> None:
+        await attacker.greet()
+        fields = request_fields(UNARY, grpc_encoding=encoding)
+        wire = prefixed(payload, flag=1)
+        pieces = [wire[i : i + 16_384] for i in range(0, len(wire), 16_384)]
+        for _ in range(10):
+            stream_id = attacker.next_id()
+            await attacker.send(headers(stream_id, fields), *(data(stream_id, p) for p in pieces))
+            await attacker.send(data(stream_id, end=True))
+            attacker.attempts += 1
+
+
+_ZEROS = bytes(1 << 20)
+
+
+def _zipped(mebibytes: int, window_bits: int) -> bytes:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, window_bits)
+    return b"".join(deflater.compress(_ZEROS) for _ in range(mebibytes)) + deflater.flush()
+
+
+_bomb(
+    "gzip bomb: 100 KiB that are 100 MiB",
+    "status 8(, RST_STREAM NO_ERROR)?",
+    b"gzip",
+    _zipped(100, 31),
+)
+_bomb(
+    "deflate bomb: 100 KiB that are 100 MiB",
+    "status 8(, RST_STREAM NO_ERROR)?",
+    b"deflate",
+    _zipped(100, 15),
+)
+_bomb("a gzip body that is cut off", "status 13", b"gzip", _zipped(1, 31)[:500])
+_bomb(
+    "a gzip body with more behind it",
+    "status 13(, RST_STREAM NO_ERROR)?",
+    b"gzip",
+    _zipped(1, 31) + b"more",
+)
+_bomb("a gzip body that is none", "status 13(, RST_STREAM NO_ERROR)?", b"gzip", b"\xff" * 100)
+_bomb("an encoding that nobody knows", "status 12(, RST_STREAM NO_ERROR)?", b"snappy", b"abc")
+
+
 @ATTACKS.add("padding longer than its frame", "GOAWAY PROTOCOL_ERROR, closed")
 async def long_padding(attacker: Attacker) -> None:
     """RFC 9113 §6.1."""
@@ -71,21 +131,23 @@ async def dripping(attacker: Attacker) -> None:
 
 
 @ATTACKS.add(
-    "200 messages of 4 MiB that lack their last byte",
+    "200 messages of 4 MiB that lack their end",
     "status 8, RST_STREAM (NO_ERROR|CANCEL)",
     holds=True,
 )
 async def hoard(attacker: Attacker) -> None:
     """The server has to keep what may still become a message: `Limits.max_buffered` of it."""
     await attacker.greet()
+    await attacker.settle()
     size = 4 * 1024 * 1024
     body = data(0, bytes(16_384))
     for _ in range(200):
         stream_id = attacker.next_id()
         own = body[:5] + struct.pack(">I", stream_id) + body[9:]
         await attacker.send(request(stream_id), data(stream_id, prefixed(b"", length=size)))
-        for _ in range(size // 16_384 // 15):
-            await attacker.send(own * 15)
+        for sent in range(5, size - 16 * 16_384, 4 * 16_384):
+            await attacker.room(stream_id, sent, 4 * 16_384)
+            await attacker.send(own * 4)
         attacker.attempts += 1
 
 
@@ -95,7 +157,7 @@ async def crumbs(attacker: Attacker) -> None:
     await attacker.greet()
     await attacker.send(request(1), data(1, prefixed(b"", length=4 * 1024 * 1024)))
     piece = data(1, b"abc") * 1000
-    for _ in range(1300):
+    for _ in range(int(1300 * attacker.scale)):
         await attacker.send(piece)
     attacker.attempts += 1
 

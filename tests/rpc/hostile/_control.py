@@ -95,7 +95,7 @@ _THOUSAND = b"\x0a\x80\x02" + bytes(256) + b"\x10\xe8\x07"  # EchoRequest: 256 b
 
 async def _ask(attacker: Attacker, streams: int) -> list[int]:
     """Ask for a thousand replies on each of so many streams."""
-    ids = [attacker.next_id() for _ in range(streams)]
+    ids = [attacker.next_id() for _ in range(max(1, int(streams * attacker.scale)))]
     for stream_id in ids:
         await attacker.send(
             request(stream_id, EXPAND), data(stream_id, prefixed(_THOUSAND), end=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -207,6 +208,14 @@ _answers(
     "grpc-status-details-bin that is no base64",
     "NOT_FOUND",
     [(b"grpc-status", b"5"), (b"grpc-status-details-bin", b"====!")],
+)
+_BOMB = prefixed(gzip.compress(bytes(64 << 20)), flag=1)
+_says(
+    "gzip bomb of 64 MiB",
+    "RESOURCE_EXHAUSTED",
+    headers(1, [*OK, (b"grpc-encoding", b"gzip")]),
+    *(data(1, _BOMB[i : i + 16_384]) for i in range(0, len(_BOMB), 16_384)),
+    headers(1, DONE, end=True),
 )
 _floods(
     "endless 1xx", "DEADLINE_EXCEEDED|" + _LOST, b"", headers(1, [(b":status", b"103")]), 200_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections import deque
 from typing import Any
 
@@ -99,6 +101,36 @@ async def test_the_log_does_not_fill_up_with_one_peers_mistakes(
     assert len(lines) == 21
     assert lines[-1].endswith("no more of its mistakes are logged")
     assert max(map(len, lines)) < 300
+
+
+# ---- connections that are gone -------------------------------------------------------------------
+
+
+async def test_connections_that_are_gone_leave_little_to_the_garbage_collector() -> None:
+    """It counts objects, not bytes: what is large must not wait for it when many come and go."""
+    count = 40
+
+    async def come_and_go() -> None:
+        async with attacking(address) as attacker:
+            await attacker.greet()
+            await attacker.send(request(1, UNARY), data(1, prefixed(b""), end=True))
+            await attacker.until("status 0", 2.0)
+        await trio.sleep(0.01)
+
+    async with serving([Echo()]) as address:
+        for _ in range(5):
+            await come_and_go()
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(count):
+                await come_and_go()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert held / count < 32 * 1024
 
 
 # ---- incomplete messages -------------------------------------------------------------------------

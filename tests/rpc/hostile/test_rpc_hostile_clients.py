@@ -60,10 +60,11 @@ async def innocent(address: str) -> AsyncIterator[list[float]]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 async def test_attack(attack: Attack, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    limits = Limits(max_buffered=32 * 2**20)
+    limits = Limits(max_buffered=16 * 2**20, reset_burst=1000, reset_rate=100)
     async with serving([Echo()], limits=limits) as address, innocent(address) as times:
         with trio.fail_after(30):
             async with attacking(address, reads=attack.reads) as attacker:
+                attacker.scale = 0.1
                 await attack.run(attacker)
                 if attack.reads:
                     await attacker.settle()
