@@ -156,6 +156,69 @@ async def test_it_opens_and_closes_a_nursery_by_hand(autojump_clock: object) -> 
         assert (await call(channel)).payload == b"left"
 
 
+async def abandoned(seconds: float) -> AsyncIterator[int]:
+    """What Trio warns of: a generator that yields inside of a scope."""
+    with trio.move_on_after(seconds):
+        yield 1
+        yield 2
+
+
+async def fail_soon() -> None:
+    await trio.sleep(0.5)
+    raise KeyError("late")
+
+
+LEFT_OPEN = ["generator", "scope", "nursery", "nursery with a task", "nursery with a failing task"]
+
+
+@pytest.mark.parametrize("kind", LEFT_OPEN)
+async def test_it_leaves_a_scope_or_a_nursery_open(
+    kind: str, autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[Any] = []
+
+    async def handler(stream: Any) -> None:
+        await stream.recv_message()
+        if kind == "generator":
+            kept.append(abandoned(1))
+            await anext(kept[-1])
+        elif kind == "scope":
+            kept.append(trio.CancelScope(deadline=trio.current_time() + 1))
+            kept[-1].__enter__()
+        else:
+            kept.append(trio.open_nursery())
+            nursery = await kept[-1].__aenter__()
+            if kind == "nursery with a task":
+                nursery.start_soon(trio.sleep, 3)
+            elif kind == "nursery with a failing task":
+                nursery.start_soon(fail_soon)
+        await stream.send_message(EchoReply(payload=b"left"))
+
+    async with beside(handler) as channel:
+        for _ in range(3):
+            assert (await call(channel)).payload == b"left"
+            await trio.sleep(0.2)
+        await trio.sleep(5)
+    assert caplog.text.count("a cancel scope or a nursery was left open") == 3
+
+
+async def test_a_scope_left_open_that_ends_its_own_call(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[Any] = []
+
+    async def handler(stream: Any) -> None:
+        kept.append(abandoned(1))
+        await anext(kept[-1])
+        await trio.sleep(10)
+
+    async with beside(handler) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await call(channel, timeout=100)
+        assert caught.value.status is Status.UNKNOWN
+        assert trio.current_time() == pytest.approx(1, abs=0.1)
+
+
 async def test_it_ignores_cancellation_for_a_while(autojump_clock: object) -> None:
     async def handler(stream: Any) -> None:
         with trio.CancelScope(shield=True):

@@ -8,6 +8,7 @@ context variables reaches it, and never more than one call runs in a worker.
 
 from __future__ import annotations
 
+import logging
 import math
 from contextvars import Context
 from typing import Protocol
@@ -17,6 +18,8 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 __all__ = ["Work", "Workers"]
+
+log = logging.getLogger(__name__)
 
 #: Workers without a call that a connection keeps. Each is a parked task of about 3 KiB.
 MAX_IDLE = 64
@@ -36,6 +39,9 @@ class Work(Protocol):
 
     def finished(self, *, cancelled: bool) -> None:
         """`run` has returned, or was ended by `scope`. Must not raise."""
+
+    def broken(self, error: RuntimeError) -> None:
+        """Trio has found the scopes of `run` out of order. If it has not ended, it has now."""
 
 
 class Workers:
@@ -57,16 +63,22 @@ class Workers:
         context = task.context.copy()
         work: Work | None = first
         while work is not None:
-            with trio.CancelScope() as scope:
-                while work is not None:
-                    task.name = work.method_name
-                    await work.run(scope)
-                    work.finished(cancelled=False)
-                    if scope.cancel_called:
-                        break  # too late for this call, and it must not reach the next one
-                    if scope.deadline != math.inf:
-                        scope.deadline = math.inf
-                    work = await self._next(task, context)
+            try:
+                with trio.CancelScope() as scope:
+                    status = task._cancel_status  # Trio has no public way to ask
+                    while work is not None:
+                        task.name = work.method_name
+                        await work.run(scope)
+                        work.finished(cancelled=False)
+                        if scope.cancel_called or task._cancel_status is not status:
+                            break  # too late for this call, and it must not reach the next one
+                        if scope.deadline != math.inf:
+                            scope.deadline = math.inf
+                        work = await self._next(task, context)
+            except RuntimeError as error:
+                assert work is not None
+                await _retire(task, work, error)
+                return
             if scope.cancelled_caught and work is not None:
                 work.finished(cancelled=True)
             if work is not None and scope.cancel_called:
@@ -87,3 +99,18 @@ class Workers:
 
         work: Work = await wait_task_rescheduled(abort)
         return work
+
+
+async def _retire(task: Task, work: Work, error: RuntimeError) -> None:
+    """A handler has left a cancel scope or a nursery open: its worker takes no other call.
+
+    Such a scope would cancel whatever runs in it later. Trio says so (`error`) when the scope
+    around it is closed. It is easily done: an async generator that yields inside of
+    `move_on_after` or a nursery, and is not run to its end.
+    """
+    log.error("%s: a cancel scope or a nursery was left open", work.method_name, exc_info=error)
+    work.broken(error)
+    for nursery in task.child_nurseries:
+        nursery.cancel_scope.cancel()
+    if task.child_nurseries:
+        await trio.sleep_forever()  # a task must not end before its nurseries do
