@@ -20,11 +20,12 @@ from trioraft.rpc.wire.http2 import (
     TrailersReceived,
 )
 
+from .answering import RESPONSE
 from .in_place import InPlaceCall
 from .life.managed import ManagedConnection
 from .service import Method
 from .shared import Shared
-from .stream import RESPONSE, ServerStream
+from .stream import ServerStream
 from .workers import Workers
 
 log = logging.getLogger(__name__)

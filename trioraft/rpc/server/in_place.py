@@ -13,7 +13,8 @@ from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.framing import PREFIX_SIZE, pack_prefix
 from trioraft.rpc.wire.http2 import Http2Error
 
-from .stream import OK, RESPONSE, ServerStream
+from .answering import OK, RESPONSE
+from .stream import ServerStream
 
 __all__ = ["InPlaceCall"]
 
