@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from conftest import Authority, Signed
+from _authority import Authority, Signed
 
 from trioraft.rpc import client_tls, server_tls
 from trioraft.rpc.server.options import endpoints_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from conftest import Authority, Signed
+from _authority import Authority, Signed
 from echo_grpc import EchoStub
 from echo_pb2 import EchoReply, EchoRequest
 from echo_service import Echo, One

@@ -84,8 +84,8 @@ class Server:
         4. After `grace` seconds more, calls that are still open end with UNAVAILABLE and their
            handlers are cancelled. None waits for as long as they take, 0 does not wait.
 
-        Called again, also while it runs, the earlier end counts. Cancelling it does not undo it:
-        only the waiting ends.
+        Called again, also while it runs, the earlier end counts. Cancelling it undoes nothing: only
+        the waiting ends, and in step 2 what would have followed.
         """
         if not self._stopping:
             self._stopping = True
