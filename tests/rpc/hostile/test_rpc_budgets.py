@@ -22,6 +22,7 @@ from _attacker import (
     request,
     request_fields,
     settings,
+    window_update,
 )
 from echo_grpc import EchoStub
 from echo_pb2 import EchoRequest
@@ -33,6 +34,7 @@ from hypothesis import strategies as st
 from trioraft.rpc import Limits
 from trioraft.rpc.server.life.rules import ServerKeepalive
 from trioraft.rpc.wire.budget import Budget
+from trioraft.rpc.wire.connection import Connection
 from trioraft.rpc.wire.framing import Deframer
 
 PING = frame(Kind.PING, 0, b"12345678")
@@ -83,6 +85,32 @@ async def test_pings_between_messages_are_free() -> None:
                 while attacker.frames[Kind.DATA] < count and not attacker.closed:
                     await trio.lowlevel.checkpoint()
         assert not attacker.closed
+
+
+# ---- fairness ------------------------------------------------------------------------------------
+
+
+async def test_reads_get_shorter_for_who_sends_much_that_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two reads everybody else has a turn: it must come soon."""
+    counts: list[int] = []
+    dispatch = Connection._dispatch
+
+    def count(self: Connection) -> int:
+        counts.append(dispatch(self))
+        return counts[-1]
+
+    async with serving([Echo()]) as address, attacking(address) as attacker:
+        await attacker.greet()
+        await attacker.settle()
+        monkeypatch.setattr(Connection, "_dispatch", count)
+        await attacker.send(window_update(0, 1) * 40_000)
+        await attacker.settle()
+        large = [number for number in counts if number > 100]
+        assert sum(large) > 30_000
+        assert max(large[2:]) < 1200
+        assert sum(large) / len(large) < 600
 
 
 # ---- the log ------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ log = logging.getLogger(__name__)
 
 # What is taken from the socket at once.
 _READ_SIZE = 64 * 1024
+# A read that holds more events than this, about 10 ms of new calls, makes the next one shorter:
+# whoever sends much that is small must not make the others wait for all of it.
+_FAIR_EVENTS = 256
+_LEAST_READ = 4 * 1024
 # Bulk data is read, and written, in so many pieces before others run: half a MiB, a millisecond.
 _PIECES = 8
 # Bytes per event from which on a read counts as bulk. Small messages take much longer to handle.
@@ -243,12 +247,13 @@ class Connection:
         piece: bytes | bytearray
         receive_now = self._pipe.receive_now
         pieces = 0  # to be read without waiting
+        size = _READ_SIZE
         try:
             while True:
                 piece = receive_now(_READ_SIZE) if pieces else b""
                 fresh = not piece
                 if fresh:
-                    piece = await receive(_READ_SIZE)
+                    piece = await receive(size)
                     if not piece:
                         return "the peer closed the connection"
                 data = piece  # the last there was, if it turns out to be wrong
@@ -258,6 +263,10 @@ class Connection:
                     self.opened = False
                 feed(piece)
                 events = self._dispatch()
+                if events > _FAIR_EVENTS:
+                    size = max(_LEAST_READ, size * _FAIR_EVENTS // events)
+                elif size < _READ_SIZE:
+                    size = min(_READ_SIZE, 2 * size)
                 if len(piece) < _READ_SIZE or events * _BULK_EVENT > _READ_SIZE:
                     pieces = 0
                 else:
