@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from echo_pb2 import EchoReply, EchoRequest
 from echo_service import Echo, One, serving
 
 from trioraft.rpc import GRPCError, Limits, Status, open_channel, open_server
-from trioraft.rpc.server.budget import PORTION, Budget
+from trioraft.rpc.server.budget import MANY, PORTION, Budget
 from trioraft.rpc.testing import MemoryListener
 
 
@@ -21,26 +22,34 @@ class Spender:
         self.allowance = self.running = 0
 
 
-def test_a_budget_is_never_exceeded() -> None:
+def test_a_budget_is_never_exceeded_and_used_to_the_last() -> None:
     async def main() -> None:
+        rng = random.Random(3)
         spenders = [Spender() for _ in range(10)]
-        budget = Budget(3 * PORTION, spenders)
-        for step in range(2000):
-            spender = spenders[step * 7 % 10]
-            if step % 3 and (spender.running < spender.allowance or budget.ask(spender)):
-                spender.running += 1
-            elif spender.running:
+        total = 3 * PORTION
+        budget = Budget(total, spenders)
+        refused = 0
+        for _ in range(5000):
+            spender = rng.choice(spenders)
+            running = sum(one.running for one in spenders)
+            if spender.running and rng.random() < 0.45:
                 spender.running -= 1
-            assert sum(one.running for one in spenders) <= 3 * PORTION
-            assert sum(one.allowance for one in spenders) <= 3 * PORTION
+            elif spender.running < spender.allowance or budget.ask(spender):
+                spender.running += 1
+            else:
+                refused += 1
+                assert running == total
+            assert sum(one.running for one in spenders) <= total
+            assert sum(one.allowance for one in spenders) <= total
+        assert refused
 
     trio.run(main)
 
 
 async def test_what_others_do_not_use_is_collected(autojump_clock: object) -> None:
-    spenders = [Spender(), Spender()]
+    spenders = [Spender() for _ in range(MANY + 1)]
     budget = Budget(PORTION, spenders)
-    busy, idle = spenders
+    busy, idle, *_ = spenders
     assert budget.ask(idle)
     assert budget.ask(busy)  # the idle one has given everything back
     assert (busy.allowance, idle.allowance) == (PORTION, 0)

@@ -7,7 +7,7 @@ stays with it until there is nothing else to give.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Protocol
 
 import trio
@@ -16,8 +16,9 @@ __all__ = ["Budget"]
 
 #: Handlers that a connection gets leave for at once.
 PORTION = 16
-#: Seconds between two rounds of collecting what connections do not use.
+#: Seconds between two rounds of collecting what connections do not use, if they are many.
 COLLECT_EVERY = 0.05
+MANY = 100
 
 
 class Spender(Protocol):
@@ -30,7 +31,7 @@ class Spender(Protocol):
 class Budget:
     """`total` handlers at once, never more. `spenders` are the connections that are open."""
 
-    def __init__(self, total: int, spenders: Iterable[Spender]) -> None:
+    def __init__(self, total: int, spenders: Collection[Spender]) -> None:
         self._free = total
         self._spenders = spenders
         self._next_collection = float("-inf")
@@ -50,9 +51,13 @@ class Budget:
         spender.allowance = 0
 
     def _collect(self) -> None:
-        """Take what is not used; not for every call that is refused, for it is a long way round."""
+        """Take what is not used; among many not for every call that is refused.
+
+        So with few connections a call is refused only if all handlers are in use; with many, what
+        somebody has stopped using may take that long to get to somebody else.
+        """
         now = trio.current_time()
-        if now < self._next_collection:
+        if len(self._spenders) > MANY and now < self._next_collection:
             return
         self._next_collection = now + COLLECT_EVERY
         for spender in self._spenders:
