@@ -22,7 +22,7 @@ from trioraft.protocols.ratis import appends, notices, votes
 from trioraft.raft.types import AppendRequest, NodeId, VoteRequest
 from trioraft.rpc import GRPCError, Status
 from trioraft.rpc.client.config.service_config import parse_service_config
-from trioraft.rpc.client.target import parse_target
+from trioraft.rpc.client.naming.target import parse_target
 from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.compression.codecs import deflate_codec, gzip_codec
 from trioraft.rpc.compression.settings import Compression, accepted_by, negotiate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trioraft.rpc.client.address import Address
-from trioraft.rpc.client.target import Target, named_target, parse_target
+from trioraft.rpc.client.naming.address import Address
+from trioraft.rpc.client.naming.target import Target, named_target, parse_target
 
 
 @pytest.mark.parametrize(

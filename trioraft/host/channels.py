@@ -20,7 +20,7 @@ from trioraft.rpc import Channel, Dial, GRPCError, Limits, Status
 from .environment import Environment
 
 if TYPE_CHECKING:
-    from trioraft.rpc.client.connection import ClientConnection
+    from trioraft.rpc.client.connections.connection import ClientConnection
 
 __all__ = ["ChannelPair", "ChannelPool", "PeerChannel"]
 

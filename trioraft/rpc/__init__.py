@@ -10,14 +10,15 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 
 from grpclib.const import Cardinality, Handler
 
-from .client.address import Address
 from .client.balancing import Balancing, PickFirst, RoundRobin
+from .client.calls.stream import ClientStream
 from .client.channel import Channel, open_channel
 from .client.config.service_config import ServiceConfig, parse_service_config
-from .client.connectivity import ConnectivityState
-from .client.dialling import Dial, DialAddress
-from .client.keepalive import Keepalive
-from .client.resolver import (
+from .client.connections.connectivity import ConnectivityState
+from .client.connections.dialling import Dial, DialAddress
+from .client.connections.keepalive import Keepalive
+from .client.naming.address import Address
+from .client.naming.resolver import (
     DnsResolver,
     PollingResolver,
     Resolution,
@@ -25,7 +26,6 @@ from .client.resolver import (
     ResolverUpdates,
 )
 from .client.retrying.attempt import AttemptObserver
-from .client.stream import ClientStream
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
 from .compression import Codec, Compression

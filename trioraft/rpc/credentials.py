@@ -27,7 +27,7 @@ from .metadata import MetadataLike, encode_metadata
 from .status import GRPCError, Status
 
 if TYPE_CHECKING:
-    from .client.target import Target
+    from .client.naming.target import Target
     from .interceptors.client import ClientCall, ClientInterceptor
 
 __all__ = ["CachedToken", "CallCredentials", "CallInfo", "Token", "attach", "stays_here"]

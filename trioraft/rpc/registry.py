@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .client.connectivity import ConnectivityState
+from .client.connections.connectivity import ConnectivityState
 
 if TYPE_CHECKING:
-    from .client.connector import Connector
+    from .client.connections.connector import Connector
     from .wire.connection import Connection
 
 __all__ = ["ChannelEntry", "Entry", "Registry", "Totals", "registered"]

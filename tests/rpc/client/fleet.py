@@ -14,7 +14,7 @@ from echo_pb2 import EchoReply, EchoRequest
 from echo_service import One
 
 from trioraft.rpc import Address, Channel, GRPCError, Limits, Resolution, serve
-from trioraft.rpc.client.resolver import ResolverUpdates
+from trioraft.rpc.client.naming.resolver import ResolverUpdates
 from trioraft.rpc.testing import MemoryListener
 
 

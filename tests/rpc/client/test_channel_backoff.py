@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioraft.rpc import Address
-from trioraft.rpc.client.address import interleaved
-from trioraft.rpc.client.backoff import Backoff
+from trioraft.rpc.client.connections.backoff import Backoff
+from trioraft.rpc.client.naming.address import interleaved
 
 
 def test_the_document_s_schedule() -> None:

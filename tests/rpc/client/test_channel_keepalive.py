@@ -165,7 +165,7 @@ async def test_without_keepalive_nothing_is_sent(autojump_clock: object) -> None
 
 
 def test_the_floor(caplog: pytest.LogCaptureFixture) -> None:
-    from trioraft.rpc.client.keepalive import Pace
+    from trioraft.rpc.client.connections.keepalive import Pace
 
     assert Pace(Keepalive(time=1)).time == 10
     assert "raised" in caplog.text

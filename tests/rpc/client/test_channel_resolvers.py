@@ -21,7 +21,7 @@ from trioraft.rpc import (
     Status,
     open_channel,
 )
-from trioraft.rpc.client.resolver import MAX_ADDRESSES
+from trioraft.rpc.client.naming.resolver import MAX_ADDRESSES
 
 
 class Names(trio.abc.HostnameResolver):

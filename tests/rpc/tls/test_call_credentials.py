@@ -27,7 +27,7 @@ from trioraft.rpc import (
     open_server,
     server_tls,
 )
-from trioraft.rpc.client.target import parse_target
+from trioraft.rpc.client.naming.target import parse_target
 from trioraft.rpc.credentials import stays_here
 from trioraft.rpc.testing import MemoryListener
 

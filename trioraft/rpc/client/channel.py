@@ -23,15 +23,15 @@ from trioraft.rpc.timeout import Deadline
 from trioraft.rpc.tls.contexts import ClientSecurity
 
 from .balancing import BalancingLike, balancing_from
+from .calls.stream import ClientStream
 from .config.plans import CallPlans
 from .config.service_config import parse_service_config
-from .connecting import connector_for, target_of
-from .connection import ClientConnection
-from .connectivity import Watched
-from .dialling import Dial, DialAddress
-from .keepalive import Keepalive
-from .resolver import Resolver
-from .stream import ClientStream
+from .connections.connecting import connector_for, target_of
+from .connections.connection import ClientConnection
+from .connections.connectivity import Watched
+from .connections.dialling import Dial, DialAddress
+from .connections.keepalive import Keepalive
+from .naming.resolver import Resolver
 from .view import ChannelView, StubChannel
 
 _MAX_CACHED_PATHS = 1024

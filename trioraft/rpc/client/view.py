@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .calls.stream import ClientStream
     from .channel import Channel
-    from .stream import ClientStream
 
 __all__ = ["ChannelView", "StubChannel"]
 

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeAlias, TypedDict, TypeVar
 import trio
 from grpclib.const import Cardinality
 
+from trioraft.rpc.client.calls.stream import ClientStream
 from trioraft.rpc.client.channel import Channel
-from trioraft.rpc.client.stream import ClientStream
 from trioraft.rpc.credentials import CallCredentials
 from trioraft.rpc.metadata import Metadata, MetadataLike
 from trioraft.rpc.timeout import Deadline

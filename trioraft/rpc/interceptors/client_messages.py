@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import trio
 from multidict import MultiDict
 
-from trioraft.rpc.client.stream import ClientStream
+from trioraft.rpc.client.calls.stream import ClientStream
 from trioraft.rpc.metadata import Metadata
 from trioraft.rpc.status import GRPCError, Status
 

@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 
 from trioraft._proto.grpc import channelz_pb2 as pb
-from trioraft.rpc.client.connection import ClientConnection
+from trioraft.rpc.client.connections.connection import ClientConnection
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.wire.connection import Connection
 

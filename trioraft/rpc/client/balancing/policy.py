@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from trioraft.rpc.client.address import Address
-from trioraft.rpc.client.connectivity import ConnectivityState
-from trioraft.rpc.client.subchannel import Subchannel
+from trioraft.rpc.client.connections.connectivity import ConnectivityState
+from trioraft.rpc.client.connections.subchannel import Subchannel
+from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.status import GRPCError, Status
 
 __all__ = ["Balancer", "Balancing", "BalancingLike", "Hub", "balancing_from", "balancing_of"]

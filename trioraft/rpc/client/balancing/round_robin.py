@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trioraft.rpc.client.address import Address
-from trioraft.rpc.client.connectivity import ConnectivityState
-from trioraft.rpc.client.subchannel import Subchannel
+from trioraft.rpc.client.connections.connectivity import ConnectivityState
+from trioraft.rpc.client.connections.subchannel import Subchannel
+from trioraft.rpc.client.naming.address import Address
 
 from .policy import Balancer, Hub
 

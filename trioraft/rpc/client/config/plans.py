@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from trioraft.rpc.client.calls.stream import ClientStream
 from trioraft.rpc.client.retrying.hedging import HedgedStream
 from trioraft.rpc.client.retrying.policy import HedgingPolicy, RetryPolicy
 from trioraft.rpc.client.retrying.replay import Account
 from trioraft.rpc.client.retrying.retry import RetriedStream
 from trioraft.rpc.client.retrying.throttle import Throttle
-from trioraft.rpc.client.stream import ClientStream
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.timeout import Deadline

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grpclib.const import Cardinality
 
-from trioraft.rpc.client.opening import OpeningCall
+from trioraft.rpc.client.calls.opening import OpeningCall
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http
 from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
 
 if TYPE_CHECKING:
-    from trioraft.rpc.client.connection import ClientConnection
+    from trioraft.rpc.client.connections.connection import ClientConnection
 
     from .repeating import RepeatingCall
 

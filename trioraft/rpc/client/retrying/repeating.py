@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trioraft.rpc.client.stream import ClientStream
+from trioraft.rpc.client.calls.stream import ClientStream
 from trioraft.rpc.status import GRPCError, Status
 
 from .attempt import Attempt, AttemptObserver, Fate

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     import trio
     from grpclib.const import Cardinality
 
+    from trioraft.rpc.client.channel import Channel
+    from trioraft.rpc.client.config.plans import CallPlan
+    from trioraft.rpc.client.connections.connection import ClientConnection
     from trioraft.rpc.peer import Peer
     from trioraft.rpc.timeout import Deadline
-
-    from .channel import Channel
-    from .config.plans import CallPlan
-    from .connection import ClientConnection
 
 S = TypeVar("S")
 R = TypeVar("R")

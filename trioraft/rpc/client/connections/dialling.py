@@ -8,10 +8,9 @@ from typing import TypeAlias
 
 import trio
 
+from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.tls.contexts import ClientSecurity
 from trioraft.rpc.tls.handshake import secure_client
-
-from .address import Address
 
 __all__ = ["Dial", "DialAddress", "connect", "over_tls"]
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import trio
 
+from trioraft.rpc.client.connections.backoff import Backoff
+
 from .address import Address
-from .backoff import Backoff
 
 __all__ = [
     "MAX_ADDRESSES",

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import trio
 
+from trioraft.rpc.client.balancing import BalancingLike, balancing_of
+from trioraft.rpc.client.naming.address import Address
+from trioraft.rpc.client.naming.resolver import DnsResolver, Resolver
+from trioraft.rpc.client.naming.target import Target, named_target, parse_target
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.tls.contexts import ClientSecurity
 
-from .address import Address
-from .balancing import BalancingLike, balancing_of
 from .connector import Connector
 from .dialling import Dial, DialAddress, connect, over_tls
 from .keepalive import Keepalive, Pace
-from .resolver import DnsResolver, Resolver
 from .subchannel import Shared
-from .target import Target, named_target, parse_target
 
 __all__ = ["connector_for", "target_of"]
 

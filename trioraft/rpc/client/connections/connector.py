@@ -15,15 +15,15 @@ from typing import Any
 
 import trio
 
+from trioraft.rpc.client.balancing import Balancer, Balancing
+from trioraft.rpc.client.naming.address import Address
+from trioraft.rpc.client.naming.resolver import Resolution, Resolver, ResolverUpdates
 from trioraft.rpc.registry import Entry
 from trioraft.rpc.status import GRPCError, Status
 
-from .address import Address
 from .backoff import Backoff
-from .balancing import Balancer, Balancing
 from .connectivity import ConnectivityState
 from .picker import Picker
-from .resolver import Resolution, Resolver, ResolverUpdates
 from .subchannel import Shared, Subchannel
 
 __all__ = ["Connector"]

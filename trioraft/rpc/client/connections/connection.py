@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import trio
 
+from trioraft.rpc.client.calls.answer import AnsweredCall
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.status import GRPCError, Status
@@ -24,7 +25,6 @@ from trioraft.rpc.wire.http2 import (
     max_streams_of,
 )
 
-from .answer import AnsweredCall
 from .keepalive import Pace, WatchedPipe, keep_alive
 
 # The debug data of a GOAWAY to a client that sends too many PINGs (gRPC proposal A8).

@@ -21,9 +21,8 @@ from trioraft.rpc.wire.receiving import FAIR_SHARE
 from .answer import AnsweredCall
 
 if TYPE_CHECKING:
+    from trioraft.rpc.client.connections.connection import ClientConnection
     from trioraft.rpc.compression.codec import Codec
-
-    from .connection import ClientConnection
 
 S = TypeVar("S")
 R = TypeVar("R")

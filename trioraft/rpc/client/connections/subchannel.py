@@ -10,11 +10,11 @@ from functools import partial
 
 import trio
 
+from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import Entry, registered
 from trioraft.rpc.status import GRPCError, Status
 
-from .address import Address
 from .backoff import Backoff
 from .connection import ClientConnection
 from .connectivity import ConnectivityState

@@ -1,0 +1,1 @@
+"""A call, as its caller has it: opened, sent to, answered."""

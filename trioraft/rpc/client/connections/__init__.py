@@ -1,0 +1,1 @@
+"""What stands between a call and a server: addresses that are dialled, kept and left."""
