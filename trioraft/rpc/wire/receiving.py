@@ -1,12 +1,10 @@
-"""The receiving half of a call: DATA in, messages out, and flow control in between.
+"""The receiving half of a call: DATA in, messages out.
 
 A connection's reader task pushes DATA in by plain method calls (`data_received`, `end_received`,
 `stream_closed`, `connection_lost`), which park messages in an inbox and wake the application's task
 at most once per socket read.
 
-Flow control follows consumption: bytes are acknowledged when the application takes the message
-they belong to. Only the bytes of one message that is still incomplete, with no complete one before
-it, are acknowledged as they come, or a message larger than the window could never arrive.
+Their bytes are acknowledged as they are taken: see `flow.py`.
 
 Compressed messages are inflated by the task that takes them, in slices between which it gives way
 (`compression/bounded.py`); of those that wait, at most the first is inflated.
@@ -19,59 +17,45 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, Status
 
-from .framing import PREFIX_SIZE, Body, Deframer, body_size
+from .flow import NEVER, Flow
+from .framing import PREFIX_SIZE, Deframer, body_size
 
 if TYPE_CHECKING:
     from trioraft.rpc.limits import Limits
-
-    from .connection import Connection
 
 R = TypeVar("R")
 
 # Messages a task may send or take without giving way to others, when it never has to wait.
 FAIR_SHARE = 64
-_NEVER = 1 << 62
 # Inflated bytes that one call takes beyond its first message: their compressed size says nothing.
 _INFLATED_AT_ONCE = 1024 * 1024
 
 
-class Receiving(Generic[R]):
+class Receiving(Flow, Generic[R]):
     """What a call has of its peer. `Call` adds the sending half."""
 
-    _connection: Connection
-    _id = 0
     _ended = False  # the peer has ended its direction
-    _closed = False  # the stream is gone from the engine
-    _failure: GRPCError | None = None  # what further receiving raises
-    _discarding = False  # no further message is wanted
-    _reader: Task | None = None
     _sink: Callable[[list[R]], bool] | None = None  # while `deliver` runs
     _sink_error: Exception | None = None
-    _streak = 0  # messages sent or taken since the task last gave way
     _taken = False  # a message was
-    _bulk = False  # the stream has a window of `Limits.bulk_window`
     #: Whether the message taken last was compressed on its way here.
     message_compressed = False
-    _unacknowledged = 0  # received bytes that the engine has not been told are consumed
-    _free = 0  # those of them that are consumed
-    _credit = 0  # those of the free ones that belong to a message that is not taken yet
 
     def __init__(self, limits: Limits, receive_type: type[Any], max_receive: int) -> None:
         self._limits = limits
         self._receive_type = receive_type
         self._decode = receive_type.FromString
-        self._inbox: deque[Body] = deque()
+        self._inbox = deque()
         self._deframer = Deframer(max_receive)
-        # Asked for each message, so on the call itself: its class takes longer to look at.
-        self._inflating = False  # received messages may be compressed
         self._acknowledge_at = limits.stream_window // 4
         self._until_bulk = 2 * limits.stream_window
+        # Asked for each message, so on the call itself: its class takes longer to look at.
+        self._inflating = False  # received messages may be compressed
 
     # ---- pushed in by the connection's reader task -------------------------------------------
 
@@ -122,22 +106,17 @@ class Receiving(Generic[R]):
             self._free = self._unacknowledged
             self._acknowledge()
         self._narrow()
-        self._acknowledge_at = _NEVER
+        self._acknowledge_at = NEVER
         if self._reader is not None:
             self._wake_reader()
 
     def connection_lost(self, error: GRPCError) -> None:
         """The connection is gone and the call with it, unless it had ended already."""
         self._closed = True
-        self._acknowledge_at = _NEVER
+        self._acknowledge_at = NEVER
         if self._failure is None and not self._ended:
             self._failure = error
         self._wake_reader()
-
-    def refuse(self, error: GRPCError) -> None:
-        """End receiving with `error`: the messages that came before it can still be taken."""
-        self._failure = error
-        self._discard()
 
     def _progress(self) -> None:
         """Data has come, but not the end: wake the waiting reader if there is something for it."""
@@ -160,86 +139,7 @@ class Receiving(Generic[R]):
         if not wants_more or self._failure is not None:
             self._wake_reader()
 
-    # ---- flow control ------------------------------------------------------------------------
-
-    def _release_incomplete(self) -> None:
-        """With the inbox empty, every byte not free yet belongs to one incomplete message."""
-        if self._closed:
-            return  # everything was acknowledged when the stream went
-        connection = self._connection
-        amount = self._unacknowledged - self._free
-        self._credit += amount
-        self._free = self._unacknowledged
-        connection.held += amount
-        if connection.held > connection.max_held and amount:
-            self.refuse(
-                GRPCError(
-                    Status.RESOURCE_EXHAUSTED,
-                    f"the connection's calls have over {connection.max_held} bytes of messages "
-                    "that are not complete",
-                )
-            )
-
-    def _release_held(self) -> None:
-        self._connection.held -= self._credit
-        self._credit = 0
-
-    def _acknowledge(self) -> None:
-        self._connection.acknowledge(self._id, self._free)
-        self._unacknowledged -= self._free
-        self._until_bulk -= self._free
-        self._free = 0
-        if self._until_bulk <= 0 and not self._inbox:
-            self._widen()
-
-    def _widen(self) -> None:
-        """Much has come, and the application keeps up: let more come at once."""
-        self._until_bulk = _NEVER
-        if not self._closed and self._connection.widen(self._id):
-            self._acknowledge_at = self._limits.bulk_window // 4
-            self._bulk = True
-
-    def _narrow(self) -> None:
-        """The stream has ended."""
-        if self._bulk:
-            self._bulk = False
-            self._connection.bulk_streams -= 1
-
-    def _discard(self) -> None:
-        """Drop whatever still comes; hand back its window and that of what is here."""
-        self._discarding = True
-        if self._credit:
-            self._release_held()
-        self._deframer.drop()
-        if self._unacknowledged and not self._closed:
-            self._free = self._unacknowledged
-            self._acknowledge()
-
-    # ---- waiting -----------------------------------------------------------------------------
-
-    async def _wait_readable(self) -> None:
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is already receiving on this call")
-        self._streak = 0
-        self._reader = current_task()
-        await wait_task_rescheduled(self._abort_reader)
-
-    def _abort_reader(self, _: object) -> Abort:
-        self._reader = None
-        return Abort.SUCCEEDED
-
-    def _wake_reader(self) -> None:
-        task = self._reader
-        if task is not None:
-            self._reader = None
-            reschedule(task)
-
     # ---- receiving ---------------------------------------------------------------------------
-
-    def _raise_failure(self) -> None:
-        failure = self._failure
-        if failure is not None:
-            raise GRPCError(failure.status, failure.message, failure.details)
 
     def _take(self) -> R:
         """The first message, which is inflated if it was compressed."""
