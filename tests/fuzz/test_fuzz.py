@@ -68,3 +68,14 @@ def test_what_is_almost_right_runs_clean(name: str) -> None:
         TARGETS[name](bytes(text))
 
     run()
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_json_that_is_nested_too_deep_is_refused(opening: bytes) -> None:
+    _fuzz_parsers.service_config(opening * 100_000)
+
+
+@pytest.mark.parametrize("opening", [b"\x91", b"\x81\x01"])
+def test_msgpack_that_is_nested_too_deep_is_refused(opening: bytes) -> None:
+    for kind in range(7):
+        _fuzz_parsers.openraft(bytes([kind]) + opening * 100_000)

@@ -106,7 +106,7 @@ def parse_service_config(config: str | Mapping[str, Any]) -> ServiceConfig:
     if isinstance(config, str):
         try:
             config = json.loads(config)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"service config: not JSON: {error}") from None
     fields = Fields(config, "", _TOP)
     throttling = None
