@@ -34,9 +34,10 @@ def _floods(name: str, one: bytes, *, reads: bool = True, outcome: str = CALM) -
 
 
 _floods("SETTINGS flood", settings())
-_floods("SETTINGS flood, answers unread", settings(), reads=False)
+_floods("SETTINGS flood, answers unread", settings(), reads=False, outcome=f"kept|{CALM}")
 _floods("PING flood", PING)
-_floods("PING flood, answers unread", PING, reads=False)
+# Who does not read may be through before the server is: the socket takes that much.
+_floods("PING flood, answers unread", PING, reads=False, outcome=f"kept|{CALM}")
 _floods("PRIORITY flood", frame(Kind.PRIORITY, 1, struct.pack(">IB", 3, 1)))
 # Each byte of window is worth something to somebody: nothing but the work per frame to bound.
 _floods("WINDOW_UPDATE flood", window_update(0, 1), outcome="kept")
