@@ -56,6 +56,18 @@ async def test_more_connections_are_made_up_to_the_bound(autojump_clock: object)
             fleet.gate.set()
 
 
+async def test_calls_that_begin_together_get_all_the_connections_they_need(
+    autojump_clock: object,
+) -> None:
+    async with crowded(5) as (channel, fleet):
+        async with trio.open_nursery() as nursery:
+            await calls(nursery, channel, 12)
+            assert fleet.running["a"] == 10
+            assert len(fleet.dialled) == 5
+            assert len(channel.connector._shared.waiting) == 2
+            fleet.gate.set()
+
+
 async def test_the_oldest_connection_with_room_is_used(autojump_clock: object) -> None:
     async with crowded(3) as (channel, fleet):
         async with trio.open_nursery() as nursery:

@@ -150,8 +150,8 @@ class Picker(ABC):
         room = sum(item.max_streams - len(item.calls) for item in connections if item.has_room)
         if room:
             self._waiting.unpark(count=room)
-        elif self._ready:
-            self._grow()
+        if self._waiting and self._ready:
+            self._grow()  # no call that comes would ask for it: those that wait have asked
 
     def _grow(self) -> None:
         """Every stream is taken: one more connection to where there are fewest, if it may be."""
