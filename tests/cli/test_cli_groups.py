@@ -14,7 +14,7 @@ from trioraft.cli import main
 from trioraft.host import LinkSettings, RestSettings, Server, open_server
 from trioraft.machines.counter import CounterMachine
 
-FAST = RaftConfig(election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03)
+FAST = RaftConfig(election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1)
 REST = RestSettings(idle_after=0.1, check_interval=0.02)
 LINKS = LinkSettings(interval=0.1, timeout=0.5)
 

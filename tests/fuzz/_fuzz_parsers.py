@@ -37,7 +37,10 @@ Target = Callable[[bytes], None]
 LIMIT = 4096
 _CODECS = (gzip_codec(), deflate_codec())
 
-logging.getLogger("trioraft.drpc").setLevel(logging.CRITICAL)  # it warns of each bad call
+
+def quieten() -> None:
+    """No line for each bad call of dRPC, for the whole process."""
+    logging.getLogger("trioraft.drpc").setLevel(logging.CRITICAL)
 
 
 def _messages(wire: bytes, cuts: bytes, codec: int) -> tuple[list[bytes], Status | None]:

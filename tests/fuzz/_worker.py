@@ -18,7 +18,9 @@ with atheris.instrument_imports(
     if sys.argv[1] in SESSIONS:
         from _fuzz_sessions import TARGETS
     else:
-        from _fuzz_parsers import TARGETS
+        from _fuzz_parsers import TARGETS, quieten
+
+        quieten()
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]

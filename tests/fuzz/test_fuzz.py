@@ -5,6 +5,8 @@ The fuzzer itself, which follows coverage, is `make fuzz`; see `__main__`.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import _fuzz_parsers
@@ -24,6 +26,19 @@ property_settings = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """The targets change loggers, as they do in the fuzzer's own process: put them back."""
+    loggers = [logging.getLogger(name) for name in ("trioraft", "trioraft.drpc")]
+    before = [(log.level, log.propagate, list(log.handlers)) for log in loggers]
+    _fuzz_parsers.quieten()
+    yield
+    for log, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        log.setLevel(level)
+        log.propagate = propagate
+        log.handlers[:] = handlers
 
 
 def corpus(name: str) -> list[bytes]:

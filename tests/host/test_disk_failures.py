@@ -28,7 +28,7 @@ from trioraft.raft.errors import (
 from trioraft.storage import FsyncPolicy, StorageSettings
 
 FAST = trioraft.RaftConfig(
-    election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03
+    election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1
 )
 CODES = {"fault": errno.EIO, "full": errno.ENOSPC, "read-only": errno.EROFS}
 
@@ -165,9 +165,9 @@ async def test_a_log_that_cannot_be_read_back_stops_that_group(
     """Found when entries are read back for a follower that is far behind."""
     peers = addresses(3)
     config = trioraft.RaftConfig(
-        election_timeout_min=0.15,
-        election_timeout_max=0.3,
-        heartbeat_interval=0.03,
+        election_timeout_min=0.5,
+        election_timeout_max=1.0,
+        heartbeat_interval=0.1,
         max_cached_bytes=1 << 16,
         max_append_bytes=1 << 14,  # what may wait in memory for a peer that is away
     )

@@ -27,7 +27,7 @@ from trioraft.raft.session_ids import call_id_of, client_id_of
 from trioraft.raft.types import Member, Session
 
 FAST = trioraft.RaftConfig(
-    election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03, lease_reads=True
+    election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1, lease_reads=True
 )
 
 

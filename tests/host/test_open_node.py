@@ -19,7 +19,7 @@ from trioraft.raft.errors import InvariantError
 from trioraft.rpc import Cardinality, Channel, Encoded, GRPCError, Limits, Status, open_channel
 
 FAST = trioraft.RaftConfig(
-    election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03
+    election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1
 )
 
 

@@ -20,7 +20,7 @@ from trioraft.protocols.local.link import LinkSettings
 from trioraft.rpc import open_channel
 from trioraft.rpc.services import HealthService, ServingStatus
 
-FAST = RaftConfig(election_timeout_min=0.15, election_timeout_max=0.3, heartbeat_interval=0.03)
+FAST = RaftConfig(election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1)
 REST = RestSettings(idle_after=0.3, check_interval=0.05)
 LINKS = LinkSettings(interval=0.1, timeout=0.5)
 
