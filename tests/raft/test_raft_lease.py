@@ -310,3 +310,23 @@ def test_a_lease_never_hides_a_write() -> None:
         elections += schedule.elections
     assert served > 1000
     assert elections > 80
+
+
+def test_a_promise_ends_when_its_timer_does() -> None:
+    """`now - heard` may be less than what was added to `heard`: the timer would fire for ever."""
+    timeout, heard = 0.2, 1.687231524688534
+    assert (heard + timeout) - heard < timeout
+    rig = Rig(
+        lease_reads=True,
+        election_timeout_min=timeout,
+        election_timeout_max=0.4,
+        heartbeat_interval=0.05,
+    )
+    rig.now = heard
+    rig.step(append(term=1))
+    rig.settle()
+    rig.core._s.timeout = 0.01  # shortened: it waits for the end of the promise then
+    rig.time_out()
+    assert rig.core.role is Role.FOLLOWER
+    rig.time_out()
+    assert rig.core.role is not Role.FOLLOWER

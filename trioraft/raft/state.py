@@ -191,10 +191,13 @@ class State:
     @property
     def bound(self) -> bool:
         """A leader may hold a lease that rests on this node: whoever led when it was last
-        heard from, whatever this node has learned since, and even if it has been restarted."""
+        heard from, whatever this node has learned since, and even if it has been restarted.
+
+        Ends with the timer that waits for its end, to the last bit: both add up the same sum.
+        """
         if not self.config.lease_reads:
             return False
-        return self.now - self.heard < self.config.election_timeout_min
+        return self.now < self.heard + self.config.election_timeout_min
 
     @property
     def leader_alive(self) -> bool:
@@ -203,7 +206,7 @@ class State:
             return True
         if self.leader_id is None:
             return False
-        return self.now - self.heard < self.config.election_timeout_min
+        return self.now < self.heard + self.config.election_timeout_min
 
     def restart_timer(self) -> None:
         """Start the election timer with a new random timeout (Raft §5.2)."""
