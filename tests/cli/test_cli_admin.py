@@ -17,7 +17,7 @@ from trioraft.cli.demo.cluster import LocalCluster, open_cluster
 from trioraft.cli.demo.ports import free_addresses
 
 #: Elections that do not make a test wait; the machine may be busy, so not faster.
-FAST = ("--election-timeout", "150", "--heartbeat", "30", "--staging-timeout", "1")
+FAST = ("--election-timeout", "500", "--heartbeat", "100", "--staging-timeout", "1")
 
 
 async def run(*arguments: str) -> Result:

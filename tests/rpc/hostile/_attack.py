@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -38,6 +39,10 @@ class Attacks(list[Attack]):
         self, name: str, outcome: str, *, reads: bool = True, holds: bool = False
     ) -> Callable[[Round], Round]:
         """Make the decorated function an attack of this table."""
+        if re.fullmatch(r"status \d+", outcome):
+            # A status may come before the end of the request was read: that is then asked for no
+            # more (RFC 9113 section 8.1). Which of the two was first is a matter of timing.
+            outcome += "(, RST_STREAM NO_ERROR)?"
 
         def register(run: Round) -> Round:
             self.append(Attack(name, run, outcome, reads, holds))

@@ -102,7 +102,12 @@ _bomb(
     b"deflate",
     _zipped(100, 15),
 )
-_bomb("a gzip body that is cut off", "status 13", b"gzip", _zipped(1, 31)[:500])
+_bomb(
+    "a gzip body that is cut off",
+    "status 13(, RST_STREAM NO_ERROR)?",
+    b"gzip",
+    _zipped(1, 31)[:500],
+)
 _bomb(
     "a gzip body with more behind it",
     "status 13(, RST_STREAM NO_ERROR)?",
