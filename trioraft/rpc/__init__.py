@@ -25,6 +25,7 @@ from .client.naming.resolver import (
     Resolver,
     ResolverUpdates,
 )
+from .client.options import ChannelOptions
 from .client.retrying.attempt import AttemptObserver
 from .codegen.calls import ReplyMetadata
 from .codegen.handlers import current_call
@@ -69,6 +70,7 @@ __all__ = [
     "Cardinality",
     "Certificate",
     "Channel",
+    "ChannelOptions",
     "ClientCall",
     "ClientInterceptor",
     "ClientStream",

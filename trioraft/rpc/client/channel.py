@@ -3,117 +3,76 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, Unpack, cast
 
 import trio
 from grpclib.const import Cardinality
 from multidict import MultiDict
 
-from trioraft.rpc.compression import Compression, CompressionLike
+from trioraft.rpc.compression import Compression
 from trioraft.rpc.credentials import CallCredentials, attach, stays_here
-from trioraft.rpc.interceptors.client import ClientInterceptor
 from trioraft.rpc.interceptors.client_stream import InterceptedClientStream, intercepted
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
-from trioraft.rpc.registry import ChannelEntry, Registry
+from trioraft.rpc.registry import ChannelEntry
 from trioraft.rpc.status import GRPCError
 from trioraft.rpc.timeout import Deadline
-from trioraft.rpc.tls.contexts import ClientSecurity
 
-from .balancing import BalancingLike, balancing_from
+from .balancing import balancing_from
+from .block import ChannelBlock
 from .calls.stream import ClientStream
 from .config.plans import CallPlans
 from .config.service_config import parse_service_config
 from .connections.connecting import connector_for, target_of
 from .connections.connection import ClientConnection
-from .connections.connectivity import Watched
-from .connections.dialling import Dial, DialAddress
-from .connections.keepalive import Keepalive
-from .naming.resolver import Resolver
+from .options import ChannelOptions, check_names
 from .view import ChannelView, StubChannel
 
 _MAX_CACHED_PATHS = 1024
 
 
-class Channel(Watched, StubChannel):  # type: ignore[misc]
+class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
     """What stubs are made with. Shared by any number of tasks.
 
     Connects on the first call. Tasks of its connections live in a nursery that the `async with`
     block owns; leaving the block ends every call with UNAVAILABLE.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        ssl_context: ClientSecurity | None = None,
-        limits: Limits | None = None,
-        dial: Dial | None = None,
-        dial_address: DialAddress | None = None,
-        resolver: Resolver | None = None,
-        balancing: BalancingLike = "pick_first",
-        wait_for_ready: bool = False,
-        keepalive: Keepalive | None = None,
-        authority: str | None = None,
-        rng: random.Random | None = None,
-        registry: Registry | None = None,
-        inherit_deadlines: bool = True,
-        compression: CompressionLike = None,
-        interceptors: Sequence[ClientInterceptor] = (),
-        service_config: str | Mapping[str, Any] | None = None,
-        retries: bool = True,
-        credentials: CallCredentials | Sequence[CallCredentials] = (),
-        insecure_credentials: bool = False,
-    ) -> None:
+    def __init__(self, target: str, **options: Unpack[ChannelOptions]) -> None:
         """A channel to `target`, for `async with`.
 
         Args:
             target: `host:port`, `dns:///host:port`, `ipv4:...`, `ipv6:...`, `unix:...`,
                 `unix-abstract:...`; with `dial` or a `resolver`, any name.
-            ssl_context: TLS to the server, by `client_tls` or a context of your own.
-            limits: Bounds; see `Limits`.
-            dial: Opens the byte stream instead of the operating system's network.
-            dial_address: The same, for each address that the target stands for.
-            resolver: Finds the addresses, instead of DNS.
-            balancing: Which address a call goes to: `"pick_first"`, `"round_robin"`, or a policy.
-            wait_for_ready: Whether calls that do not say so themselves wait while there is no
-                connection and none to be had, instead of failing with UNAVAILABLE.
-            keepalive: PINGs on silent connections; None for none.
-            authority: `:authority` of the calls and the name in the server's certificate, if not
-                what the target says.
-            rng: Source of the jitter between attempts to connect, and of the balancer's order.
-            registry: Where the channel is shown while it is open; see `services.ChannelzService`.
-            inherit_deadlines: Tell servers the deadlines of Trio scopes around a call, those of a
-                handler that makes the call included. If not, only a call's own deadline is sent.
-            compression: Encoding of the messages sent, by name, or `Compression` settings.
-            interceptors: What runs around every call, the first one outermost; see `ClientCall`.
-            service_config: How calls are made, method by method: timeouts, retries, hedging (see
-                docs/rpc-retries.md), as JSON or what it decodes to. One that a resolver finds
-                takes its place.
-            retries: Whether the retry and hedging policies of a service config are followed.
-            credentials: Asked for metadata for every call; see `rpc.credentials`.
-            insecure_credentials: Send them without TLS, too, and not only within this machine.
+            options: See `ChannelOptions`.
 
         Raises:
+            TypeError: There is no such option.
             ValueError: The target cannot be parsed; an encoding or a policy is not known; `dial`
                 together with `dial_address` or a `resolver`; `credentials` without TLS; a mistake
                 in the service config, and where.
         """
+        check_names(options)
         self.target = target
-        self.compression = Compression.of(compression)
+        self.compression = Compression.of(options.get("compression"))
         self._encoder = self.compression.choose(self.compression.send)
         #: Whether the deadlines of Trio scopes around a call are sent to its server.
-        self.inherit_deadlines = inherit_deadlines
+        self.inherit_deadlines = options.get("inherit_deadlines", True)
         #: What runs around every call, the first one outermost.
-        self.interceptors = tuple(interceptors)
-        self.limits = limits or Limits()
+        self.interceptors = tuple(options.get("interceptors", ()))
+        self.limits = options.get("limits") or Limits()
         #: The source of randomness.
-        self.rng = rng or random.Random()
-        self.wait_for_ready = wait_for_ready
+        self.rng = options.get("rng") or random.Random()
+        self.wait_for_ready = options.get("wait_for_ready", False)
+        dial, dial_address = options.get("dial"), options.get("dial_address")
+        resolver, ssl_context = options.get("resolver"), options.get("ssl_context")
         parsed = target_of(
-            target, dial=dial, dial_address=dial_address, resolver=resolver, authority=authority
+            target,
+            dial=dial,
+            dial_address=dial_address,
+            resolver=resolver,
+            authority=options.get("authority"),
         )
         self.connector = connector_for(
             target,
@@ -124,27 +83,30 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             dial=dial,
             dial_address=dial_address,
             resolver=resolver,
-            balancing=balancing,
-            keepalive=keepalive,
+            balancing=options.get("balancing", "pick_first"),
+            keepalive=options.get("keepalive"),
         )
         self._connectivity = self.connector.connectivity
-        self._retries = retries
+        self._retries = options.get("retries", True)
         #: What the service config says of calls, if there is one.
         self.plans: CallPlans | None = None
+        service_config = options.get("service_config")
         if service_config is not None:
             self.configure(service_config)
         self.connector.on_service_config = self.configure
         self._authority = parsed.authority.encode()
         self._no_credentials = ""
-        if ssl_context is None and not insecure_credentials and not stays_here(parsed):
+        insecure = options.get("insecure_credentials", False)
+        if ssl_context is None and not insecure and not stays_here(parsed):
             self._no_credentials = "call credentials need TLS, or insecure_credentials=True"
+        credentials = options.get("credentials", ())
         if credentials != ():
             if self._no_credentials:
                 raise ValueError(self._no_credentials)
             self.interceptors += (attach(credentials, parsed.authority),)
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
-        self._registry = registry
+        self._registry = options.get("registry")
         self._entry: ChannelEntry | None = None
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
@@ -167,39 +129,6 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
         self.plans = CallPlans(config, self.limits, self.plans, policies=self._retries)
         if balancing is not None:
             self.connector.balance(balancing)
-
-    # ---- the block ---------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Channel:
-        if self._manager is not None:
-            raise RuntimeError("this channel was opened already")
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        if self._registry is not None:
-            self._entry = self._registry.add_channel(self.target, self.connector)
-        self.connector.open(self._nursery, self._entry)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        nursery, self._nursery = self._nursery, None
-        assert nursery is not None
-        # The block's own exception must come out as it is, neither in the nursery's group nor, if
-        # it is a cancellation, swallowed by the scope that we cancel: the nursery does not get to
-        # see it. The shield is against a cancellation while we close, which takes no longer than
-        # `Limits.close_timeout`.
-        self.connector.close()
-        nursery.cancel_scope.shield = True
-        nursery.cancel_scope.cancel()
-        try:
-            await self._manager.__aexit__(None, None, None)
-        finally:
-            if self._registry is not None and self._entry is not None:
-                self._registry.remove_channel(self._entry)
 
     # ---- calls -------------------------------------------------------------------------------
 
@@ -305,18 +234,6 @@ class Channel(Watched, StubChannel):  # type: ignore[misc]
             if self._entry is not None:
                 self._entry.refused()
             raise
-
-    # ---- connectivity ------------------------------------------------------------------------
-
-    def connect(self) -> None:
-        """Begin to connect without a call, if the state is IDLE. Never waits.
-
-        Raises:
-            RuntimeError: Outside of the channel's `async with` block.
-        """
-        if self._nursery is None:
-            raise RuntimeError("the channel is not open: use it inside `async with`")
-        self.connector.leave_idle()
 
 
 #: How channels are made: `async with open_channel("127.0.0.1:50051") as channel`.

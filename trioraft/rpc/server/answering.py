@@ -12,10 +12,11 @@ from trioraft.rpc.compression.settings import ACCEPT, ENCODING, accepted_by
 from trioraft.rpc.metadata import MetadataLike, encode_metadata
 from trioraft.rpc.status import GRPCError, Status, status_headers
 from trioraft.rpc.wire.call import misuse
+from trioraft.rpc.wire.flow import FAIR_SHARE
 from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
-from trioraft.rpc.wire.receiving import FAIR_SHARE
 
 from .request import RequestedCall
+from .trailers import Trailers
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,9 @@ R = TypeVar("R")
 
 RESPONSE = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 OK = [(b"grpc-status", b"0")]
-_PUSHBACK = b"grpc-retry-pushback-ms"
 
 
-class AnsweringCall(RequestedCall[S, R]):
+class AnsweringCall(RequestedCall[S, R], Trailers):
     """The part of a `ServerStream` that answers. Internal."""
 
     # ---- answering ---------------------------------------------------------------------------
@@ -170,49 +170,6 @@ class AnsweringCall(RequestedCall[S, R]):
         self._require_open()
         self._not_ok = status is not Status.OK
         self._finish(headers, extra)
-
-    def set_trailing_metadata(self, metadata: MetadataLike) -> None:
-        """Have `metadata` go with the status, whichever way the call comes to end.
-
-        Replaces what an earlier call of this has set; what `send_trailing_metadata` is given comes
-        after it. Does nothing if the status has been sent. Never waits.
-
-        Raises:
-            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
-        """
-        self._set_trailers = encode_metadata(metadata)
-        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
-
-    def push_back(self, seconds: float | None) -> None:
-        """Tell a caller that may try again when to: `seconds` from now; None is never.
-
-        It goes with the status, if that is not OK and nothing was sent before it: callers follow
-        no other (gRFC A6, "Pushback"). Replaces what an earlier call has said. Never waits.
-
-        Raises:
-            ValueError: Negative, or more than 2**31 - 1 milliseconds.
-        """
-        milliseconds = -1 if seconds is None else round(seconds * 1000)
-        if seconds is not None and not 0 <= milliseconds < 2**31:
-            raise ValueError(f"pushback must be between 0 and 2147483.647 s, not {seconds!r}")
-        others = [pair for pair in self._added_trailers if pair[0] != _PUSHBACK]
-        self._added_trailers = [*others, (_PUSHBACK, b"%d" % milliseconds)]
-        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
-
-    def add_trailing_metadata(self, metadata: MetadataLike) -> None:
-        """Have `metadata` go with the status besides what is set: for those around the handler.
-
-        Stays when `set_trailing_metadata` is called. Replaces what an earlier call of this has
-        added under the same names. Does nothing if the status has been sent. Never waits.
-
-        Raises:
-            ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
-        """
-        added = encode_metadata(metadata)
-        names = {name for name, _ in added}
-        kept = [field for field in self._added_trailers if field[0] not in names]
-        self._added_trailers = kept + added
-        self._extra_trailers = [*self._set_trailers, *self._added_trailers]
 
     async def cancel(self) -> None:
         """Reset the stream: the caller gets CANCELLED. Never waits.

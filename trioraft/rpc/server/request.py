@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -32,9 +31,6 @@ class RequestedCall(Call[S, R]):
     _not_ok = False  # ended with anything but OK
     _agreed = False  # the response headers are to say something about compression
     _overdue: GRPCError | None = None
-    _extra_trailers: list[tuple[bytes, bytes]] | None = None  # the two below together
-    _set_trailers: Sequence[tuple[bytes, bytes]] = ()
-    _added_trailers: Sequence[tuple[bytes, bytes]] = ()
     started = False
 
     def __init__(

@@ -17,9 +17,10 @@ from trioraft.rpc.compression.bounded import Compressed, compress, compress_now
 from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, ProtocolError, Status
 
+from .flow import FAIR_SHARE
 from .framing import PREFIX_SIZE, Encoded, Message, pack_prefix
 from .http2 import ErrorCode, Http2Error
-from .receiving import FAIR_SHARE, Receiving
+from .receiving import Receiving
 
 if TYPE_CHECKING:
     from trioraft.rpc.limits import Limits

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: More bytes than ever come.
 NEVER = 1 << 62
+#: Messages a task may send or take without giving way to others, when it never has to wait.
+FAIR_SHARE = 64
 
 
 class Flow:

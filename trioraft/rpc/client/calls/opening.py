@@ -15,8 +15,8 @@ from trioraft.rpc.compression.settings import ENCODING, accepted_by
 from trioraft.rpc.metadata import encode_metadata
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.timeout import encode_timeout
+from trioraft.rpc.wire.flow import FAIR_SHARE
 from trioraft.rpc.wire.http2 import ErrorCode
-from trioraft.rpc.wire.receiving import FAIR_SHARE
 
 from .answer import AnsweredCall
 

@@ -9,8 +9,8 @@ import trio
 from trioraft.rpc.metadata import encode_metadata
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.call import misuse
+from trioraft.rpc.wire.flow import FAIR_SHARE
 from trioraft.rpc.wire.http2 import Http2Error
-from trioraft.rpc.wire.receiving import FAIR_SHARE
 
 from .opening import OpeningCall
 

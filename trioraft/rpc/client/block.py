@@ -1,0 +1,68 @@
+"""The block that a channel's connections live in, and their state."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from trioraft.rpc.registry import ChannelEntry, Registry
+
+from .connections.connectivity import Watched
+from .connections.connector import Connector
+
+__all__ = ["ChannelBlock"]
+
+
+class ChannelBlock(Watched):
+    """A channel as `async with` sees it. `Channel` adds the calls."""
+
+    # Set by `Channel`.
+    target: str
+    connector: Connector
+    _registry: Registry | None
+    _entry: ChannelEntry | None  # in the registry, while the channel is open
+    _manager: Any  # of the nursery, once the channel was opened
+    _nursery: trio.Nursery | None  # while it is open
+
+    async def __aenter__(self) -> Self:
+        if self._manager is not None:
+            raise RuntimeError("this channel was opened already")
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        if self._registry is not None:
+            self._entry = self._registry.add_channel(self.target, self.connector)
+        self.connector.open(self._nursery, self._entry)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        nursery, self._nursery = self._nursery, None
+        assert nursery is not None
+        # The block's own exception must come out as it is, neither in the nursery's group nor, if
+        # it is a cancellation, swallowed by the scope that we cancel: the nursery does not get to
+        # see it. The shield is against a cancellation while we close, which takes no longer than
+        # `Limits.close_timeout`.
+        self.connector.close()
+        nursery.cancel_scope.shield = True
+        nursery.cancel_scope.cancel()
+        try:
+            await self._manager.__aexit__(None, None, None)
+        finally:
+            if self._registry is not None and self._entry is not None:
+                self._registry.remove_channel(self._entry)
+
+    def connect(self) -> None:
+        """Begin to connect without a call, if the state is IDLE. Never waits.
+
+        Raises:
+            RuntimeError: Outside of the channel's `async with` block.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the channel is not open: use it inside `async with`")
+        self.connector.leave_idle()
