@@ -429,3 +429,8 @@ async def test_tls_without_http2_is_refused(certificate: Path, nursery: trio.Nur
     async with open_channel(f"127.0.0.1:{port}", ssl_context=client) as channel:
         assert "ALPN" in str((await failure(channel)).message)
     nursery.cancel_scope.cancel()
+
+
+def test_an_option_that_there_is_not_is_an_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'limit'"):
+        open_channel("127.0.0.1:1", **{"limit": Limits()})  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A channel: what stubs make their calls on, and the block that its connections live in."""
+"""A channel: what stubs make their calls on. `options.py` has what it can be told."""
 
 from __future__ import annotations
 
