@@ -433,4 +433,4 @@ async def test_tls_without_http2_is_refused(certificate: Path, nursery: trio.Nur
 
 def test_an_option_that_there_is_not_is_an_error() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'limit'"):
-        open_channel("127.0.0.1:1", **{"limit": Limits()})  # type: ignore[misc]
+        open_channel("127.0.0.1:1", limit=Limits())  # type: ignore[call-arg]
