@@ -6,7 +6,7 @@ python client.py 127.0.0.1:50051 TOKEN NOTE
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -21,7 +21,7 @@ def with_token(token: str) -> ClientInterceptor:
     """An interceptor with a setting is a function that returns one."""
 
     @asynccontextmanager
-    async def add_token(call: ClientCall) -> AsyncIterator[None]:
+    async def add_token(call: ClientCall) -> AsyncGenerator[None]:
         call.metadata["authorization"] = f"Bearer {token}"
         yield
 
@@ -32,7 +32,7 @@ numbers = count(1)
 
 
 @asynccontextmanager
-async def numbered(call: ClientCall) -> AsyncIterator[None]:
+async def numbered(call: ClientCall) -> AsyncGenerator[None]:
     """Numbers the calls, and says how each has ended."""
     call.metadata["request-id"] = str(next(numbers))
     traffic = call.measure()

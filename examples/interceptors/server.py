@@ -9,7 +9,7 @@ import argparse
 import logging
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -41,7 +41,7 @@ class Notes(NotesBase):
 
 
 @asynccontextmanager
-async def timed(call: ServerCall) -> AsyncIterator[None]:
+async def timed(call: ServerCall) -> AsyncGenerator[None]:
     """Tells the caller in the trailers how long it has taken."""
     started = trio.current_time()
     try:
@@ -52,7 +52,7 @@ async def timed(call: ServerCall) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def blaming(call: ServerCall) -> AsyncIterator[None]:
+async def blaming(call: ServerCall) -> AsyncGenerator[None]:
     """What handlers find wrong with a request is the caller's fault, and said so."""
     try:
         yield
