@@ -23,7 +23,7 @@ from trioraft.raft.errors import (
 )
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import Configuration, Member, NodeId, Role
-from trioraft.rpc import Channel, GRPCError
+from trioraft.rpc import Channel, GRPCError, Status
 
 from .environment import split_address
 from .host import Host
@@ -110,9 +110,7 @@ class NodeAdmin:
         split_address(address)
         with self._host.visit(address) as channel:
             try:
-                found: StatusReply = await NodeServiceStub(channel).Status(
-                    StatusRequest(), timeout=_IDENTIFY_TIMEOUT
-                )
+                found = await _ask_status(channel)
             except GRPCError as error:
                 raise ConfigurationError(
                     f"no node answers at {address} ({error.message}): start it with --join first"
@@ -243,3 +241,26 @@ class NodeAdmin:
             return "this node waits to be added to a cluster (trioraft admin add ID=HOST:PORT)"
         names = ", ".join(m.id for m in configuration.members())
         return f"check that a majority of {names} is running"
+
+
+async def _ask_status(channel: Channel) -> StatusReply:
+    """A node's status. Raises GRPCError.
+
+    Who has asked in vain before has the channel pause between attempts to connect, and the node
+    may have been started since: that pause is waited for once.
+    """
+    try:
+        return await _status(channel, wait_for_ready=False)
+    except GRPCError as first:
+        if first.status is not Status.UNAVAILABLE:
+            raise
+        try:
+            return await _status(channel, wait_for_ready=True)
+        except GRPCError:
+            raise first from None  # it says more than that the time is up
+
+
+async def _status(channel: Channel, *, wait_for_ready: bool) -> StatusReply:
+    stub = NodeServiceStub(channel.with_options(wait_for_ready=wait_for_ready))
+    reply: StatusReply = await stub.Status(StatusRequest(), timeout=_IDENTIFY_TIMEOUT)
+    return reply

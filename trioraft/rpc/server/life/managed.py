@@ -82,17 +82,20 @@ class ManagedConnection(Connection):
     def signs_of_life(self) -> tuple[int, int, int, int]:
         """Numbers that change when the client sends anything that matters."""
         engine = self.engine
-        return (
-            self.calls_started,
-            self.messages_received,
-            engine.local_window_size,
-            engine.remote_window_size,
-        )
+        try:
+            windows = engine.local_window_size, engine.remote_window_size
+        except Http2Error:
+            windows = 0, 0  # the session is ending
+        return (self.calls_started, self.messages_received, *windows)
 
     def signs_of_sending(self) -> tuple[int, int, int]:
         """Numbers that change when calls send something: messages, parts of them, statuses."""
         ended = self.calls_started - len(self.calls)
-        return self.messages_sent, ended, self.engine.queued_body_size()
+        try:
+            queued = self.engine.queued_body_size()
+        except Http2Error:
+            queued = 0  # the session is ending
+        return self.messages_sent, ended, queued
 
     # ---- what there is to do -----------------------------------------------------------------
 
@@ -109,9 +112,8 @@ class ManagedConnection(Connection):
         self.lingers = True
         try:
             self.engine.send_shutdown_notice()
-            self._early += (
-                self.engine.data_to_send()
-            )  # or PING, which the engine prefers, overtakes
+            # Taken at once, or PING, which the engine prefers, overtakes it.
+            self._early += self.engine.data_to_send()
             self.engine.ping(payload)
         except Http2Error:
             return  # the session is ending
