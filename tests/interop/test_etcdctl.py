@@ -107,7 +107,12 @@ async def test_looking_at_the_cluster(start_cluster: StartCluster) -> None:
     for member in listed:
         assert member["clientURLs"] == [f"http://{cluster.nodes[member['name']].address}"]
 
-    statuses = await run_json(cluster.endpoints, "endpoint", "status")
+    # A majority has the write; the last node may not have heard of anything yet.
+    with trio.fail_after(20):
+        while True:
+            statuses = await run_json(cluster.endpoints, "endpoint", "status")
+            if all("raftAppliedIndex" in status["Status"] for status in statuses):
+                break
     by_address = {status["Endpoint"]: status["Status"] for status in statuses}
     for name, node in cluster.nodes.items():
         status = by_address[node.address]
