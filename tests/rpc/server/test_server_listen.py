@@ -14,7 +14,16 @@ from echo_grpc import EchoStub
 from echo_pb2 import EchoRequest
 from echo_service import Echo
 
-from trioraft.rpc import Bound, GRPCError, Tcp, Unix, open_channel, open_server
+from trioraft.rpc import (
+    Bound,
+    GRPCError,
+    Limits,
+    Tcp,
+    Unix,
+    open_channel,
+    open_server,
+    serve,
+)
 
 
 async def answers(target: str) -> bool:
@@ -121,3 +130,11 @@ async def test_cancelling_the_block_is_a_plain_cancellation() -> None:
         async with open_server([Echo()], port=0):
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_an_option_that_there_is_not_is_an_error() -> None:
+    problem = "unexpected keyword argument 'limit'"
+    with pytest.raises(TypeError, match=problem):
+        open_server([Echo()], limit=Limits())  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=problem):
+        await serve([Echo()], limit=Limits())  # type: ignore[call-arg]

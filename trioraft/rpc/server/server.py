@@ -21,7 +21,7 @@ from .life.rules import ConnectionLifetime, ServerKeepalive
 from .listening.accepting import accept_connections
 from .listening.admission import Admission, Place
 from .listening.listen import Opened, address_text, bound_address, open_endpoints
-from .options import ServerOptions, endpoints_of
+from .options import ServerOptions, check_names, endpoints_of
 from .service import Service, methods_of, tell_stopping
 from .shared import Shared
 
@@ -38,6 +38,7 @@ class Server:
     """What `open_server` gives. For one Trio run; every method can be called from any task."""
 
     def __init__(self, services: Collection[Service], options: ServerOptions) -> None:
+        check_names(options)
         limits = options.get("limits") or Limits()
         self._services = services
         self._endpoints = endpoints_of(options)

@@ -33,6 +33,7 @@ def open_server(services: Collection[Service], **options: Unpack[ServerOptions])
 
     Raises:
         OSError: An address cannot be bound; the message names it.
+        TypeError: There is no such option.
         ValueError: Two services have the same method, an address cannot be read, or an encoding is
             not known.
     """
@@ -62,7 +63,7 @@ async def serve(
     Cancelling it sends GOAWAY to every client, cancels the handlers and closes the sockets.
 
     Raises:
-        OSError, ValueError: As `open_server`.
+        OSError, TypeError, ValueError: As `open_server`.
     """
     server = Server(services, options)
     if stop is None:

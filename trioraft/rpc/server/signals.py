@@ -39,7 +39,7 @@ async def serve_until_signal(
             grants between SIGTERM and SIGKILL: Kubernetes 30 s, systemd 90 s.
 
     Raises:
-        OSError, ValueError: As `open_server`.
+        OSError, TypeError, ValueError: As `open_server`.
     """
     with trio.open_signal_receiver(*signals) as received:
         async with open_server(services, **options) as server:
