@@ -17,6 +17,7 @@ from trioraft._proto.local.node_pb2 import ProposeRequest, QueryRequest, StatusR
 from trioraft.protocols.local import ERROR_TRAILER
 from trioraft.raft.errors import InvariantError
 from trioraft.rpc import Cardinality, Channel, Encoded, GRPCError, Limits, Status, open_channel
+from trioraft.rpc.services import HealthService
 
 FAST = trioraft.RaftConfig(
     election_timeout_min=0.5, election_timeout_max=1.0, heartbeat_interval=0.1
@@ -256,17 +257,33 @@ async def test_only_peers_may_send_large_messages() -> None:
     """The one address is open to everybody; the dialect's limit is for the dialect."""
     address = f"127.0.0.1:{free_ports(1)[0]}"
     async with (
-        trioraft.open_node(id="n1", peers={"n1": address}, machine=Counter(), config=FAST) as node,
+        trioraft.open_node(
+            id="n1",
+            peers={"n1": address},
+            machine=Counter(),
+            config=FAST,
+            health=HealthService(),
+            reflection=True,
+        ) as node,
         open_channel(address, limits=Limits(max_send_message=16 << 20)) as channel,
     ):
         await node.wait_role(Role.LEADER)
-        large = Encoded(bytes(6 << 20))
-        with pytest.raises(GRPCError) as caught:
-            await _unary(channel, "/trioraft.local.NodeService/Propose", large)
-        assert caught.value.status is Status.RESOURCE_EXHAUSTED
-        with pytest.raises(GRPCError) as caught:
-            await _unary(channel, "/ratis.grpc.RaftServerProtocolService/requestVote", large)
-        assert caught.value.status is not Status.RESOURCE_EXHAUSTED
+
+        async def status_of(path: str, size: int) -> Status:
+            with pytest.raises(GRPCError) as caught:
+                await _unary(channel, path, Encoded(b"\xff" * size))
+            return caught.value.status
+
+        exhausted, large, small = Status.RESOURCE_EXHAUSTED, 6 << 20, 65 << 10
+        assert await status_of("/trioraft.local.NodeService/Propose", large) is exhausted
+        vote = "/ratis.grpc.RaftServerProtocolService/requestVote"
+        assert await status_of(vote, large) is not exhausted
+        for path in (
+            "/grpc.health.v1.Health/Check",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        ):
+            assert await status_of(path, small) is exhausted
+            assert await status_of(path, 100) is not exhausted
 
 
 async def _unary(channel: Channel, path: str, message: Encoded) -> None:

@@ -14,7 +14,7 @@ from etcd_backend import DirectBackend
 from trioraft._proto.etcd import rpc_pb2
 from trioraft._proto.etcd.rpc_grpc import ClusterStub, KVStub, MaintenanceStub
 from trioraft.machines.kv import Tag
-from trioraft.protocols.etcd import etcd_services
+from trioraft.protocols.etcd import MAX_MESSAGE_BYTES, etcd_services
 from trioraft.raft.errors import (
     EntryTooLargeError,
     GroupStoppedError,
@@ -24,7 +24,18 @@ from trioraft.raft.errors import (
     ProposalDroppedError,
     TrioraftError,
 )
-from trioraft.rpc import Cardinality, Channel, Encoded, GRPCError, Status, open_channel, serve
+from trioraft.rpc import (
+    Cardinality,
+    Channel,
+    Encoded,
+    GRPCError,
+    Limits,
+    Status,
+    open_channel,
+    open_server,
+    serve,
+)
+from trioraft.rpc.wire.http2 import client_engine
 
 
 @asynccontextmanager
@@ -275,3 +286,28 @@ async def test_what_is_not_offered_is_unimplemented(method: str) -> None:
         with pytest.raises(GRPCError) as caught:
             await raw(channel, method, b"")
         assert caught.value.status is Status.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("method", ["KV/Put", "Cluster/MemberList", "Maintenance/Status"])
+async def test_a_message_above_the_limit_is_refused_by_its_length(method: str) -> None:
+    """Nothing of it is waited for or kept: only its prefix is ever sent here."""
+    headers = [
+        (b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"),
+        (b":path", f"/etcdserverpb.{method}".encode()),
+        (b"te", b"trailers"), (b"content-type", b"application/grpc"),
+    ]  # fmt: skip
+    engine, answer = client_engine(Limits()), dict[bytes, bytes]()
+    # The server itself would take it: the limit is the service's own.
+    limits = Limits(max_receive_message=65 << 20)
+    async with open_server(etcd_services(DirectBackend()), port=0, limits=limits) as server:
+        async with await trio.open_tcp_stream(*server.addresses[0]) as stream:
+            call = engine.send_request(headers)
+            engine.send_data(call, b"\0" + (MAX_MESSAGE_BYTES + 1).to_bytes(4, "big"))
+            with trio.fail_after(10):
+                while b"grpc-status" not in answer:
+                    await stream.send_all(engine.data_to_send())
+                    engine.receive_data(await stream.receive_some())
+                    for event in engine.events():
+                        answer.update(getattr(event, "headers", ()))
+    assert int(answer[b"grpc-status"]) == Status.RESOURCE_EXHAUSTED.value
+    assert str(MAX_MESSAGE_BYTES).encode() in answer[b"grpc-message"]

@@ -43,12 +43,13 @@ from .environment import Disk, Environment
 from .links import LinkPool
 from .resting import Resting, RestSettings
 
-__all__ = ["Host", "open_host"]
+__all__ = ["SMALL_BYTES", "Host", "open_host"]
 
 # Peers exchange small frames in bulk and rarely a snapshot: room above the dialect's largest
 # message for its envelope.
 _ENVELOPE_BYTES = 1 << 20
 _REQUEST_BYTES = 5 << 20  # of clients: no dialect has entries above 4 MiB
+SMALL_BYTES = 64 << 10  # of those who ask for health or descriptions: names are all they send
 # A peer that acknowledges nothing for this long (seconds) is dialled again: after a partition
 # the kernel's own retransmissions can stand still for minutes.
 _SILENCE_TIMEOUT = 5.0
@@ -267,14 +268,14 @@ class Host:
         reflection: describe all of them to whoever asks (gRPC server reflection).
 
         Only the services of peers take messages as large as the dialect's; the others' requests
-        are bounded by 5 MiB, the largest entry and its envelope (wrap one in `rpc.Limited` for
-        another bound). Raises OSError when the Unix socket can't be bound.
+        are bounded by 5 MiB, the largest entry and its envelope, or by what `rpc.Limited` around
+        one of them says. Raises OSError when the Unix socket can't be bound.
         """
         large = self._limits.max_receive_message
         peers = [*self.dialect.services(self), SnapshotService(self), *self._link_services()]
         every: list[Service] = [*(Limited(service, large) for service in peers), *services]
         if reflection:
-            every.append(ReflectionService(every))
+            every.append(Limited(ReflectionService(every), SMALL_BYTES))
         await self._nursery.start(
             partial(
                 serve,

@@ -12,12 +12,12 @@ from trioraft.protocols.local.link import LinkSettings
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
-from trioraft.rpc import Service
+from trioraft.rpc import Limited, Service
 from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment, split_address
 from .health import follow_health, health_names
-from .host import open_host
+from .host import SMALL_BYTES, open_host
 from .members import bootstrap, group_id_of
 from .node import Node
 from .plain_errors import plain_errors
@@ -102,7 +102,7 @@ async def open_node(
         offered = list(services(node)) if services else []
         if health is not None:
             await host.start(follow_health, node, health, health_names(offered))
-            offered.append(health)
+            offered.append(Limited(health, SMALL_BYTES))
         await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
         with body:
             yield node

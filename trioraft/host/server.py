@@ -18,12 +18,12 @@ from trioraft.protocols.local.link import LinkSettings
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration
-from trioraft.rpc import Service
+from trioraft.rpc import Limited, Service
 from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment
 from .health import follow_health
-from .host import Host, open_host
+from .host import SMALL_BYTES, Host, open_host
 from .management import serve_management
 from .members import bootstrap, group_id_of
 from .node import Node
@@ -232,7 +232,7 @@ async def open_server(
     )
     async with plain_errors() as body, opened as host:
         server = Server(host, health)
-        offered = [*services] if health is None else [*services, health]
+        offered = [*services] if health is None else [*services, Limited(health, SMALL_BYTES)]
         await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
         with body:
             yield server
