@@ -6,12 +6,17 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from storage_kit import SteppedWriter, entries, persist, power_loss
 
 from trioraft.raft.errors import CorruptionError, DataDirectoryError, StorageError
+from trioraft.raft.types import NO_INDEX
 from trioraft.storage import DataDirectory, StorageSettings, open_disk_writer
 from trioraft.testing.disk import SimDisk
 
@@ -105,6 +110,38 @@ async def test_groups_are_kept_apart(tmp_path: Path) -> None:
         assert directory.groups() == [b"a", b"\xff"]
         storage = await directory.open_group(b"\xff", writer)
         assert storage.recovered.last_index == 2
+        await storage.aclose()
+        directory.close()
+
+
+async def test_a_group_that_is_being_deleted_is_not_opened(tmp_path: Path) -> None:
+    class Waiting(SteppedWriter):
+        """Disk work beside the queue waits until it may go on."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.free = trio.Event()
+
+        async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+            await self.free.wait()
+            return function(*args)
+
+    async with open_disk_writer() as writer:
+        directory, slow = opened(tmp_path), Waiting()
+        storage = await directory.open_group(b"g", writer)
+        await persist(storage, entries(0, 3))
+        await storage.aclose()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(directory.delete_group, b"g", slow)
+            await trio.testing.wait_all_tasks_blocked()
+            for call in (directory.open_group, directory.delete_group):
+                with pytest.raises(DataDirectoryError, match="being deleted"):
+                    await call(b"g", writer)
+            with pytest.raises(StorageError, match="close these groups first"):
+                directory.close()
+            slow.free.set()
+        storage = await directory.open_group(b"g", writer)
+        assert storage.recovered.last_index == NO_INDEX
         await storage.aclose()
         directory.close()
 

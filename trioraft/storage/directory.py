@@ -36,6 +36,7 @@ class DataDirectory:
         self._registry = GroupRegistry(filesystem, path)
         self._handles = HandleCache(open_files)
         self._open_groups: set[bytes] = set()
+        self._dying_groups: set[bytes] = set()  # being deleted
 
     @classmethod
     def open(
@@ -94,13 +95,14 @@ class DataDirectory:
         """Recover the group's storage, or begin it. Close it with its `aclose`.
 
         group_id: 1 to 64 bytes. Raises ValueError for another length, DataDirectoryError if the
-        group is open already, CorruptionError, StorageError. Cancelling waits for the disk and
-        leaves nothing open.
+        group is open already or is being deleted, CorruptionError, StorageError. Cancelling waits
+        for the disk and leaves nothing open.
         """
         if not 1 <= len(group_id) <= MAX_GROUP_ID:
             raise ValueError(f"a group id has 1 to {MAX_GROUP_ID} bytes, not {len(group_id)}")
         if group_id in self._open_groups:
             raise DataDirectoryError(f"group {group_id.hex()} is already open in this process")
+        self._refuse_dying(group_id)
         self._open_groups.add(group_id)
         folder = self._registry.folder(group_id)
         try:
@@ -131,21 +133,33 @@ class DataDirectory:
 
         A crash in the middle leaves a group that is as it was, or one that is gone; what is left
         of its files goes when it is opened the next time. Raises DataDirectoryError if the group
-        is open, StorageError. Cancelling waits for the disk.
+        is open or is being deleted already, StorageError. Cancelling waits for the disk.
         """
         if group_id in self._open_groups:
             raise DataDirectoryError(f"group {group_id.hex()} is open: close it first")
+        self._refuse_dying(group_id)
+        self._dying_groups.add(group_id)
         try:
             await writer.run(self._registry.remove, group_id)
         except OSError as error:
             raise storage_error("delete", self._registry.folder(group_id), error) from error
+        finally:
+            self._dying_groups.discard(group_id)
 
     def close(self) -> None:
-        """Let other processes have the directory. Raises StorageError if a group is open."""
-        if self._open_groups:
-            names = ", ".join(sorted(group.hex() for group in self._open_groups))
+        """Let other processes have the directory.
+
+        Raises StorageError if a group is open or is being deleted.
+        """
+        if busy := self._open_groups | self._dying_groups:
+            names = ", ".join(sorted(group.hex() for group in busy))
             raise StorageError(f"{self._path}: close these groups first: {names}")
         self._lock.release()
+
+    def _refuse_dying(self, group_id: bytes) -> None:
+        """What is opened while its files go would acknowledge into files without a name."""
+        if group_id in self._dying_groups:
+            raise DataDirectoryError(f"group {group_id.hex()} is being deleted: try again later")
 
 
 def _refuse_lost(filesystem: FileSystem, folder: str) -> None:
