@@ -48,7 +48,14 @@ from .server.listening.endpoints import (
 )
 from .server.options import ServerOptions
 from .server.server import Server
-from .server.service import InPlaceHandler, Intercepted, Limited, Service, Stoppable
+from .server.service import (
+    InPlaceHandler,
+    Intercepted,
+    Limited,
+    Service,
+    Stoppable,
+    Unawaited,
+)
 from .server.serving import open_server, serve
 from .server.signals import serve_until_signal
 from .server.stream import ServerStream
@@ -118,6 +125,7 @@ __all__ = [
     "Systemd",
     "Tcp",
     "Token",
+    "Unawaited",
     "Unix",
     "UnixAbstract",
     "UnixCredentials",

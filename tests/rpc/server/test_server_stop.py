@@ -16,7 +16,18 @@ from echo_service import CHAT, Echo, One, chat
 
 from trioraft._proto.grpc.health_grpc import HealthStub
 from trioraft._proto.grpc.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from trioraft.rpc import GRPCError, Limited, Limits, Status, open_channel, open_server, serve
+from trioraft.rpc import (
+    Cardinality,
+    GRPCError,
+    Limited,
+    Limits,
+    Service,
+    Status,
+    Unawaited,
+    open_channel,
+    open_server,
+    serve,
+)
 from trioraft.rpc.services import HealthService
 from trioraft.rpc.testing import MemoryListener
 
@@ -286,3 +297,66 @@ async def test_the_handshake_limit_still_holds(autojump_clock: object) -> None:
         begin = trio.current_time()
         await server.stop()
         assert trio.current_time() - begin == pytest.approx(3, abs=0.3)
+
+
+BACKGROUND = "/test.Background/Forever"
+
+
+def background() -> Service:
+    """A service with a stream that never ends by itself."""
+
+    async def forever(stream: Any) -> None:
+        while await stream.recv_message() is not None:
+            await stream.send_message(EchoReply(payload=b"here"))
+
+    return One(forever, Cardinality.STREAM_STREAM, BACKGROUND)
+
+
+async def test_calls_that_nobody_waits_for_end_with_the_last_other_one(
+    autojump_clock: object,
+) -> None:
+    services = [Echo(), Limited(Unawaited(background()), 100)]
+    async with raw(services) as (server, client, listener), trio.open_nursery() as nursery:
+        async with raw_client(listener.dial) as peer:
+            attends = await peer.request(BACKGROUND)
+            call = await client.request(CHAT)
+            await trio.testing.wait_all_tasks_blocked()
+            begin = trio.current_time()
+            nursery.start_soon(server.stop)
+            await trio.sleep(100)
+            assert not peer.statuses()  # the other call may need it
+            client.engine.end_stream(call)
+            await client.flush()
+            await client.until(lambda: client.statuses().get(call) == (0, ""))
+            await peer.until(peer.statuses)
+            assert peer.statuses()[attends][0] == Status.UNAVAILABLE.value
+            await server.wait_stopped()
+            assert trio.current_time() - begin == pytest.approx(100, abs=2)
+
+
+async def test_with_nothing_to_wait_for_it_takes_no_time(autojump_clock: object) -> None:
+    async with raw([Unawaited(background())]) as (server, client, _):
+        attends = await client.request(BACKGROUND)
+        await trio.testing.wait_all_tasks_blocked()
+        begin = trio.current_time()
+        await server.stop()
+        assert client.statuses()[attends][0] == Status.UNAVAILABLE.value
+        assert trio.current_time() - begin < 2
+
+
+async def test_what_is_announced_is_told_once(autojump_clock: object) -> None:
+    told: list[float] = []
+
+    class Told(Echo):
+        def stopping(self) -> None:
+            told.append(trio.current_time())
+
+    async with raw([Unawaited(Told())]) as (server, client, _):
+        begin = trio.current_time()
+        server.announce_stop()
+        assert told == [begin]
+        await trio.sleep(10)
+        await client.request(end=True)  # nothing else has changed
+        await client.until(client.statuses)
+        await server.stop()
+        assert told == [begin]

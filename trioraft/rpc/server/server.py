@@ -22,7 +22,7 @@ from .listening.accepting import accept_connections
 from .listening.admission import Admission, Place
 from .listening.listen import Opened, address_text, bound_address, open_endpoints
 from .options import ServerOptions, check_names, endpoints_of
-from .service import Service, methods_of, tell_stopping
+from .service import Service, has_unawaited, methods_of, tell_stopping
 from .shared import Shared
 
 __all__ = ["Server"]
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: Seconds beyond the grace period after which whatever is left of a connection is cancelled: one
 #: that is in its TLS handshake, or whose goodbye nobody reads.
 LATE = 3.0
+#: Seconds between two looks for calls that a stop waits for, if there are others (`Unawaited`).
+LOOK = 0.01
 
 
 class Server:
@@ -81,21 +83,25 @@ class Server:
         1. Services that have a `stopping` method are told (`HealthService`: NOT_SERVING).
         2. For `notice` seconds everything goes on, so that load balancers can take heed.
         3. The listeners are closed: new connections are refused. Clients get GOAWAY: open calls go
-           on, and new ones go elsewhere.
+           on, and new ones go elsewhere. Those of `Unawaited` services end with the last other one.
         4. After `grace` seconds more, calls that are still open end with UNAVAILABLE and their
            handlers are cancelled. None waits for as long as they take, 0 does not wait.
 
         Called again, also while it runs, the earlier end counts. Cancelling it undoes nothing: only
         the waiting ends, and in step 2 what would have followed.
         """
-        if not self._stopping:
-            self._stopping = True
-            tell_stopping(self._services)
+        self.announce_stop()
         if notice and self._shared.leaving is None:
             with trio.move_on_after(notice):
                 await self._over.wait()
         self._leave(inf if grace is None else trio.current_time() + grace)
         await self._over.wait()
+
+    def announce_stop(self) -> None:
+        """The first step of `stop` alone; that is still to come. Never waits."""
+        if not self._stopping:
+            self._stopping = True
+            tell_stopping(self._services)
 
     async def wait_stopped(self) -> None:
         """Wait until the server has stopped."""
@@ -155,8 +161,16 @@ class Server:
                         )
                     task_status.started(self.addresses)
             opened.remove_socket_files()
+            if has_unawaited(self._services):
+                nursery.start_soon(self._end_unawaited)
             await self._admission.wait_empty()
             nursery.cancel_scope.cancel()
+
+    async def _end_unawaited(self) -> None:
+        """Task of a server that stops: end the calls that it does not wait for after the others."""
+        while any(connection.has_awaited() for connection in self._shared.connections):
+            await trio.sleep(LOOK)
+        self._leave(trio.current_time())
 
     def _arrived(self, stream: Any) -> None:
         assert self._nursery is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -25,6 +25,8 @@ __all__ = [
     "Methods",
     "Service",
     "Stoppable",
+    "Unawaited",
+    "has_unawaited",
     "methods_of",
     "tell_stopping",
 ]
@@ -111,6 +113,23 @@ class Intercepted:
         return self.service.__mapping__()
 
 
+class Unawaited:
+    """A service whose calls a stop in good order does not wait for.
+
+    They go on while any other call is open on the server, whichever connection that is on, because
+    it may need them. When there is none, they end with UNAVAILABLE, and the server with them.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return self.service.__mapping__()
+
+
+_Wrapper: TypeAlias = Limited | Intercepted | Unawaited
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method as the server keeps it; `path` is `/package.Service/Method`."""
@@ -121,6 +140,7 @@ class Method:
     in_place: InPlace | None
     stream: type[ServerStream[Any, Any]]  # what its calls are
     registered: bool = True  # some service has it; if not, a caller has made it up
+    awaited: bool = True  # by a stop in good order
 
 
 class Methods(Protocol):
@@ -143,19 +163,21 @@ def methods_of(
     """
     methods: dict[bytes, Method] = {}
     for service in services:
-        wrapped, limit, around = service, max_receive_message, list(interceptors)
-        limited = False
-        while isinstance(wrapped, Limited | Intercepted):
-            if isinstance(wrapped, Intercepted):
-                around += wrapped.interceptors
-            elif not limited:  # the outermost counts
-                limit, limited = wrapped.max_receive_message, True
-            wrapped = wrapped.service
+        limit, around = max_receive_message, list(interceptors)
+        limited, awaited = False, True
+        for layer in _layers(service):
+            if isinstance(layer, Intercepted):
+                around += layer.interceptors
+            elif isinstance(layer, Unawaited):
+                awaited = False
+            elif isinstance(layer, Limited) and not limited:  # the outermost counts
+                limit, limited = layer.max_receive_message, True
         for path, handler in service.__mapping__().items():
             name = path.encode("ascii")
             if name in methods:
                 raise ValueError(f"two services offer {path}")
-            methods[name] = _method(path, handler, limit, tuple(around))
+            method = _method(path, handler, limit, tuple(around))
+            methods[name] = method if awaited else replace(method, awaited=False)
     if unknown is None:
         return methods
     every = Handler(unknown, Cardinality.STREAM_STREAM, Encoded, Encoded)
@@ -170,11 +192,22 @@ def methods_of(
 def tell_stopping(services: Collection[Service]) -> None:
     """Tell those that want to know that their server is about to stop."""
     for service in services:
-        wrapped = service
-        while isinstance(wrapped, Limited | Intercepted):
-            wrapped = wrapped.service
-        if isinstance(wrapped, Stoppable):
-            wrapped.stopping()
+        for layer in _layers(service):
+            if isinstance(layer, Stoppable):
+                layer.stopping()
+
+
+def has_unawaited(services: Collection[Service]) -> bool:
+    """Whether a stop does not wait for some of them."""
+    return any(isinstance(layer, Unawaited) for service in services for layer in _layers(service))
+
+
+def _layers(service: Service) -> Iterator[Service]:
+    """A service and what is wrapped in it, from the outside in."""
+    while isinstance(service, _Wrapper):
+        yield service
+        service = service.service
+    yield service
 
 
 def _method(

@@ -97,6 +97,12 @@ class ManagedConnection(Connection):
             queued = 0  # the session is ending
         return self.messages_sent, ended, queued
 
+    def has_awaited(self) -> bool:
+        """Whether a stop waits for a call that is open, or may still come, on this connection."""
+        return not self.said_goodbye or any(
+            call.method.awaited for call in self.calls.values() if isinstance(call, ServerStream)
+        )
+
     # ---- what there is to do -----------------------------------------------------------------
 
     def ping(self, payload: bytes) -> None:
