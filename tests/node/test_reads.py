@@ -109,3 +109,26 @@ async def test_without_leases_a_round_is_needed(autojump_clock: trio.testing.Moc
         cluster.isolate(leader.node_id)
         with trio.fail_after(10), pytest.raises(NotLeaderError):
             await leader.query(b"")
+
+
+async def test_reads_that_no_quorum_answers_are_bounded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They wait in the core, for a round: with `check_quorum` off for as long as it takes."""
+    config = RaftConfig(check_quorum=False)
+    async with loop_cluster(config=config, settings=RuntimeSettings(max_reads=5)) as cluster:
+        leader = await cluster.leader()
+        await leader.propose(b"a")
+        cluster.isolate(leader.node_id)
+        refused = 0
+        for _ in range(20):
+            with trio.move_on_after(0.3) as scope:
+                try:
+                    await leader.query(b"")
+                except OverloadedError:
+                    refused += 1
+            assert scope.cancelled_caught or refused
+        assert refused == 15
+        cluster.heal()
+        with trio.fail_after(30):
+            assert await (await cluster.leader()).query(b"") == b"a"

@@ -32,7 +32,7 @@ class RuntimeSettings:
 
     max_inbox: int = 4096  # messages from peers that the driver has not taken yet
     max_proposals: int = 16384  # proposals that wait for their outcome
-    max_reads: int = 16384  # queries that wait for their index or their turn
+    max_reads: int = 16384  # queries that wait for a quorum, and for their index or their turn
     max_watches: int = 16384  # calls that wait for one level of replication
     max_unwritten_bytes: int = 128 << 20
     apply_batch_bytes: int = 4 << 20

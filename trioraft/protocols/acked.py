@@ -11,12 +11,16 @@ from trioraft.raft.types import NO_INDEX, NO_TERM, AppendReply, AppendRequest
 
 __all__ = ["AckedIndex"]
 
+#: Groups that are remembered. One that is forgotten has its next heartbeat wait for the disk.
+_MAX_GROUPS = 65_536
+
 
 class AckedIndex:
     """The highest index acknowledged, per group, in the newest term that was acknowledged.
 
     Within a term there is one leader and its log only grows, so an acknowledgement stands.
-    Holds one pair per group that has ever been a follower here.
+    Holds one pair per group that has been a follower here, of the last `_MAX_GROUPS` at most:
+    groups come and go for as long as a server runs.
     """
 
     def __init__(self) -> None:
@@ -32,6 +36,10 @@ class AckedIndex:
     def note(self, group_id: bytes, reply: AppendReply) -> None:
         """Remember a reply that is about to leave."""
         if reply.success and reply.match_index != NO_INDEX:
-            term, index = self._acked.get(group_id, (NO_TERM, NO_INDEX))
-            if reply.term > term or (reply.term == term and reply.match_index > index):
-                self._acked[group_id] = (reply.term, reply.match_index)
+            known = self._acked.get(group_id)
+            if known is None:
+                if len(self._acked) >= _MAX_GROUPS:
+                    del self._acked[next(iter(self._acked))]
+            elif (reply.term, reply.match_index) <= known:
+                return
+            self._acked[group_id] = (reply.term, reply.match_index)

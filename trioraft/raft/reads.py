@@ -48,6 +48,11 @@ class ReadQueue:
     begun: deque[ReadBatch] = field(default_factory=deque)
 
     @property
+    def open(self) -> int:
+        """How many reads have no answer yet."""
+        return len(self.waiting) + sum(len(batch.tokens) for batch in self.begun)
+
+    @property
     def wants_round(self) -> bool:
         return bool(self.waiting) and len(self.begun) < MAX_READ_ROUNDS
 

@@ -134,6 +134,12 @@ class CoreView:
         return lead.transfer.target if lead is not None and lead.transfer is not None else None
 
     @property
+    def open_reads(self) -> int:
+        """Reads that this leader has taken in and that wait for a round's answers."""
+        lead = self._s.leadership
+        return lead.reads.open if lead is not None else 0
+
+    @property
     def next_deadline(self) -> float:
         """When `tick` next has work (seconds, on the clock of the inputs); inf if never."""
         s = self._s

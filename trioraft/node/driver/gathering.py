@@ -86,7 +86,13 @@ class Gathering(Inbox):
 
     def _begin_reads(self, now: float) -> None:
         reads, self._reads = self._reads, []
-        for read in reads:
+        # Those of a leader that nobody answers stay with the core until it steps down.
+        room = max(self._settings.max_reads - self.core.open_reads, 0)
+        for read in reads[room:]:
+            read.answer.fail(
+                OverloadedError(f"{self._settings.max_reads} reads wait for a quorum to answer")
+            )
+        for read in reads[:room]:
             try:
                 self.core.read_index(read, now, lease=True)  # if the group has leases
             except TrioraftError as error:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkService", "RestDesk"]
 
+#: Answers that wait for a caller to read them; beyond it nothing more is read of him.
+_MAX_ANSWERS = 16_384
+
 
 class RestDesk(Protocol):
     """Who decides whether groups may rest here, and wakes them; plain calls that never block."""
@@ -93,6 +96,7 @@ class _LinkCall:
         self._peer = peer
         self._answers = pb.LinkReply()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
         self._due = False
 
     async def run(self, first: pb.LinkRequest, timeout: float) -> None:
@@ -111,6 +115,7 @@ class _LinkCall:
             message: pb.LinkRequest | None = first
             while message is not None:
                 self._take(message)
+                await self._wait_room(timeout)
                 with trio.move_on_after(timeout) as silence:
                     message = await self._stream.recv_message()
                 if silence.cancelled_caught:
@@ -125,7 +130,23 @@ class _LinkCall:
             while not self._due:
                 await self._waiting.park()
             answers, self._answers, self._due = self._answers, pb.LinkReply(), False
+            self._room.unpark_all()
             await self._stream.send_message(answers)
+
+    @property
+    def _gathered(self) -> int:
+        answers = self._answers
+        return len(answers.appends) + len(answers.votes) + len(answers.rests)
+
+    async def _wait_room(self, timeout: float) -> None:
+        """Let a caller who reads no answers ask for no more of them, and end with him in time."""
+        with trio.move_on_after(timeout) as waited:
+            while self._gathered >= _MAX_ANSWERS:
+                await self._room.park()
+        if waited.cancelled_caught:
+            raise GRPCError(
+                Status.RESOURCE_EXHAUSTED, f"{_MAX_ANSWERS} answers are not read on the link"
+            )
 
     def _take(self, message: pb.LinkRequest) -> None:
         for append in message.appends:
