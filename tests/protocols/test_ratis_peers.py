@@ -36,7 +36,8 @@ from trioraft.raft.types import (
     VoteReply,
     VoteRequest,
 )
-from trioraft.rpc import Encoded, GRPCError, Status
+from trioraft.rpc import Cardinality, Encoded, GRPCError, Handler, ServerStream, Status
+from trioraft.rpc.testing import open_test_channel
 
 RATIS = dialect("ratis")
 ROUTE = Route.between(GROUP, "n0", "n1")
@@ -493,6 +494,59 @@ async def test_several_files_arrive_by_name() -> None:
         )
         assert reply.success
         assert [arrived for _, arrived in wire.group.snapshots] == [files]
+
+
+class Installs:
+    """A server that keeps the messages of snapshots, and says yes to each."""
+
+    def __init__(self) -> None:
+        self.messages: list[pb.InstallSnapshotRequestProto] = []
+
+    def __mapping__(self) -> dict[str, Handler]:
+        kinds = pb.InstallSnapshotRequestProto, pb.InstallSnapshotReplyProto
+        path = "/ratis.grpc.RaftServerProtocolService/installSnapshot"
+        return {path: Handler(self.install, Cardinality.STREAM_STREAM, *kinds)}
+
+    async def install(self, stream: ServerStream[Any, Any]) -> None:
+        async for message in stream:
+            self.messages.append(message)
+            await stream.send_message(pb.InstallSnapshotReplyProto(result=pb.SUCCESS))
+
+
+async def test_small_files_travel_in_one_message() -> None:
+    # A Java follower pauses its state machine at each message, and many cannot be paused twice.
+    files = {"state": b"value", "_sessions": bytes(3000), "large": bytes(CHUNK_BYTES + 7)}
+
+    async def sent(*names: str) -> list[list[tuple[str, int, int, bool]]]:
+        described = tuple(SnapshotFile(name, len(files[name]), 0) for name in names)
+        meta = SnapshotMeta(40, 3, CONFIGURATION, sum(f.size for f in described), 12, described)
+        installs = Installs()
+        async with open_test_channel([installs]) as channel:
+            transport = RATIS.transport(
+                group_id=GROUP,
+                self_id="n0",
+                peer=Member("n1", "b:2"),
+                entries=channel,
+                heartbeats=channel,
+            )
+            chunks = Chunks(*((name, files[name]) for name in names))
+            assert (await transport.send_snapshot(SnapshotRequest(5, "n0", meta), chunks)).success
+        numbers = [message.snapshotChunk.requestIndex for message in installs.messages]
+        ends = [message.snapshotChunk.done for message in installs.messages]
+        assert numbers == list(range(len(numbers)))
+        assert ends == [False] * (len(ends) - 1) + [True]
+        return [
+            [(c.filename, c.chunkIndex, len(c.data), c.done) for c in message.fileChunks]
+            for message in (installed.snapshotChunk for installed in installs.messages)
+        ]
+
+    small = [("sm/snapshot.3_40", 0, 5, True), ("sm/_sessions", 0, 3000, True)]
+    assert await sent("state", "_sessions") == [small]
+    assert await sent("state", "_sessions", "large") == [
+        small,
+        [("sm/large", 0, CHUNK_BYTES, False)],
+        [("sm/large", 1, 7, True)],
+    ]
 
 
 @pytest.mark.parametrize("name", ["sm/../../etc/passwd", "sm/a/b", "/x", "sm/", "sm/.hidden"])
