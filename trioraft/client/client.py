@@ -27,6 +27,7 @@ from trioraft.raft.errors import (
 from trioraft.raft.session_ids import MAX_OUTSTANDING, client_id_of
 from trioraft.raft.types import NO_INDEX, ReplicationLevel, Session
 from trioraft.rpc import GRPCError, Status
+from trioraft.rpc.running import need_trio
 
 from .channels import Dial, open_ring
 from .failover import Failover, RetryPolicy
@@ -284,6 +285,7 @@ async def open_client(
     Raises:
         ConfigurationError: malformed endpoints or group id, or a window out of bounds.
     """
+    need_trio("open_client")
     if len(group_id) not in {0, _GROUP_ID_BYTES}:
         raise ConfigurationError(f"group_id: {len(group_id)} bytes; it must have {_GROUP_ID_BYTES}")
     if not 0 < window <= MAX_OUTSTANDING:

@@ -13,6 +13,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
 from trioraft.rpc import Limited, Service
+from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment, split_address
@@ -80,6 +81,7 @@ async def open_node(
     Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
     so that clients need not wait for an election.
     """
+    need_trio("open_node")
     configuration = bootstrap(id, peers, join, priorities)
     address = _address(id, configuration, listen)
     dialect = find_dialect(wire)

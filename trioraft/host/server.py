@@ -19,6 +19,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration
 from trioraft.rpc import Limited, Service
+from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
 from .environment import Environment, RealEnvironment
@@ -220,6 +221,7 @@ async def open_server(
     Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
     Leaving or cancelling the block stops every group at once.
     """
+    need_trio("open_server")
     opened = open_host(
         node_id=id,
         address=listen,

@@ -8,6 +8,7 @@ from typing import Any, Self
 import trio
 
 from trioraft.rpc.registry import ChannelEntry, Registry
+from trioraft.rpc.running import need_trio
 
 from .connections.connectivity import Watched
 from .connections.connector import Connector
@@ -29,6 +30,7 @@ class ChannelBlock(Watched):
     async def __aenter__(self) -> Self:
         if self._manager is not None:
             raise RuntimeError("this channel was opened already")
+        need_trio("open_channel")
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         if self._registry is not None:

@@ -16,6 +16,8 @@ from grpclib.const import Cardinality, Handler
 from trioraft.rpc.server.stream import ServerStream
 from trioraft.rpc.status import GRPCError, Status
 
+from .checks import checked
+
 __all__ = [
     "current_call",
     "stream_stream",
@@ -56,7 +58,8 @@ def unary_unary(
     request_type: type[Request],
     reply_type: type[Reply],
 ) -> Handler:
-    """Serve `async def method(request) -> reply`."""
+    """Serve `async def method(request) -> reply`. Raises as `checked`."""
+    answer = checked(method, "request")
 
     async def handle(call: ServerStream[Any, Any]) -> None:
         _current.set(call)
@@ -65,7 +68,7 @@ def unary_unary(
         if request is None:
             request = await call.recv_message()
             assert request is not None
-        call.send_message_nowait(await method(request))
+        call.send_message_nowait(await answer(request))
 
     return Handler(handle, Cardinality.UNARY_UNARY, request_type, reply_type)
 
@@ -75,7 +78,8 @@ def unary_stream(
     request_type: type[Request],
     reply_type: type[Reply],
 ) -> Handler:
-    """Serve `async def method(request, replies) -> None`."""
+    """Serve `async def method(request, replies) -> None`. Raises as `checked`."""
+    answer = checked(method, "request", "replies")
 
     async def handle(call: ServerStream[Any, Any]) -> None:
         _current.set(call)
@@ -83,7 +87,7 @@ def unary_stream(
         if request is None:
             request = await call.recv_message()
             assert request is not None
-        await method(request, _Replies(call))
+        await answer(request, _Replies(call))
 
     return Handler(handle, Cardinality.UNARY_STREAM, request_type, reply_type)
 
@@ -93,11 +97,12 @@ def stream_unary(
     request_type: type[Request],
     reply_type: type[Reply],
 ) -> Handler:
-    """Serve `async def method(requests) -> reply`."""
+    """Serve `async def method(requests) -> reply`. Raises as `checked`."""
+    answer = checked(method, "requests")
 
     async def handle(call: ServerStream[Any, Any]) -> None:
         _current.set(call)
-        call.send_message_nowait(await method(_Requests(call)))
+        call.send_message_nowait(await answer(_Requests(call)))
 
     return Handler(handle, Cardinality.STREAM_UNARY, request_type, reply_type)
 
@@ -109,11 +114,12 @@ def stream_stream(
     request_type: type[Request],
     reply_type: type[Reply],
 ) -> Handler:
-    """Serve `async def method(requests, replies) -> None`."""
+    """Serve `async def method(requests, replies) -> None`. Raises as `checked`."""
+    answer = checked(method, "requests", "replies")
 
     async def handle(call: ServerStream[Any, Any]) -> None:
         _current.set(call)
-        await method(_Requests(call), _Replies(call))
+        await answer(_Requests(call), _Replies(call))
 
     return Handler(handle, Cardinality.STREAM_STREAM, request_type, reply_type)
 

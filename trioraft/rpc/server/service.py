@@ -159,8 +159,11 @@ def methods_of(
     """Everything that `services` offer, and `unknown` for what they do not.
 
     Raises:
+        TypeError: They are no list of services; it says what they are.
         ValueError: Two of them offer the same method.
     """
+    if hasattr(services, "__mapping__"):
+        raise TypeError("services must be a list, of one if there is only one: [service]")
     methods: dict[bytes, Method] = {}
     for service in services:
         limit, around = max_receive_message, list(interceptors)
@@ -172,6 +175,7 @@ def methods_of(
                 awaited = False
             elif isinstance(layer, Limited) and not limited:  # the outermost counts
                 limit, limited = layer.max_receive_message, True
+            _check(layer)
         for path, handler in service.__mapping__().items():
             name = path.encode("ascii")
             if name in methods:
@@ -200,6 +204,14 @@ def tell_stopping(services: Collection[Service]) -> None:
 def has_unawaited(services: Collection[Service]) -> bool:
     """Whether a stop does not wait for some of them."""
     return any(isinstance(layer, Unawaited) for service in services for layer in _layers(service))
+
+
+def _check(service: object) -> None:
+    """Raises TypeError, which says what to do, for what cannot be a service."""
+    if isinstance(service, type):
+        raise TypeError(f"{service.__name__} is a class: serve an instance, {service.__name__}()")
+    if not hasattr(service, "__mapping__"):
+        raise TypeError(f"{service!r} is no service: derive its class from a generated ...Base")
 
 
 def _layers(service: Service) -> Iterator[Service]:

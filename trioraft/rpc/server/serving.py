@@ -8,6 +8,8 @@ from typing import Any, Unpack
 
 import trio
 
+from trioraft.rpc.running import need_trio
+
 from .options import ServerOptions
 from .server import Server
 from .service import Service
@@ -65,6 +67,7 @@ async def serve(
     Raises:
         OSError, TypeError, ValueError: As `open_server`.
     """
+    need_trio("serve")
     server = Server(services, options)
     if stop is None:
         await server.run(task_status=task_status)
@@ -79,6 +82,7 @@ class ServerBlock:
     """The block of `open_server`."""
 
     def __init__(self, server: Server) -> None:
+        need_trio("open_server")
         self._server = server
         self._manager = trio.open_nursery()
 

@@ -85,7 +85,10 @@ async def _shake(
             raise OSError(f"the {peer} did not agree to HTTP/2 (ALPN {ALPN})")
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(secured.transport_stream)
-        raise OSError(f"TLS handshake failed: {error.__cause__ or error}") from error
+        cause = error.__cause__ or error
+        plain = isinstance(cause, ssl.SSLEOFError) or "WRONG_VERSION_NUMBER" in str(cause)
+        hint = f"; does the {peer} use TLS?" if plain else ""
+        raise OSError(f"TLS handshake failed: {cause}{hint}") from error
     except BaseException:
         await trio.aclose_forcefully(secured.transport_stream)
         raise

@@ -41,8 +41,12 @@ def parse_target(target: str) -> Target:
     """Parse a target. Without a port it is 443.
 
     Raises:
+        TypeError: It is no string.
         ValueError: It is none of the forms above; the message says what is wrong.
     """
+    untyped: object = target
+    if not isinstance(untyped, str):
+        raise TypeError(f"target {target!r}: expected a string, such as 'host:port'")
     scheme, colon, rest = target.partition(":")
     if colon and scheme in ("unix", "unix-abstract"):
         return Target("localhost", (Address(path=_socket(scheme, rest, target)),))
@@ -56,7 +60,10 @@ def parse_target(target: str) -> Target:
             if resolver:
                 raise ValueError(f"target {target!r}: no DNS server can be chosen here")
     elif "://" in target:
-        raise ValueError(f"target {target!r}: unknown scheme {scheme!r}")
+        raise ValueError(
+            f"target {target!r}: unknown scheme {scheme!r}; write host:port, and give "
+            "ssl_context=client_tls() if it is for TLS"
+        )
     else:
         rest = target
     host, port = _split(rest, target)
