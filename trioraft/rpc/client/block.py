@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import trio
 
+from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import ChannelEntry, Registry
 from trioraft.rpc.running import need_trio
 
@@ -21,9 +22,11 @@ class ChannelBlock(Watched):
 
     # Set by `Channel`.
     target: str
+    limits: Limits
     connector: Connector
+    #: In the register, if there is one, while the channel is open.
+    entry: ChannelEntry | None
     _registry: Registry | None
-    _entry: ChannelEntry | None  # in the registry, while the channel is open
     _manager: Any  # of the nursery, once the channel was opened
     _nursery: trio.Nursery | None  # while it is open
 
@@ -34,8 +37,9 @@ class ChannelBlock(Watched):
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         if self._registry is not None:
-            self._entry = self._registry.add_channel(self.target, self.connector)
-        self.connector.open(self._nursery, self._entry)
+            most = self.limits.max_connections_per_address
+            self.entry = self._registry.add_channel(self.target, most)
+        self.connector.open(self._nursery, self.entry)
         return self
 
     async def __aexit__(
@@ -56,8 +60,8 @@ class ChannelBlock(Watched):
         try:
             await self._manager.__aexit__(None, None, None)
         finally:
-            if self._registry is not None and self._entry is not None:
-                self._registry.remove_channel(self._entry)
+            if self._registry is not None and self.entry is not None:
+                self._registry.remove_channel(self.entry)
 
     def connect(self) -> None:
         """Begin to connect without a call, if the state is IDLE. Never waits.

@@ -107,7 +107,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = options.get("registry")
-        self._entry: ChannelEntry | None = None
+        self.entry: ChannelEntry | None = None
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
 
@@ -231,8 +231,8 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         try:
             return await self.connector.get(wait_for_ready)
         except GRPCError:
-            if self._entry is not None:
-                self._entry.refused()
+            if self.entry is not None:
+                self.entry.refused()
             raise
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from trioraft.rpc.compression.settings import ENCODING, Agreed, negotiate
+from trioraft.rpc.registry.timed import Timed
 from trioraft.rpc.status import GRPCError, Status, status_headers
 from trioraft.rpc.timeout import Deadline, decode_timeout
 from trioraft.rpc.wire.http2 import (
@@ -213,6 +214,10 @@ class ServerConnection(ManagedConnection):
                     await self._stream.send_all(_HTTP1_ANSWER)
                 except (trio.BrokenResourceError, trio.BusyResourceError):
                     log.debug("%s: gone before the HTTP/1 answer", self.name)
+
+
+class TimedServerConnection(Timed, ServerConnection):
+    """One that is in a register."""
 
 
 def _is_grpc(content_type: bytes) -> bool:

@@ -13,10 +13,10 @@ import trio
 from trioraft.rpc.compression import Compression
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.peer import Peer
-from trioraft.rpc.registry import Entry, registered
+from trioraft.rpc.registry import ListenSocket, ServerEntry, registered
 from trioraft.rpc.tls.handshake import Unsecured, secure_server
 
-from .connection import ServerConnection
+from .connection import ServerConnection, TimedServerConnection
 from .life.rules import ConnectionLifetime, ServerKeepalive
 from .listening.accepting import accept_connections
 from .listening.admission import Admission, Place
@@ -46,7 +46,7 @@ class Server:
         self._endpoints = endpoints_of(options)
         self._more: Sequence[trio.abc.Listener[Any]] = options.get("listeners", ())
         self._registry = options.get("registry")
-        self._entry: Entry | None = None
+        self._entry: ServerEntry | None = None
         self._shared = Shared(
             methods=methods_of(
                 services,
@@ -145,7 +145,9 @@ class Server:
         opened.listeners.extend(self._more)
         self.addresses = [bound_address(listener) for listener in opened.listeners]
         if self._registry is not None:
-            self._entry = self._registry.add_server(", ".join(map(address_text, self.addresses)))
+            listeners = [ListenSocket(item, address_text(item)) for item in self.addresses]
+            name = ", ".join(listener.name for listener in listeners)
+            self._entry = self._registry.add_server(name, listeners)
         return opened
 
     async def _serve(self, opened: Opened, task_status: trio.TaskStatus[list[Any]]) -> None:
@@ -163,6 +165,8 @@ class Server:
             opened.remove_socket_files()
             if has_unawaited(self._services):
                 nursery.start_soon(self._end_unawaited)
+            if self._entry is not None:
+                self._entry.stopping()
             await self._admission.wait_empty()
             nursery.cancel_scope.cancel()
 
@@ -196,7 +200,8 @@ class Server:
         timeout = self._shared.limits.handshake_timeout
         secured = await _shake_hands(stream, timeout)
         if secured is not None:
-            connection = ServerConnection(secured, self._shared)
+            kind = ServerConnection if self._entry is None else TimedServerConnection
+            connection = kind(secured, self._shared)
             with registered(self._entry, connection):
                 await connection.run(timeout)
 

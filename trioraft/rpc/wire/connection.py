@@ -53,6 +53,7 @@ class Connection(Running):
         self.streams_failed = 0  # ended without END_STREAM from the server
         self.messages_sent = 0  # handed to the engine
         self.messages_received = 0  # taken by the application
+        self.keepalives_sent = 0
         #: The code of the GOAWAY that the peer has sent, if it has.
         self.goaway_code: int | None = None
         self.peer_leaves = False  # GOAWAY has come

@@ -11,6 +11,7 @@ import trio
 from trioraft.rpc.client.calls.answer import AnsweredCall
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.peer import Peer
+from trioraft.rpc.registry.timed import Timed
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.connection import Connection
 from trioraft.rpc.wire.http2 import (
@@ -225,3 +226,7 @@ class ClientConnection(Connection):
             error = GRPCError(Status.UNAVAILABLE, self.end_reason)
         super()._lost(error)
         self._retire(self.end_reason.removeprefix(f"{self.name}: "))
+
+
+class TimedClientConnection(Timed, ClientConnection):
+    """One that is in a register."""

@@ -18,7 +18,7 @@ import trio
 from trioraft.rpc.client.balancing import Balancer, Balancing
 from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.client.naming.resolver import Resolution, Resolver, ResolverUpdates
-from trioraft.rpc.registry import Entry
+from trioraft.rpc.registry import ChannelEntry
 from trioraft.rpc.status import GRPCError, Status
 
 from .backoff import Backoff
@@ -62,7 +62,7 @@ class Connector(Picker):
 
     # ---- for the channel ---------------------------------------------------------------------
 
-    def open(self, nursery: trio.Nursery, entry: Entry | None) -> None:
+    def open(self, nursery: trio.Nursery, entry: ChannelEntry | None) -> None:
         """The channel's block begins: its tasks go into the nursery."""
         self._shared.nursery = nursery
         self._shared.entry = entry
@@ -161,7 +161,11 @@ class Connector(Picker):
                 self.on_service_config(resolution.service_config)
             except ValueError as error:
                 log.warning("%s: service config refused: %s", self._shared.name, error)
+                if self._shared.entry is not None:
+                    self._shared.entry.problem(f"service config refused: {error}")
         self._addresses = resolution.addresses
+        if self._shared.entry is not None:
+            self._shared.entry.resolved(", ".join(map(str, self._addresses)))
         self._balance()
 
     def _balance(self) -> None:
@@ -171,6 +175,8 @@ class Connector(Picker):
 
     def _unresolved(self, error: Exception) -> None:
         log.info("%s: cannot resolve: %s", self._shared.name, error)
+        if self._shared.entry is not None:
+            self._shared.entry.problem(f"cannot resolve: {error}")
         if self._balancer is None:
             message = f"{self._shared.name}: cannot resolve: {error}"
             self.publish(_FAILING, error=GRPCError(Status.UNAVAILABLE, message))

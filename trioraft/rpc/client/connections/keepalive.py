@@ -116,6 +116,7 @@ async def keep_alive(connection: ClientConnection, pipe: WatchedPipe, pace: Pace
             except Http2Error as error:
                 log.debug("%s: no PING on a session that ends: %s", connection.name, error)
                 return
+            connection.keepalives_sent += 1
             connection.mark_dirty()
             if not await pipe.hears(pace.timeout):
                 connection.stop(f"nothing received within {pace.timeout:g} s of a PING")

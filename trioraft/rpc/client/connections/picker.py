@@ -140,6 +140,8 @@ class Picker(ABC):
         self._ready = tuple(ready)
         self._error, self._retry_at = error, retry_at
         if state is not self.connectivity.state:
+            if self._shared.entry is not None:
+                self._shared.entry.enter(state, error)
             self.connectivity.set(state)
             self._waiting.unpark_all()
         elif self._waiting:

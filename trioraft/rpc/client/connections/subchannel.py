@@ -12,11 +12,11 @@ import trio
 
 from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.limits import Limits
-from trioraft.rpc.registry import Entry, registered
+from trioraft.rpc.registry import ChannelEntry, registered
 from trioraft.rpc.status import GRPCError, Status
 
 from .backoff import Backoff
-from .connection import ClientConnection
+from .connection import ClientConnection, TimedClientConnection
 from .connectivity import ConnectivityState
 from .dialling import DialAddress
 from .keepalive import Pace
@@ -40,7 +40,7 @@ class Shared:
         waiting: Calls that cannot start yet: for a stream, or for a connection.
         live: Every connection that has not ended, those that only drain included.
         nursery: Of the channel, while it is open.
-        entry: Where connections are registered, if they are.
+        entry: Of the channel in a register, if it is in one.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Shared:
     waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     live: list[ClientConnection] = field(default_factory=list)
     nursery: trio.Nursery | None = None
-    entry: Entry | None = None
+    entry: ChannelEntry | None = None
 
 
 class Subchannel:
@@ -77,13 +77,15 @@ class Subchannel:
         self._pausing = False
         self._proven = False  # since a connection was made last, calls have started
         self._closed = False
+        channel = shared.entry
+        self._entry = None if channel is None else channel.add_subchannel(str(address))
 
     # ---- for the balancer --------------------------------------------------------------------
 
     def connect(self) -> None:
         """Leave IDLE: begin an attempt. Nothing in another state."""
         if self.state is _IDLE and not self._closed:
-            self.state = _CONNECTING
+            self._enter(_CONNECTING)
             self._begin()
 
     def grow(self) -> None:
@@ -106,6 +108,13 @@ class Subchannel:
         connections, self.connections = self.connections, []
         for connection in connections:
             connection.drain("the channel uses this connection no more")
+        if self._entry is not None:
+            self._entry.close()
+
+    def _enter(self, state: ConnectivityState) -> None:
+        self.state = state
+        if self._entry is not None:
+            self._entry.enter(state)
 
     # ---- attempts ----------------------------------------------------------------------------
 
@@ -128,12 +137,12 @@ class Subchannel:
             with scope:
                 stream = await self._open_within(limit)
                 spent = trio.current_time() - now
-                name, limits = self._name, shared.limits
-                connection = ClientConnection(
-                    stream, limits, name, self, shared.waiting, shared.pace
+                kind = ClientConnection if self._entry is None else TimedClientConnection
+                connection = kind(
+                    stream, shared.limits, self._name, self, shared.waiting, shared.pace
                 )
                 shared.live.append(connection)
-                with registered(shared.entry, connection):
+                with registered(self._entry, connection):
                     await connection.run(max(0.0, limit - spent))
                 if self._effort is scope:  # it has ended before it was ready
                     self._fail(GRPCError(Status.UNAVAILABLE, connection.end_reason))
@@ -170,7 +179,7 @@ class Subchannel:
         self._effort = None
         self._proven = False
         self.connections.append(connection)
-        self.state = _READY
+        self._enter(_READY)
         self._changed(self)
 
     def retired(self, connection: ClientConnection, reason: str) -> None:
@@ -191,7 +200,7 @@ class Subchannel:
         if not self.connections:
             # A further connection may be on its way, or its attempt have failed just now.
             on_its_way = _FAILING if self._pausing else _CONNECTING
-            self.state = _IDLE if self._effort is None else on_its_way
+            self._enter(_IDLE if self._effort is None else on_its_way)
         self._changed(self)
 
     # ---- failure -----------------------------------------------------------------------------
@@ -201,8 +210,10 @@ class Subchannel:
         if self._closed:
             return
         self.error = error
+        if self._entry is not None:
+            self._entry.failed(error.message or error.status.name)
         if not self.connections:
-            self.state = _FAILING
+            self._enter(_FAILING)
         log.info("%s; next attempt in %.2f s", error.message, self.retry_at - trio.current_time())
         scope = self._effort = trio.CancelScope()
         self._pausing = True
@@ -217,5 +228,5 @@ class Subchannel:
                 return
             self._effort, self._pausing = None, False
             if self.state is _FAILING:
-                self.state = _IDLE
+                self._enter(_IDLE)
             self._changed(self)

@@ -116,6 +116,8 @@ class RepeatingCall(ClientStream[S, R], ABC):
         self._connection = attempt._connection
         if not self._sent_message:
             self._encoder = attempt._encoder
+        if self._begun and self._channel.entry is not None:
+            self._channel.entry.repeated()
         self._begun = True
         if self.attempts is not None:
             self.attempts.started(attempt.number, attempt.transparent)

@@ -166,6 +166,7 @@ class Life:
         elif self._ping_by == inf and now - self._quiet_since >= keepalive.time:
             self._ping_by = now + keepalive.timeout
             connection.ping(_KEEPALIVE)
+            connection.keepalives_sent += 1
         return True
 
     # ---- pings -------------------------------------------------------------------------------

@@ -1,7 +1,4 @@
-"""channelz: what a process has open, and how much has gone through it, asked over gRPC.
-
-Source: gRPC proposal A14 (channelz), grpc.channelz.v1.
-"""
+"""The service: what is asked for by id or in pages."""
 
 from __future__ import annotations
 
@@ -11,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trioraft._proto.grpc import channelz_pb2 as pb
 from trioraft._proto.grpc.channelz_grpc import ChannelzBase
-from trioraft.rpc.registry import ChannelEntry, Entry, Registry
+from trioraft.rpc.registry import ListenSocket, Registry
 from trioraft.rpc.status import GRPCError, Status
 
-from .sockets import socket_message
+from .messages import Messages
+from .sockets import listener_message, socket_message
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
@@ -34,15 +32,17 @@ class ChannelzService(ChannelzBase):
         registry = Registry()
         await serve([Greeter(), ChannelzService(registry)], registry=registry)
 
-    Its callers see addresses and certificates of all peers: serve it where operators are alone.
+    A channel has a subchannel for each address that it uses, which has a socket for each of its
+    connections. A server has a socket for each listener, and one for each connection. Channels,
+    subchannels and servers have their latest 20 events.
 
-    Channels have their sockets directly, without subchannels. Timestamps, traces and socket
-    options are not kept: they would be paid for by every call. Lists have 100 entries unless the
-    caller says otherwise, at most 1,000.
+    Its callers see addresses and certificates of all peers: serve it where operators are alone.
+    Lists have 100 entries unless the caller says otherwise, at most 1,000.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._messages = Messages(registry)
 
     async def GetTopChannels(
         self, stream: Stream[pb.GetTopChannelsRequest, pb.GetTopChannelsResponse]
@@ -50,60 +50,56 @@ class ChannelzService(ChannelzBase):
         """Channels in the order of their ids."""
         request = await _request(stream)
         page, end = _page(self._registry.channels, request.start_channel_id, request.max_results)
-        await stream.send_message(
-            pb.GetTopChannelsResponse(channel=map(_channel, page.values()), end=end)
-        )
+        shown = map(self._messages.channel, page.values())
+        await stream.send_message(pb.GetTopChannelsResponse(channel=shown, end=end))
 
     async def GetServers(self, stream: Stream[pb.GetServersRequest, pb.GetServersResponse]) -> None:
         """Servers in the order of their ids."""
         request = await _request(stream)
         page, end = _page(self._registry.servers, request.start_server_id, request.max_results)
-        await stream.send_message(
-            pb.GetServersResponse(server=map(_server, page.values()), end=end)
-        )
+        shown = map(self._messages.server, page.values())
+        await stream.send_message(pb.GetServersResponse(server=shown, end=end))
 
     async def GetServer(self, stream: Stream[pb.GetServerRequest, pb.GetServerResponse]) -> None:
         """One server, or NOT_FOUND."""
-        entry = self._server((await _request(stream)).server_id)
-        await stream.send_message(pb.GetServerResponse(server=_server(entry)))
+        entry = _find("server", self._registry.servers, (await _request(stream)).server_id)
+        await stream.send_message(pb.GetServerResponse(server=self._messages.server(entry)))
 
     async def GetServerSockets(
         self, stream: Stream[pb.GetServerSocketsRequest, pb.GetServerSocketsResponse]
     ) -> None:
         """The connections of a server in the order of their ids, or NOT_FOUND."""
         request = await _request(stream)
-        connections = self._server(request.server_id).connections
+        connections = _find("server", self._registry.servers, request.server_id).connections
         page, end = _page(connections, request.start_socket_id, request.max_results)
-        refs = [pb.SocketRef(socket_id=number) for number in page]
+        refs = [
+            pb.SocketRef(socket_id=number, name=connection.name)
+            for number, connection in page.items()
+        ]
         await stream.send_message(pb.GetServerSocketsResponse(socket_ref=refs, end=end))
 
     async def GetChannel(self, stream: Stream[pb.GetChannelRequest, pb.GetChannelResponse]) -> None:
         """One channel, or NOT_FOUND."""
-        number = (await _request(stream)).channel_id
-        entry = self._registry.channels.get(number)
-        if entry is None:
-            raise _unknown("channel", number)
-        await stream.send_message(pb.GetChannelResponse(channel=_channel(entry)))
+        entry = _find("channel", self._registry.channels, (await _request(stream)).channel_id)
+        await stream.send_message(pb.GetChannelResponse(channel=self._messages.channel(entry)))
 
     async def GetSubchannel(
         self, stream: Stream[pb.GetSubchannelRequest, pb.GetSubchannelResponse]
     ) -> None:
-        """NOT_FOUND: channels here have none."""
-        raise _unknown("subchannel", (await _request(stream)).subchannel_id)
+        """One address of a channel, or NOT_FOUND."""
+        number = (await _request(stream)).subchannel_id
+        shown = self._messages.subchannel(_find("subchannel", self._registry.subchannels, number))
+        await stream.send_message(pb.GetSubchannelResponse(subchannel=shown))
 
     async def GetSocket(self, stream: Stream[pb.GetSocketRequest, pb.GetSocketResponse]) -> None:
-        """One connection of a channel or a server, or NOT_FOUND."""
+        """One connection of a channel or a server, or one of a server's listeners, or NOT_FOUND."""
         number = (await _request(stream)).socket_id
-        connection = self._registry.connection(number)
-        if connection is None:
-            raise _unknown("socket", number)
-        await stream.send_message(pb.GetSocketResponse(socket=socket_message(number, connection)))
-
-    def _server(self, number: int) -> Entry:
-        entry = self._registry.servers.get(number)
-        if entry is None:
-            raise _unknown("server", number)
-        return entry
+        found = _find("socket", self._registry.sockets, number)
+        if isinstance(found, ListenSocket):
+            shown = listener_message(number, found)
+        else:
+            shown = socket_message(number, found, self._messages.timestamp)
+        await stream.send_message(pb.GetSocketResponse(socket=shown))
 
 
 async def _request(stream: Stream[T, Any]) -> T:
@@ -112,8 +108,11 @@ async def _request(stream: Stream[T, Any]) -> T:
     return request
 
 
-def _unknown(kind: str, number: int) -> GRPCError:
-    return GRPCError(Status.NOT_FOUND, f"no {kind} has the id {number}")
+def _find(kind: str, entries: Mapping[int, T], number: int) -> T:
+    entry = entries.get(number)
+    if entry is None:
+        raise GRPCError(Status.NOT_FOUND, f"no {kind} has the id {number}")
+    return entry
 
 
 def _page(entries: Mapping[int, T], start: int, wanted: int) -> tuple[dict[int, T], bool]:
@@ -130,30 +129,3 @@ def _page(entries: Mapping[int, T], start: int, wanted: int) -> tuple[dict[int, 
     if not end:
         found.popitem()
     return found, end
-
-
-def _server(entry: Entry) -> pb.Server:
-    totals = entry.totals()
-    return pb.Server(
-        ref=pb.ServerRef(server_id=entry.id, name=entry.name),
-        data=pb.ServerData(
-            calls_started=totals.started,
-            calls_succeeded=totals.succeeded,
-            calls_failed=totals.failed,
-        ),
-    )
-
-
-def _channel(entry: ChannelEntry) -> pb.Channel:
-    totals = entry.totals()
-    return pb.Channel(
-        ref=pb.ChannelRef(channel_id=entry.id, name=entry.name),
-        data=pb.ChannelData(
-            state=pb.ChannelConnectivityState(state=entry.state),
-            target=entry.name,
-            calls_started=totals.started,
-            calls_succeeded=totals.succeeded,
-            calls_failed=totals.failed,
-        ),
-        socket_ref=[pb.SocketRef(socket_id=number) for number in entry.connections],
-    )

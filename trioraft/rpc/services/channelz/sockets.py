@@ -1,19 +1,36 @@
-"""A connection as channelz shows it."""
+"""A connection or a listener as channelz shows it."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from trioraft._proto.grpc import channelz_pb2 as pb
 from trioraft.rpc.client.connections.connection import ClientConnection
 from trioraft.rpc.peer import Peer
+from trioraft.rpc.registry import ListenSocket
+from trioraft.rpc.registry.timed import Timed
 from trioraft.rpc.wire.connection import Connection
+from trioraft.rpc.wire.http2 import Http2Error
 
-__all__ = ["address_message", "socket_message"]
+from .messages import Timestamp
+
+__all__ = ["address_message", "listener_message", "socket_message"]
 
 
-def socket_message(number: int, connection: Connection) -> pb.Socket:
+def listener_message(number: int, listener: ListenSocket) -> pb.Socket:
+    """Where a server accepts connections."""
+    return pb.Socket(
+        ref=pb.SocketRef(socket_id=number, name=listener.name),
+        data=pb.SocketData(),
+        local=address_message(listener.address),
+    )
+
+
+def socket_message(
+    number: int, connection: Connection, timestamp: Callable[[float | None], Timestamp | None]
+) -> pb.Socket:
     """What is known of a connection; its windows only while its HTTP/2 session lives."""
     streams = connection.calls_started
     failed = connection.streams_failed
@@ -25,17 +42,44 @@ def socket_message(number: int, connection: Connection) -> pb.Socket:
             streams_failed=failed,
             messages_sent=connection.messages_sent,
             messages_received=connection.messages_received,
+            keep_alives_sent=connection.keepalives_sent,
         ),
     )
     data = message.data
-    data.local_flow_control_window.value = connection.engine.remote_window_size
-    data.remote_flow_control_window.value = connection.engine.local_window_size
+    _add_windows(data, connection)
     if connection.goaway_code is not None:
         data.received_goaway_error.value = connection.goaway_code
     if isinstance(connection, ClientConnection):
         data.peer_max_concurrent_streams = connection.max_streams
+    if isinstance(connection, Timed):
+        _add_times(data, connection, timestamp)
     _add_peer(message, connection.peer)
     return message
+
+
+def _add_windows(data: pb.SocketData, connection: Connection) -> None:
+    try:
+        ours, theirs = connection.engine.remote_window_size, connection.engine.local_window_size
+    except Http2Error:
+        return  # the session has ended
+    data.local_flow_control_window.value = ours
+    data.remote_flow_control_window.value = theirs
+
+
+def _add_times(
+    data: pb.SocketData,
+    connection: Timed,
+    timestamp: Callable[[float | None], Timestamp | None],
+) -> None:
+    called = timestamp(connection.called_at)
+    ours = isinstance(connection, ClientConnection)
+    times = pb.SocketData(
+        last_local_stream_created_timestamp=called if ours else None,
+        last_remote_stream_created_timestamp=None if ours else called,
+        last_message_sent_timestamp=timestamp(connection.sent_at),
+        last_message_received_timestamp=timestamp(connection.received_at),
+    )
+    data.MergeFrom(times)
 
 
 def _add_peer(message: pb.Socket, peer: Peer) -> None:
