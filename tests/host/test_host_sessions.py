@@ -178,8 +178,9 @@ async def test_linearizable_reads_on_every_node_at_once(monkeypatch: pytest.Monk
         assert 0 < asked <= 60, "two followers, five times thirty reads: a few rounds each"
 
 
-async def test_watch_from_the_leader_a_follower_and_a_client() -> None:
-    async with a_cluster() as cluster, client_of(cluster) as client:
+@pytest.mark.parametrize("wire", ["ratis", "openraft"])
+async def test_watch_from_the_leader_a_follower_and_a_client(wire: str) -> None:
+    async with a_cluster(wire) as cluster, client_of(cluster) as client:
         leader, follower = await cluster.leader(), await cluster.follower()
         index = (await client.write(b"1")).index
         for level in ReplicationLevel:

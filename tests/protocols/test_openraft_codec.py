@@ -303,7 +303,7 @@ FROM_NOTHING = AppendRequest(T52, "2", -1, 0, [], -1)
         (
             "81 a2 4f 6b 92 92 05 02 08",
             AFTER_7,
-            AppendReply(T52, "1", True, match_index=8, round=4),
+            AppendReply(T52, "1", True, match_index=8, commit=6, round=4),
         ),
         ("81 a2 4f 6b c0", FROM_NOTHING, AppendReply(T52, "1", True)),
         (

@@ -210,7 +210,11 @@ def encode_append_response(request: AppendRequest, reply: AppendReply) -> bytes:
 
 
 def decode_append_result(follower: NodeId, request: AppendRequest, data: bytes) -> AppendReply:
-    """The reply to `request`. Raises ValueError if it cannot be an answer to that."""
+    """The reply to `request`. Raises ValueError if it cannot be an answer to that.
+
+    What the follower knows to be committed is not said. Whoever takes an append, takes over its
+    commit index with it, as far as that append reaches.
+    """
     reply = AppendReply(
         request.term, follower, True, round=request.round, heartbeat=request.heartbeat
     )
@@ -218,8 +222,10 @@ def decode_append_result(follower: NodeId, request: AppendRequest, data: bytes) 
     if outcome == "Ok":
         if read_log_id(content) != _last_position(request):
             raise ValueError(f"it acknowledges {content} instead of {_last_position(request)}")
+        last = _last_position(request)[1]
+        reply.commit = min(request.commit, last)
         if not request.heartbeat:
-            reply.match_index = _last_position(request)[1]
+            reply.match_index = last
         return reply
     reply.success = False
     reply.rejected_prev = request.prev_index

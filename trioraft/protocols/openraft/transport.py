@@ -204,7 +204,9 @@ class OpenraftAppendStream:
 
     def _encode(self, request: AppendRequest) -> Encoded:
         self._positions.note(request)
-        return wrap(*encode_append(request, self._positions.commit(request.commit)))
+        commit = self._positions.commit(request.commit)
+        request.commit = commit[1]  # as much as is said: the answer is to that
+        return wrap(*encode_append(request, commit))
 
     async def receive(self, take: Callable[[Sequence[AppendReply]], Any]) -> Never:
         """As AppendStream.receive; waits for the next `send` while a refusal stands."""
