@@ -10,6 +10,7 @@ import trio
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.registry import ChannelEntry, Registry
 from trioraft.rpc.running import need_trio
+from trioraft.rpc.wire.timers import Timers
 
 from .connections.connectivity import Watched
 from .connections.connector import Connector
@@ -26,6 +27,7 @@ class ChannelBlock(Watched):
     connector: Connector
     #: In the register, if there is one, while the channel is open.
     entry: ChannelEntry | None
+    timers: Timers  # of its calls
     _registry: Registry | None
     _manager: Any  # of the nursery, once the channel was opened
     _nursery: trio.Nursery | None  # while it is open
@@ -39,6 +41,7 @@ class ChannelBlock(Watched):
         if self._registry is not None:
             most = self.limits.max_connections_per_address
             self.entry = self._registry.add_channel(self.target, most)
+        self._nursery.start_soon(self.timers.run)
         self.connector.open(self._nursery, self.entry)
         return self
 

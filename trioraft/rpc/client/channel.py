@@ -18,6 +18,7 @@ from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry
 from trioraft.rpc.status import GRPCError
 from trioraft.rpc.timeout import Deadline
+from trioraft.rpc.wire.timers import Timers
 
 from .balancing import balancing_from
 from .block import ChannelBlock
@@ -108,6 +109,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = options.get("registry")
         self.entry: ChannelEntry | None = None
+        self.timers = Timers()
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
 

@@ -86,6 +86,7 @@ async def unary_unary(
         TypeError, ValueError: The request is of another type; the metadata is not valid.
     """
     stream = channel.request(path, Cardinality.UNARY_UNARY, request_type, reply_type, **options)
+    stream.waits_alone = True
     try:
         async with stream:
             await stream.send_message(request, end=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from trioraft.rpc.compression import Compression
 from trioraft.rpc.limits import Limits
+from trioraft.rpc.wire.timers import Timers
 
 from .budget import Budget
 from .life.rules import ConnectionLifetime, ServerKeepalive
-from .life.timers import Timers
 from .overdue import Overdue
 
 if TYPE_CHECKING:

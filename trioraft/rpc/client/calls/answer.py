@@ -12,7 +12,6 @@ from trioraft.rpc.wire.framing import Deframer
 from trioraft.rpc.wire.http2 import ErrorCode
 
 if TYPE_CHECKING:
-    import trio
     from grpclib.const import Cardinality
 
     from trioraft.rpc.client.channel import Channel
@@ -38,7 +37,6 @@ class AnsweredCall(Call[S, R]):
     _got_response = False
     _got_trailers = False
     _cancelled = False
-    _scope: trio.CancelScope | None = None
     _response: tuple[tuple[bytes, bytes], ...] = ()
     _trailers: tuple[tuple[bytes, bytes], ...] = ()
     _peeked_initial = False

@@ -18,7 +18,7 @@ from trioraft.rpc.timeout import encode_timeout
 from trioraft.rpc.wire.flow import FAIR_SHARE
 from trioraft.rpc.wire.http2 import ErrorCode
 
-from .answer import AnsweredCall
+from .timing import TimedCall
 
 if TYPE_CHECKING:
     from trioraft.rpc.client.connections.connection import ClientConnection
@@ -30,7 +30,7 @@ R = TypeVar("R")
 _INFINITY = float("inf")
 
 
-class OpeningCall(AnsweredCall[S, R]):
+class OpeningCall(TimedCall[S, R]):
     """The part of a `ClientStream` that opens it. Internal.
 
     Until the response begins, what was sent is kept, to be sent again: the first message whatever
@@ -39,7 +39,6 @@ class OpeningCall(AnsweredCall[S, R]):
 
     _unseen = False  # the stream has ended, and no server has seen it: to be opened again
     _refusals = 0  # by servers; what never left us does not count
-    _reopening: trio.CancelScope | None = None  # around the task that does so
     _reopened: trio.Event | None = None  # for others that wait for it
     _replayable = True
     _first = b""  # the first message, encoded
@@ -102,19 +101,6 @@ class OpeningCall(AnsweredCall[S, R]):
             headers.append((ENCODING, codec.name.encode("ascii")))
         else:
             self._encoder = None
-
-    def _time_limit(self) -> float:
-        """When the call is over, by its own deadline or by scopes around; minus infinity in a
-        cancelled scope."""
-        at = trio.current_effective_deadline()
-        if self.deadline is not None and self.deadline.at < at:
-            return self.deadline.at
-        return at
-
-    @property
-    def _own_limit(self) -> float:
-        """The call's own deadline; infinity if it has none."""
-        return _INFINITY if self.deadline is None else self.deadline.at
 
     # ---- keeping, and opening again ----------------------------------------------------------
 

@@ -42,12 +42,14 @@ class SendingCall(OpeningCall[S, R]):
         metadata = encode_metadata(self._metadata) if self._metadata else None
         at = self._time_limit()
         if at <= trio.current_time():
+            self._prefer_scope()
             await trio.lowlevel.checkpoint()
         if not self._channel.inherit_deadlines:
             at = self._own_limit
         while not self._sent_request:
             connection = self._channel.connector.ready
             if connection is None:
+                self._prefer_scope()
                 connection = await self._channel.connection(self.wait_for_ready)
             try:
                 self._open(connection, metadata, at, end)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TypeVar
 
-import trio
-
 from trioraft.rpc.status import GRPCError, Status
 from trioraft.rpc.wire.call import misuse
 from trioraft.rpc.wire.http2 import ErrorCode
 
 from .sending import SendingCall
+from .timing import DEADLINE_EXCEEDED
 
 S = TypeVar("S")
 R = TypeVar("R")
-
-_DEADLINE_EXCEEDED = "deadline exceeded"
 
 
 class ClientStream(SendingCall[S, R]):
@@ -105,9 +102,7 @@ class ClientStream(SendingCall[S, R]):
 
     async def __aenter__(self) -> ClientStream[S, R]:
         """Begin the block, and the watch over the call's deadline. Never waits."""
-        if self.deadline is not None:
-            self._scope = trio.CancelScope(deadline=self.deadline.at)
-            self._scope.__enter__()
+        self._begin_clock()
         return self
 
     async def __aexit__(
@@ -134,6 +129,8 @@ class ClientStream(SendingCall[S, R]):
                 outcome = problem
         if self._sent_request and (not self._closed or self._unseen):
             self._leave()
+        if self._timer:
+            self._stop_timer()
         if self._scope is not None:
             self._scope.__exit__(
                 type(outcome) if outcome is not None else None,
@@ -141,7 +138,7 @@ class ClientStream(SendingCall[S, R]):
                 outcome.__traceback__ if outcome is not None else None,
             )
             if self._scope.cancelled_caught:
-                raise GRPCError(Status.DEADLINE_EXCEEDED, _DEADLINE_EXCEEDED) from None
+                raise GRPCError(Status.DEADLINE_EXCEEDED, DEADLINE_EXCEEDED) from None
         if outcome is not error and outcome is not None:
             raise outcome
 
@@ -154,7 +151,3 @@ class ClientStream(SendingCall[S, R]):
             self._reset(ErrorCode.NO_ERROR if self._ended else ErrorCode.CANCEL)
         self._wake_reader()
         self._wake_writer()
-
-    @property
-    def _expired(self) -> bool:
-        return self.deadline is not None and self.deadline.time_remaining() <= 0

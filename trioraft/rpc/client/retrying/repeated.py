@@ -43,6 +43,7 @@ class RepeatedStream(RepeatingCall[S, R]):
         """As `ClientStream`. Never waits."""
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
+        self.waits_alone = False  # but for its attempts, too
         await super().__aenter__()
         return self
 

@@ -1,8 +1,9 @@
-"""The timers of all connections of a server, in one task: a connection costs no task for them."""
+"""Many timers in one task: of a server's connections, of a channel's calls."""
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+from math import inf
 from typing import Protocol
 
 import trio
@@ -27,37 +28,43 @@ class Timers:
     """Calls each `Timed` at its time, on Trio's clock. For one Trio run.
 
     Setting and forgetting cost a few steps (a heap whose old entries stay until they are due or too
-    many), the task wakes only when something is due, and in the order of times.
+    many, and hold on to nothing), the task wakes only when something is due, and in the order of
+    times.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
-        self._at: dict[Timed, float] = {}
+        self._heap: list[tuple[float, int]] = []
+        self._at: dict[Timed, tuple[float, int]] = {}  # the entry that counts
+        self._timed: dict[int, Timed] = {}  # by the number of its entry
         self._number = 0  # of equal times, the one set first
         self._scope = trio.CancelScope()
 
     def watch(self, timed: Timed, at: float) -> None:
         """Have `timed.due` called at `at`, or at the time it has already if that is earlier."""
         known = self._at.get(timed)
-        if known is not None and known <= at:
-            return
-        self._at[timed] = at
+        if known is not None:
+            if known[0] <= at:
+                return
+            del self._timed[known[1]]
         self._number += 1
-        heappush(self._heap, (at, self._number, timed))
+        self._at[timed] = entry = (at, self._number)
+        self._timed[self._number] = timed
+        heappush(self._heap, entry)
         if at < self._scope.deadline:
             self._scope.deadline = at
 
     def forget(self, timed: Timed) -> None:
         """No more calls of `timed.due`."""
-        self._at.pop(timed, None)
+        known = self._at.pop(timed, None)
+        if known is not None:
+            del self._timed[known[1]]
         if len(self._heap) > 2 * len(self._at) + _FEW:
-            self._heap = [entry for entry in self._heap if self._at.get(entry[2]) == entry[0]]
-            heapify(self._heap)
+            self._heap = sorted(self._at.values())  # which is a heap
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
-            first = self._heap[0][0] if self._heap else float("inf")
+            first = self._heap[0][0] if self._heap else inf
             with trio.CancelScope(deadline=first) as self._scope:
                 await trio.sleep_forever()
             self._call(trio.current_time())
@@ -65,10 +72,11 @@ class Timers:
     def _call(self, now: float) -> None:
         again: list[tuple[Timed, float]] = []
         while self._heap and self._heap[0][0] <= now:
-            at, _, timed = heappop(self._heap)
-            if self._at.get(timed) == at:
+            _, number = heappop(self._heap)
+            timed = self._timed.pop(number, None)
+            if timed is not None:
                 del self._at[timed]
                 again.append((timed, timed.due(now)))
         for timed, at in again:
-            if at != float("inf"):
+            if at != inf:
                 self.watch(timed, at)

@@ -1,8 +1,9 @@
-"""The timers of all connections of a server: one task, no leftovers."""
+"""Many timers in one task, and no leftovers."""
 
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -10,7 +11,7 @@ from math import inf
 import trio
 import trio.testing
 
-from trioraft.rpc.server.life.timers import Timers
+from trioraft.rpc.wire.timers import Timers
 
 
 class Alarm:
@@ -92,3 +93,14 @@ async def test_forgotten_ones_are_not_kept(autojump_clock: trio.testing.MockCloc
         assert len(clocks._heap) < 1000
         await trio.sleep(7300)
         assert [alarm.rang for alarm in kept] == [[3600 + index] for index in range(100)]
+
+
+async def test_what_is_forgotten_is_not_held(autojump_clock: trio.testing.MockClock) -> None:
+    async with timers() as clocks:
+        alarm = Alarm()
+        gone = weakref.ref(alarm)
+        clocks.watch(alarm, trio.current_time() + 60)
+        clocks.watch(alarm, trio.current_time() + 50)
+        clocks.forget(alarm)
+        del alarm
+        assert gone() is None
