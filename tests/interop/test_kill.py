@@ -123,7 +123,7 @@ async def test_kills_at_random_moments_lose_nothing(start_cluster: StartCluster,
         await cluster.wait_leader()
         load.stopping = True
     assert kills >= SECONDS / len(WIRES) / 2.5
-    assert len(load.acknowledged) > 10 * SECONDS
+    assert len(load.acknowledged) > 2 * SECONDS, "hardly a write was under way to be lost"
     await assert_nothing_lost(cluster, load.acknowledged)
     print(f"{wire}: {kills} kills, {len(load.acknowledged)} writes, all there")
 
