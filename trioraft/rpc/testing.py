@@ -45,7 +45,8 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         self._ends: list[trio.abc.Stream] = []
 
     async def dial(self) -> trio.abc.Stream:
-        """Connect.
+        """Connect. Waits while `backlog` connections are to be accepted; cancelled meanwhile, there
+        is none.
 
         Raises:
             OSError: The listener is closed.
@@ -61,14 +62,15 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     async def disconnect(self) -> None:
         """Break every connection made so far, as a network would: both ends see it end.
 
-        Channels connect again with their next call.
+        Channels connect again with their next call. All are broken also if it is cancelled.
         """
         ends, self._ends = self._ends, []
-        for end in ends:
-            await trio.aclose_forcefully(end)
+        with trio.CancelScope(shield=True):  # which takes no time
+            for end in ends:
+                await trio.aclose_forcefully(end)
 
     async def accept(self) -> trio.abc.Stream:
-        """Wait for the next connection.
+        """Wait for the next connection. Cancelling it loses none.
 
         Raises:
             trio.ClosedResourceError: The listener is closed.
@@ -76,7 +78,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         return await self._arriving.receive()
 
     async def aclose(self) -> None:
-        """Accept no more. Connections go on."""
+        """Accept no more. Connections go on. Done also if it is cancelled."""
         await self._arriving.aclose()
 
 

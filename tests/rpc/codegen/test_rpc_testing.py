@@ -127,3 +127,14 @@ async def test_nobody_answers_a_closed_listener(autojump_clock: MockClock) -> No
         with pytest.raises(GRPCError, match="nobody listens") as caught:
             await EchoStub(channel).Unary(EchoRequest())
     assert caught.value.status is Status.UNAVAILABLE
+
+
+async def test_disconnect_breaks_all_of_them_though_cancelled() -> None:
+    listener = MemoryListener()
+    ends = [await listener.dial() for _ in range(3)]
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await listener.disconnect()
+    for end in ends:
+        with pytest.raises(trio.ClosedResourceError):
+            await end.send_all(b"x")

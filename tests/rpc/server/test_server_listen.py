@@ -7,6 +7,7 @@ import socket
 import stat
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from trioraft.rpc import (
     open_server,
     serve,
 )
+from trioraft.rpc.testing import MemoryListener
 
 
 async def answers(target: str) -> bool:
@@ -138,3 +140,32 @@ async def test_an_option_that_there_is_not_is_an_error() -> None:
         open_server([Echo()], limit=Limits())  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=problem):
         await serve([Echo()], limit=Limits())  # type: ignore[call-arg]
+
+
+async def test_binding_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    """Neither what is bound by then nor what was handed in."""
+    handed_in = [MemoryListener(), MemoryListener()]
+    scope = trio.CancelScope()
+
+    class Slow(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            scope.cancel()
+            await trio.sleep_forever()
+
+        async def getnameinfo(self, *_: Any) -> Any:
+            raise AssertionError
+
+    trio.socket.set_custom_hostname_resolver(Slow())
+    paths = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    with scope:
+        async with open_server(
+            [Echo()],
+            listen=[*(Unix(str(path)) for path in paths), Tcp("some.name", 0)],
+            listeners=handed_in,
+        ):
+            pytest.fail("it cannot have been opened")
+    assert scope.cancelled_caught
+    assert not any(path.exists() for path in paths)
+    for listener in handed_in:
+        with pytest.raises(trio.ClosedResourceError):
+            await listener.accept()

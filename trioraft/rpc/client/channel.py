@@ -222,6 +222,8 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
     async def connection(self, wait_for_ready: bool | None = None) -> ClientConnection:
         """Wait for a connection with a free stream; `Picker.get` says how that goes.
 
+        Cancelling it concerns no other call.
+
         Raises:
             GRPCError: UNAVAILABLE or RESOURCE_EXHAUSTED: there is none to be had.
             RuntimeError: Outside of the channel's `async with` block.

@@ -20,7 +20,7 @@ from .connection import ServerConnection, TimedServerConnection
 from .life.rules import ConnectionLifetime, ServerKeepalive
 from .listening.accepting import accept_connections
 from .listening.admission import Admission, Place
-from .listening.listen import Opened, address_text, bound_address, open_endpoints
+from .listening.listen import Opened, address_text, bound_address, close_all, open_endpoints
 from .options import ServerOptions, check_names, endpoints_of
 from .service import Service, has_unawaited, methods_of, tell_stopping
 from .shared import Shared
@@ -104,7 +104,7 @@ class Server:
             tell_stopping(self._services)
 
     async def wait_stopped(self) -> None:
-        """Wait until the server has stopped."""
+        """Wait until the server has stopped. Cancelling it does not stop it."""
         await self._over.wait()
 
     def _leave(self, cut_at: float) -> None:
@@ -139,8 +139,7 @@ class Server:
         try:
             opened = await open_endpoints(self._endpoints)
         except BaseException:
-            for listener in self._more:
-                await trio.aclose_forcefully(listener)
+            await close_all(self._more)
             raise
         opened.listeners.extend(self._more)
         self.addresses = [bound_address(listener) for listener in opened.listeners]

@@ -31,7 +31,8 @@ async def serve_until_signal(
 
         trio.run(partial(serve_until_signal, [Greeter()], port=50051))
 
-    A second signal ends the server at once. In Trio's main thread only, where signals arrive.
+    A second signal ends the server at once, and so does cancelling. In Trio's main thread only,
+    where signals arrive.
 
     Args:
         services, options, task_status: As for `serve`.

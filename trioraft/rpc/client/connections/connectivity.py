@@ -85,6 +85,7 @@ class Watched:
         """Wait until the state is another than `last`, and return it. A checkpoint.
 
         States that were passed through meanwhile are not reported. Never connects by itself.
+        Cancelling it changes nothing.
         """
         return await self._connectivity.wait_change(last)
 

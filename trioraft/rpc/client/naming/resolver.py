@@ -88,12 +88,18 @@ class ResolverUpdates:
         self._wish.set()
 
     async def wanted(self) -> None:
-        """Wait until newer addresses are wished for; at once if they are already."""
+        """Wait until newer addresses are wished for; at once if they are already.
+
+        A wish stays one if the wait is cancelled.
+        """
         await self._wish.wait()
         self._wish = trio.Event()
 
     async def pause(self) -> None:
-        """Wait as connections do after a failure, longer each time until something was found."""
+        """Wait as connections do after a failure, longer each time until something was found.
+
+        A pause that is cancelled counts as one.
+        """
         await trio.sleep_until(self._backoff.begin(trio.current_time()))
 
 
@@ -117,10 +123,13 @@ class PollingResolver(ABC):
 
     @abstractmethod
     async def resolve(self) -> Resolution:
-        """Ask once. Any exception is a failure to resolve."""
+        """Ask once. Any exception is a failure to resolve.
+
+        Cancelled when the channel has no more use for the answer.
+        """
 
     async def run(self, updates: ResolverUpdates) -> None:
-        """Ask at once, then whenever newer addresses are wished for."""
+        """Ask at once, then whenever newer addresses are wished for, until cancelled."""
         while True:
             asked = trio.current_time()
             try:
@@ -147,6 +156,8 @@ class DnsResolver(PollingResolver):
 
     async def resolve(self) -> Resolution:
         """Ask once. Runs in a thread, unless Trio has a hostname resolver set.
+
+        Cancelling it ends the wait at once; the thread ends when the system has answered it.
 
         Raises:
             OSError: The name has no address, or nobody could be asked.

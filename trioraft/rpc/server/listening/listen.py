@@ -15,7 +15,7 @@ from trioraft.rpc.tls.handshake import SecureListener
 from .endpoints import Bound, Endpoint, Systemd, Tcp, Unix, UnixAbstract
 from .systemd import systemd_sockets
 
-__all__ = ["Opened", "address_text", "bound_address", "open_endpoints"]
+__all__ = ["Opened", "address_text", "bound_address", "close_all", "open_endpoints"]
 
 _BACKLOG = 1024
 
@@ -38,9 +38,8 @@ class Opened:
                 continue
 
     async def close(self) -> None:
-        """Close everything."""
-        for listener in self.listeners:
-            await trio.aclose_forcefully(listener)
+        """Close everything. Waits for nothing, and cancelling it leaves nothing open."""
+        await close_all(self.listeners)
         self.remove_socket_files()
 
     async def open(self, endpoint: Endpoint) -> None:
@@ -61,6 +60,13 @@ class Opened:
         if endpoint.tls is not None:
             opened = [SecureListener(listener, endpoint.tls) for listener in opened]
         self.listeners.extend(opened)
+
+
+async def close_all(listeners: Sequence[trio.abc.Listener[Any]]) -> None:
+    """Close them, though cancelled: otherwise the first one's checkpoint would spare the others."""
+    with trio.CancelScope(shield=True):
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
 
 
 async def open_endpoints(endpoints: Sequence[Endpoint]) -> Opened:
