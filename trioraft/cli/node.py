@@ -21,8 +21,6 @@ from trioraft.machines.kv import KvMachine
 from trioraft.node import RuntimeSettings
 from trioraft.protocols.etcd import etcd_services
 from trioraft.raft.config import RaftConfig
-from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import Role
 from trioraft.rpc.services import HealthService
 from trioraft.storage import FsyncPolicy, StorageSettings
 
@@ -33,9 +31,6 @@ from .peers import parse_address, parse_peers
 __all__ = ["node"]
 
 logger = logging.getLogger(__name__)
-
-#: Seconds a stopping leader waits for a follower to take over.
-HANDOVER_TIMEOUT = 5.0
 
 #: Stops the node, in order.
 Stop: TypeAlias = Callable[[], Awaitable[None]]
@@ -61,6 +56,7 @@ class Options:
     lease_reads: bool
     fsync: FsyncPolicy
     reflection: bool
+    grace: float
     stop_at_eof: bool
 
 
@@ -156,6 +152,15 @@ class Options:
     show_default=True,
     help="What goes to standard error.",
 )
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a node that is told to stop may take to hand leadership over, and calls under "
+    "way to end; what is left is ended then. 0: at once.",
+)
 @click.option("--stop-at-eof", is_flag=True, help="Also stop when standard input closes.")
 def node(
     listen: str, peers: str | None, join: bool, node_id: str, log_level: str, **rest: Any
@@ -175,8 +180,9 @@ def node(
       trioraft node --id n4 --listen 127.0.0.1:7104 --data /tmp/n4 --join
       trioraft admin add n4=127.0.0.1:7104
 
-    The first signal stops gracefully: a leader hands over first. A second one stops at once,
-    which is safe too: nothing is acknowledged before it is on disk.
+    The first signal stops it gracefully: it is NOT_SERVING, a leader hands over, new connections
+    are refused, and calls under way end (--grace); the exit status is 0. A second one stops it at
+    once, which is safe too: nothing is acknowledged before it is on disk.
     """
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
     options = Options(
@@ -202,7 +208,6 @@ def _founders(peers: str | None, join: bool, node_id: str) -> dict[str, str] | N
 
 async def _run(options: Options) -> None:
     """Serve until a signal, the end of standard input, or the failure of the group."""
-    health = HealthService()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
             open_node(
@@ -217,7 +222,7 @@ async def _run(options: Options) -> None:
                 uds=options.uds,
                 drpc=options.drpc_socket,
                 services=lambda started: etcd_services(KvBackend(started)),
-                health=health,
+                health=HealthService(),
                 reflection=options.reflection,
                 config=_config(options),
                 settings=RuntimeSettings(storage=StorageSettings(fsync=options.fsync)),
@@ -226,7 +231,7 @@ async def _run(options: Options) -> None:
         ):
             tune_collector()
             print(f"ready: {options.node_id} serving on {started.address}", flush=True)
-            stop = partial(_hand_over, started, health, nursery.cancel_scope)
+            stop = partial(_stop, started, options.grace, nursery.cancel_scope)
             nursery.start_soon(_stop_at_signal, stop, signals)
             if options.stop_at_eof:
                 nursery.start_soon(_stop_at_eof, stop)
@@ -244,7 +249,7 @@ def _config(options: Options) -> RaftConfig:
 
 
 async def _stop_at_signal(stop: Stop, signals: Any) -> None:
-    """First signal: hand over, then stop. Second: stop at once."""
+    """First signal: stop in good order. Second: stop at once."""
     stopping = False
     async with trio.open_nursery() as nursery:
         async for number in signals:
@@ -266,15 +271,7 @@ async def _stop_at_eof(stop: Stop) -> None:
     await stop()
 
 
-async def _hand_over(started: Node, health: HealthService, scope: trio.CancelScope) -> None:
-    """Send clients elsewhere, give leadership away, in bounded time, and stop the node."""
-    health.shutdown()
-    if started.role is Role.LEADER and len(started.members) > 1:
-        with trio.move_on_after(HANDOVER_TIMEOUT):
-            try:
-                successor = await started.transfer_leadership()
-            except TrioraftError as error:
-                logger.warning("stopping without handing over: %s", error)
-            else:
-                logger.info("handed over to %s", successor)
+async def _stop(started: Node, grace: float, scope: trio.CancelScope) -> None:
+    """Hand over and let calls end, within `grace` seconds, then end the node."""
+    await started.stop(grace)
     scope.cancel()

@@ -15,7 +15,6 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -34,7 +33,7 @@ from trioraft.protocols.local.link import LinkedTransport, LinkService, LinkSett
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.types import Configuration, Member, NodeId
-from trioraft.rpc import Channel, Limited, Limits, Service, serve
+from trioraft.rpc import Channel, Limited, Limits, Server, Service, Unawaited
 from trioraft.rpc.services import ReflectionService
 from trioraft.storage import GroupStorage
 
@@ -42,6 +41,7 @@ from .channels import ChannelPool
 from .environment import Disk, Environment
 from .links import LinkPool
 from .resting import Resting, RestSettings
+from .stopping import stop_in_order
 
 __all__ = ["SMALL_BYTES", "Host", "open_host"]
 
@@ -124,6 +124,7 @@ class Host:
         self._disk = disk
         self._listeners = listeners
         self._nursery = nursery
+        self._server: Server | None = None  # once it serves
         self._groups: dict[bytes, Group] = {}
         self._running: dict[bytes, _Running] = {}
         self._resting: Resting | None = None
@@ -269,22 +270,23 @@ class Host:
 
         Only the services of peers take messages as large as the dialect's; the others' requests
         are bounded by 5 MiB, the largest entry and its envelope, or by what `rpc.Limited` around
-        one of them says. Raises OSError when the Unix socket can't be bound.
+        one of them says. A stop does not wait for the streams of peers. Raises OSError when the
+        Unix socket can't be bound.
         """
         large = self._limits.max_receive_message
         peers = [*self.dialect.services(self), SnapshotService(self), *self._link_services()]
-        every: list[Service] = [*(Limited(service, large) for service in peers), *services]
+        every: list[Service] = [*(Unawaited(Limited(it, large)) for it in peers), *services]
         if reflection:
             every.append(Limited(ReflectionService(every), SMALL_BYTES))
-        await self._nursery.start(
-            partial(
-                serve,
-                every,
-                listeners=self._listeners,
-                uds=uds,
-                limits=replace(self._limits, max_receive_message=_REQUEST_BYTES),
-            )
-        )
+        limits = replace(self._limits, max_receive_message=_REQUEST_BYTES)
+        server = Server(every, {"listeners": self._listeners, "uds": uds, "limits": limits})
+        await self._nursery.start(server.run)
+        self._server = server
+
+    async def stop(self, grace: float | None, notice: float) -> None:
+        """Stop serving in good order; see `Node.stop`. The groups run on. Only once it serves."""
+        assert self._server is not None
+        await stop_in_order(self._server, self.groups, grace, notice)
 
     def _link_services(self) -> list[Service]:
         if self._resting is None:

@@ -268,6 +268,28 @@ class Node(NodeAdmin):
             if (reached := await self._watch_at_leader(index, level)) is not None:
                 return reached
 
+    # -- the end
+
+    async def stop(self, grace: float | None = None, *, notice: float = 0.0) -> None:
+        """Stop serving in good order; returns when every connection has ended.
+
+        1. Health is NOT_SERVING, and its watchers are sent away.
+        2. For `notice` seconds everything goes on, so that load balancers can take heed.
+        3. If this node leads, it hands over; it will not lead again.
+        4. The address is closed. Clients get GOAWAY: calls under way go on, new ones go elsewhere.
+           The streams of peers go on under them, and end with the last.
+        5. `grace` seconds after step 2, calls that are still open end with UNAVAILABLE. None waits
+           for as long as they take; with 0 they end at once, and nothing is handed over.
+
+        The group runs until the `open_node` block is left, which is to follow: no peer reaches this
+        node any more, so it learns nothing new. For a group of
+        `open_server` this is `Server.stop`: they share the address.
+
+        Called again, also while it runs, the earlier end counts. Cancelling undoes nothing: only
+        the waiting ends, and what would have followed.
+        """
+        await self._host.stop(grace, notice)
+
     # -- inside
 
     async def _watch_at_leader(self, index: int, level: ReplicationLevel) -> int | None:

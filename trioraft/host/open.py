@@ -78,8 +78,9 @@ async def open_node(
         environment: the outside world; the simulator hands in its own.
 
     Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
-    Leaving or cancelling the block stops the node at once; call `transfer_leadership` before,
-    so that clients need not wait for an election.
+    Leaving or cancelling the block stops the node and ends every call at once, with UNAVAILABLE;
+    nothing that was acknowledged is lost. `await node.stop(grace=...)` before is the friendly way:
+    it hands leadership over, so that clients need not wait for an election, and lets calls end.
     """
     need_trio("open_node")
     configuration = bootstrap(id, peers, join, priorities)

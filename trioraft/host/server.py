@@ -140,6 +140,12 @@ class Server:
             self._health.remove(name)
         await self._host.stop_group(group_id, delete=delete)
 
+    async def stop(self, grace: float | None = None, *, notice: float = 0.0) -> None:
+        """Stop serving in good order, as `Node.stop` does, for all groups: each that is led here
+        is handed over. They run until the block is left, which is to follow.
+        """
+        await self._host.stop(grace, notice)
+
     async def _follow(
         self, name: str, node: Node, health: HealthService, *, task_status: trio.TaskStatus[None]
     ) -> None:
@@ -219,7 +225,8 @@ async def open_server(
         environment: the outside world; the simulator hands in its own.
 
     Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
-    Leaving or cancelling the block stops every group at once.
+    Leaving or cancelling the block stops every group and ends every call at once, with
+    UNAVAILABLE; `await server.stop(grace=...)` before is the friendly way.
     """
     need_trio("open_server")
     opened = open_host(

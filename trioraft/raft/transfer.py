@@ -95,9 +95,13 @@ def offer_to_better(s: State, lead: Leadership) -> None:
 
 
 def ask_target(s: State, lead: Leadership) -> None:
-    """Ask the target of a handover, once it has everything, to campaign."""
+    """Ask the target of a handover, once it has everything, to campaign.
+
+    Everything is committed by then, too: who waits here for a write is answered, and not told that
+    leadership was lost.
+    """
     transfer = lead.transfer
-    if transfer is None or transfer.asked:
+    if transfer is None or transfer.asked or s.commit < s.log.last_index:
         return
     if lead.followers[transfer.target].match_index == s.log.last_index:
         transfer.asked = lead.lease_void = True

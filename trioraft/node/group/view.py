@@ -73,6 +73,12 @@ class GroupView:
         return self._applier.applied
 
     @property
+    def applied_term(self) -> int:
+        """The term of the entry at `applied_index`: the present one once an entry of the present
+        leader has come and is applied."""
+        return self._applier.applied_term
+
+    @property
     def bytes_on_disk(self) -> int:
         return self._storage.size_on_disk()
 
