@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from trioraft.cli import main
-from trioraft.cli.peers import parse_address, parse_peers
+from trioraft.cli.peers import parse_address, parse_peers, parse_priorities
 
 
 def test_peers() -> None:
@@ -34,6 +34,36 @@ def test_malformed_peers_name_the_entry(text: str, message: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         parse_peers(text, "n1")
     assert message in caught.value.message
+
+
+def test_priorities() -> None:
+    peers = {"n1": "h:1", "n2": "h:2"}
+    assert parse_priorities(" n2=7, n1 = 0,", peers) == {"n2": 7, "n1": 0}
+    assert parse_priorities("", peers) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n1", "'n1' is not ID=N"),
+        ("n1=", "'n1=' is not ID=N"),
+        ("n1=-1", "'n1=-1' is not ID=N"),
+        ("n1=2147483648", "N from 0 to 2147483647"),
+        ("n3=1", "'n3' is not in --peers, which names n1, n2"),
+        ("n1=1,n1=2", "'n1' appears twice"),
+    ],
+)
+def test_malformed_priorities_name_the_entry(text: str, message: str) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        parse_priorities(text, {"n1": "h:1", "n2": "h:2"})
+    assert message in caught.value.message
+
+
+def test_a_node_that_joins_gets_its_priority_when_it_is_added() -> None:
+    where = ["--id", "n4", "--listen", "127.0.0.1:7104", "--data", "n4", "--join"]
+    result = CliRunner().invoke(main, ["node", *where, "--priorities", "n4=1"])
+    assert result.exit_code == 2
+    assert "trioraft admin add ID=HOST:PORT --priority N" in result.output
 
 
 def test_an_address_names_its_option() -> None:

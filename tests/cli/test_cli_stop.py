@@ -14,7 +14,7 @@ from trioraft._proto.etcd.rpc_grpc import KVStub
 from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
 from trioraft._proto.grpc.health_grpc import HealthStub
 from trioraft._proto.grpc.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from trioraft.cli.demo.cluster import LocalCluster, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, open_cluster
 from trioraft.rpc import Channel, GRPCError, Status, open_channel
 
 #: Elections that do not make a test wait; the machine may be busy, so not faster.
@@ -165,3 +165,22 @@ async def test_health_says_so_while_calls_end(tmp_path: Path) -> None:
                     while (reply := await watch.recv_message()) is not None:
                         statuses.append(reply.status)
             assert statuses == [HealthCheckResponse.NOT_SERVING]
+
+
+async def test_the_preferred_node_leads_and_hands_over_to_the_others(tmp_path: Path) -> None:
+    options = (*FAST, "--priorities", "n2=5")
+    async with open_cluster(tmp_path, size=3, options=options) as cluster:
+        with trio.fail_after(30):
+            while await cluster.leader() != "n2":
+                await trio.sleep(0.05)
+            members = (await cluster.status("n2", timeout=10)).groups[0].members
+            assert {m.node_id: m.priority for m in members} == {"n1": 0, "n2": 5, "n3": 0}
+            assert await cluster.stop("n2") == 0
+            assert await cluster.wait_leader() in ("n1", "n3")
+        assert "without handing over" not in cluster.log_tail("n2", 100)
+
+
+async def test_openraft_has_no_priorities(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path, size=1, wire="openraft", options=["--priorities", "1=2"])
+    with pytest.raises(NodeStartError, match="openraft has no priorities"):
+        await cluster.start()

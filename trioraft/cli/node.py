@@ -26,7 +26,7 @@ from trioraft.storage import FsyncPolicy, StorageSettings
 
 from .errors import explained
 from .options import parse_fsync
-from .peers import parse_address, parse_peers
+from .peers import parse_address, parse_peers, parse_priorities
 
 __all__ = ["node"]
 
@@ -45,6 +45,7 @@ class Options:
     node_id: str
     listen: str
     peers: dict[str, str] | None  # None: join
+    priorities: dict[str, int]
     data: Path
     wire: str
     cluster: str
@@ -68,6 +69,13 @@ class Options:
     metavar="ID=HOST:PORT,...",
     help="All nodes of a new cluster, this one included; the same list on every node. Read once: "
     "afterwards the log knows the members.",
+)
+@click.option(
+    "--priorities",
+    metavar="ID=N,...",
+    help="Which nodes of a new cluster should rather lead: of those that are up to date, the one "
+    "with the highest number (0 if not named). The same list on every node, read once as --peers; "
+    "later: trioraft admin update ID --priority N. Not with --wire openraft.",
 )
 @click.option(
     "--join",
@@ -163,7 +171,13 @@ class Options:
 )
 @click.option("--stop-at-eof", is_flag=True, help="Also stop when standard input closes.")
 def node(
-    listen: str, peers: str | None, join: bool, node_id: str, log_level: str, **rest: Any
+    listen: str,
+    peers: str | None,
+    priorities: str | None,
+    join: bool,
+    node_id: str,
+    log_level: str,
+    **rest: Any,
 ) -> None:
     """Run one node of a cluster until SIGTERM or SIGINT.
 
@@ -185,10 +199,12 @@ def node(
     once, which is safe too: nothing is acknowledged before it is on disk.
     """
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
+    founders = _founders(peers, join, node_id)
     options = Options(
         node_id=node_id,
         listen=parse_address(listen, "--listen"),
-        peers=_founders(peers, join, node_id),
+        peers=founders,
+        priorities=_priorities(priorities, founders),
         **rest,
     )
     with explained(listen):
@@ -206,6 +222,18 @@ def _founders(peers: str | None, join: bool, node_id: str) -> dict[str, str] | N
     raise click.UsageError("say --peers for a node of a new cluster, --join for one more node.")
 
 
+def _priorities(text: str | None, founders: dict[str, str] | None) -> dict[str, int]:
+    """What --priorities says. Raises UsageError, also with --join."""
+    if text is None:
+        return {}
+    if founders is None:
+        raise click.UsageError(
+            "--priorities: a node that joins gets its own when it is added: "
+            "trioraft admin add ID=HOST:PORT --priority N."
+        )
+    return parse_priorities(text, founders)
+
+
 async def _run(options: Options) -> None:
     """Serve until a signal, the end of standard input, or the failure of the group."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -214,6 +242,7 @@ async def _run(options: Options) -> None:
                 id=options.node_id,
                 listen=options.listen,
                 peers=options.peers,
+                priorities=options.priorities,
                 join=options.peers is None,
                 data=options.data,
                 machine=KvMachine(),

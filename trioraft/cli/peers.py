@@ -6,9 +6,16 @@ from collections.abc import Mapping
 
 import click
 
+from trioraft.raft.membership import MAX_PRIORITY
 from trioraft.raft.types import Member
 
-__all__ = ["parse_address", "parse_member", "parse_members", "parse_peers"]
+__all__ = [
+    "parse_address",
+    "parse_member",
+    "parse_members",
+    "parse_peers",
+    "parse_priorities",
+]
 
 
 def parse_address(text: str, option: str) -> str:
@@ -49,6 +56,30 @@ def parse_peers(text: str, node_id: str) -> dict[str, str]:
             "The list must contain this node too, and be the same on every node."
         )
     return peers
+
+
+def parse_priorities(text: str, peers: Mapping[str, str]) -> dict[str, int]:
+    """`n1=2,n2=1` as a mapping; only `peers` may be in it, the others have 0.
+
+    Raises UsageError that names the entry and shows what it should look like.
+    """
+    priorities: dict[str, int] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = (part.strip() for part in entry.partition("="))
+        digits = number.isascii() and number.isdecimal()
+        if not digits or int(number) > MAX_PRIORITY:
+            raise click.UsageError(
+                f"--priorities: {entry!r} is not ID=N, N from 0 to {MAX_PRIORITY} "
+                "(as in n1=2,n2=1)."
+            )
+        if name not in peers:
+            raise click.UsageError(
+                f"--priorities: {name!r} is not in --peers, which names {', '.join(peers)}."
+            )
+        if name in priorities:
+            raise click.UsageError(f"--priorities: {name!r} appears twice.")
+        priorities[name] = int(number)
+    return priorities
 
 
 def parse_member(text: str) -> tuple[str, str]:
