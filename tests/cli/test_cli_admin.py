@@ -96,6 +96,16 @@ async def test_leadership_snapshots_and_elections(admin: Operator) -> None:
     assert all(row["snapshot_index"] >= 0 for row in rows.values())
 
 
+async def test_a_member_that_is_down_keeps_no_other_from_being_asked(admin: Operator) -> None:
+    await admin.cluster.kill("n2")
+    told = await admin.refused("elections", "pause")
+    assert "n2 does not answer (" in told
+    assert "Done on: n1, n3. Start the others and try again, or name the members" in told
+    assert await admin("elections", "resume", "n1", "n3") == "elections resumed on n1, n3\n"
+    told = await admin.refused("snapshot", "n2")
+    assert "Done on: none" in told
+
+
 async def test_priorities_move_leadership(admin: Operator) -> None:
     cluster = admin.cluster
     leader = await cluster.wait_leader()

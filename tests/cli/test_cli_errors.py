@@ -46,6 +46,16 @@ def test_our_own_errors_are_shown_as_they_are() -> None:
             "Give --listen a name or an address of this machine.",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/f"), "/f: Permission denied"),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "cannot listen on h:1: Permission denied. "
+            "Ports below 1024 take privileges: choose one above.",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "cannot listen on unix:/n/s: no such directory"),
+            "cannot listen on unix:/n/s: no such directory. Give --uds a path that is free, in a "
+            "directory that exists and that you may write to.",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

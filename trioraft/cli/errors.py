@@ -54,6 +54,11 @@ def explain(error: BaseException, address: str | None = None) -> str | None:
 def _explain_system(error: OSError, address: str | None) -> str:
     text = error.strerror or str(error)
     listen = f"cannot listen on {address}: " if address else ""
+    if text.startswith("cannot listen on unix:"):
+        return (
+            f"{text}. Give --uds a path that is free, in a directory that exists and that you may "
+            "write to."
+        )
     if isinstance(error, socket.gaierror):
         return f"{listen}{text}. Give --listen a name or an address of this machine."
     if error.errno == errno.EADDRINUSE:
@@ -63,6 +68,8 @@ def _explain_system(error: OSError, address: str | None) -> str:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{listen}{text}. Give --listen an address that this machine has."
+    if error.errno == errno.EACCES and address and not error.filename:
+        return f"{listen}{text}. Ports below 1024 take privileges: choose one above."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{text}"
 

@@ -166,7 +166,8 @@ def _owner(filesystem: ReadOnlyFileSystem, directory: Path) -> tuple[str, str]:
     """(node id, cluster). Raises ClickException for another directory, CorruptionError."""
     if not filesystem.exists(f"{directory}/{IDENTITY}"):
         raise click.ClickException(
-            f"{directory} is not a data directory of a node: it has no {IDENTITY}"
+            f"{directory} is not a data directory of a node: it has no {IDENTITY}. Name what the "
+            "node was given as --data"
         )
     return read_identity(filesystem, str(directory))
 

@@ -13,6 +13,7 @@ from trioraft._proto.local.node_pb2 import GroupStatus, MemberStatus, StatusRepl
 from trioraft.client.endpoints import parse_endpoints
 from trioraft.client.failover import describe_failure
 from trioraft.client.status import LEADER, ask_all
+from trioraft.node import PeerUnreachableError
 from trioraft.raft.errors import ConfigurationError, NoQuorumError, TrioraftError
 from trioraft.rpc import GRPCError, open_channel
 
@@ -126,11 +127,25 @@ async def at_leader(view: ClusterView, call: Callable[[Any], Awaitable[T]]) -> T
 async def at_members(
     view: ClusterView, node_ids: Sequence[str], call: Callable[[Any], Awaitable[T]]
 ) -> dict[str, T]:
-    """Call these members themselves, all if none is named, one after the other."""
-    done = {}
+    """Call these members themselves, all if none is named, one after the other.
+
+    One that does not answer keeps no other from being called. Raises what `call` does, and
+    PeerUnreachableError, at the end, that says who has not answered and who has done it.
+    """
+    done: dict[str, T] = {}
+    failed: dict[str, PeerUnreachableError] = {}
     for node_id in node_ids or [member.node_id for member in view.members]:
         async with open_channel(view.member(node_id).address) as channel:
-            done[node_id] = await call(channel)
+            try:
+                done[node_id] = await call(channel)
+            except PeerUnreachableError as error:
+                failed[node_id] = error
+    if failed:
+        reasons = "; ".join(f"{node_id} does not answer ({why})" for node_id, why in failed.items())
+        raise PeerUnreachableError(
+            f"{reasons}. Done on: {', '.join(done) or 'none'}. Start the others and try again, or "
+            "name the members that are to do it"
+        )
     return done
 
 
