@@ -131,6 +131,10 @@ class FakeGroup:
         self.notices.append(notice)
         return self.notice_replies.pop(0)
 
+    async def handle_read_index(self) -> int:
+        self._maybe_fail()
+        return 77
+
     async def handle_start_election(self, request: StartElection) -> bool:
         self._maybe_fail()
         self.elections.append(request)

@@ -19,7 +19,13 @@ from trioraft.protocols.ratis.entries import NOBODY
 from trioraft.protocols.ratis.header import Route
 from trioraft.protocols.ratis.snapshot import CHUNK_BYTES
 from trioraft.raft.config import RaftConfig, count_terms
-from trioraft.raft.errors import ConfigurationError, GroupStoppedError, OverloadedError
+from trioraft.raft.errors import (
+    ConfigurationError,
+    GroupStoppedError,
+    LeaderNotReadyError,
+    NotLeaderError,
+    OverloadedError,
+)
 from trioraft.raft.types import (
     AppendReply,
     AppendRequest,
@@ -351,11 +357,32 @@ async def test_bad_input_ends_the_call_with_a_reason() -> None:
         assert wire.group.appends == []
 
 
-async def test_read_index_is_not_served() -> None:
+async def test_read_index() -> None:
+    leader = Member("n1", "b:2")
     async with wired(RATIS, "n0", "n1") as wire:
-        with pytest.raises(GRPCError) as raised:
-            await server(wire.channel).readIndex(pb.ReadIndexRequestProto())
-        assert raised.value.status is Status.UNIMPLEMENTED
+
+        async def ask(group_id: bytes = GROUP) -> int:
+            return await RATIS.read_index(
+                group_id=group_id, self_id="n0", leader=leader, channel=wire.channel
+            )
+
+        assert await ask() == 77
+        for failure in (NotLeaderError("n2"), LeaderNotReadyError("soon")):
+            wire.group.failure = failure
+            with pytest.raises(NotLeaderError, match="n1 gives no read index"):
+                await ask()
+        with pytest.raises(PeerUnreachableError, match="not found"):
+            await ask(bytes(16))
+
+
+async def test_read_index_as_java_reads_it() -> None:
+    request = pb.ReadIndexRequestProto(serverRequest=ROUTE.header())
+    async with wired(RATIS, "n0", "n1") as wire:
+        reply = await server(wire.channel).readIndex(request)
+        assert (reply.serverReply.success, reply.readIndex) == (True, 77)
+        wire.group.failure = NotLeaderError("n2")
+        reply = await server(wire.channel).readIndex(request)
+        assert (reply.serverReply.success, reply.readIndex) == (False, -1)
 
 
 # ---- snapshots

@@ -15,7 +15,7 @@ from trioraft.node import (
     SharedRound,
     WriteResult,
 )
-from trioraft.raft.errors import NotLeaderError, TrioraftError
+from trioraft.raft.errors import ForeignLeaderError, NotLeaderError, TrioraftError
 from trioraft.raft.types import (
     NO_INDEX,
     Configuration,
@@ -175,8 +175,8 @@ class Node(NodeAdmin):
                 if not forward:
                     self._check_running()
                     raise NotLeaderError(leader.id if leader else None)
-            except (NotLeaderError, PeerUnreachableError):  # it had no effect
-                if not forward:
+            except (NotLeaderError, PeerUnreachableError) as error:  # it had no effect
+                if not forward or isinstance(error, ForeignLeaderError):
                     raise
             await self._wait_retry(deadline)
 
@@ -233,6 +233,8 @@ class Node(NodeAdmin):
                     return await group.query(request)
                 if group.leader is not None:
                     return await group.query_at(request, await self._read_round.get())
+            except ForeignLeaderError:
+                raise
             except (NotLeaderError, PeerUnreachableError):
                 pass  # leadership is moving: ask again once it has settled
             await self._wait_retry(deadline)
@@ -299,6 +301,8 @@ class Node(NodeAdmin):
             if (leader := self._group.leader) is not None:
                 try:
                     return await self._forwarder.watch(leader, index, level)
+                except ForeignLeaderError:
+                    raise
                 except (NotLeaderError, PeerUnreachableError):
                     pass  # leadership is moving: ask again once it has settled
             await self._wait_retry(deadline)

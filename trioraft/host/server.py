@@ -112,7 +112,14 @@ class Server:
         node = Node(
             host=self._host,
             group=group,
-            forwarder=GrpcForwarder(group_id, self._host.channel_to, patience),
+            forwarder=GrpcForwarder(
+                group_id,
+                self._host.channel_to,
+                patience,
+                partial(
+                    self._host.dialect.read_index, group_id=group_id, self_id=self._host.node_id
+                ),
+            ),
             patience=patience,
             retry_interval=config.heartbeat_interval,
         )

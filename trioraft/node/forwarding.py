@@ -17,7 +17,8 @@ class Forwarder(Protocol):
     Raises PeerUnreachableError when the leader cannot be reached *before* the request had any
     effect, ProposalDroppedError when a write may or may not have taken effect, NotLeaderError
     when the peer does not lead any more, OverloadedError and EntryTooLargeError as the leader
-    does. Never forwards twice.
+    does, ForeignLeaderError when the leader is of another make and nothing has happened.
+    Never forwards twice.
     """
 
     async def write(self, leader: Member, data: bytes, session: Session | None) -> WriteResult: ...

@@ -19,6 +19,7 @@ from trioraft.raft.types import (
 )
 from trioraft.storage.interface import GroupStorage
 
+from .applier import Read
 from .driver import Driver
 from .machine import StateMachine
 from .peers import NoticeReply, Resume, SnapshotChunk, SnapshotNotice
@@ -85,6 +86,11 @@ class GroupInbound:
 
     def settle(self) -> None:
         self._driver.settle()
+
+    async def handle_read_index(self) -> int:
+        slot: Slot[int] = Slot()
+        self._driver.read(Read(None, slot))
+        return await slot.wait()
 
     async def handle_start_election(self, request: StartElection) -> bool:
         slot: Slot[bool] = Slot()

@@ -258,6 +258,12 @@ class PeerHandler(Protocol):
         Answers within a second or so. Cancelling it does not end the fetching.
         """
 
+    async def handle_read_index(self) -> int:
+        """The index that a follower's linearizable read must wait for. Raises NotLeaderError, too.
+
+        Cancelling is safe.
+        """
+
     async def handle_start_election(self, request: StartElection) -> bool:
         """Campaign at once if `request` comes from the leader of the current term."""
 

@@ -42,6 +42,15 @@ class Dialect(Protocol):
         To be asked before a write is proposed: an entry that cannot be sent would stop the group.
         """
 
+    async def read_index(
+        self, *, group_id: bytes, self_id: NodeId, leader: Member, channel: Channel
+    ) -> int:
+        """Ask a leader of another make for the index that a linearizable read must wait for.
+
+        Raises NotLeaderError, PeerUnreachableError, and ForeignLeaderError if the wire has no
+        such question. Cancelling is safe.
+        """
+
     def services(self, router: PeerRouter) -> list[Service]:
         """Services that hand the requests of peers to the groups that `router` finds."""
 

@@ -13,6 +13,7 @@ __all__ = [
     "CorruptionError",
     "DataDirectoryError",
     "EntryTooLargeError",
+    "ForeignLeaderError",
     "GroupStoppedError",
     "InvariantError",
     "LeaderNotReadyError",
@@ -42,6 +43,13 @@ class NotLeaderError(TrioraftError):
     def __init__(self, leader: str | None = None, message: str | None = None) -> None:
         super().__init__(message or f"not the leader; leader is {leader or 'unknown'}")
         self.leader = leader
+
+
+class ForeignLeaderError(NotLeaderError):
+    """The leader is a server of another make, which takes nothing from followers.
+
+    Nothing has happened. Ask it with its own client, or hand leadership over to a trioraft.
+    """
 
 
 class LeaderNotReadyError(TrioraftError):

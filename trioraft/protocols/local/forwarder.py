@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 from trioraft._proto.local.node_grpc import NodeServiceStub
 from trioraft._proto.local.node_pb2 import ProposeRequest, ReadIndexRequest, WatchRequest
 from trioraft.node import WriteResult
 from trioraft.node.peers import PeerUnreachableError
-from trioraft.raft.errors import ProposalDroppedError
+from trioraft.raft.errors import ForeignLeaderError, ProposalDroppedError
 from trioraft.raft.types import Member, ReplicationLevel, Session
 from trioraft.rpc import Channel, GRPCError, Status
 
@@ -17,21 +17,31 @@ from .errors import error_of
 
 __all__ = ["GrpcForwarder"]
 
-T = TypeVar("T")
+
+class ForeignReadIndex(Protocol):
+    """`Dialect.read_index` of one group."""
+
+    async def __call__(self, *, leader: Member, channel: Channel) -> int: ...
 
 
 class GrpcForwarder:
     """Implements `node.Forwarder` for one group over the host's peer channels.
 
     timeout: seconds that a forwarded call may take; the caller's own deadline counts too.
+    foreign_read_index: asks a leader that does not know trioraft's own protocol.
     """
 
     def __init__(
-        self, group_id: bytes, channel_to: Callable[[Member], Channel], timeout: float
+        self,
+        group_id: bytes,
+        channel_to: Callable[[Member], Channel],
+        timeout: float,
+        foreign_read_index: ForeignReadIndex,
     ) -> None:
         self._group_id = group_id
         self._channel_to = channel_to
         self._timeout = timeout
+        self._foreign_read_index = foreign_read_index
 
     async def write(self, leader: Member, data: bytes, session: Session | None) -> WriteResult:
         request = ProposeRequest(group_id=self._group_id, data=data, forwarded=True)
@@ -40,7 +50,7 @@ class GrpcForwarder:
             request.call_id = session.call_id
         stub = NodeServiceStub(self._channel_to(leader))
         try:
-            reply = await self._call(stub.Propose, request)
+            reply = await self._call(leader, stub.Propose, request)
         except PeerUnreachableError as error:
             raise ProposalDroppedError(
                 f"forwarding to the leader {leader.id} broke off ({error}); "
@@ -49,8 +59,13 @@ class GrpcForwarder:
         return WriteResult(reply.data, reply.index)
 
     async def read_index(self, leader: Member) -> int:
-        stub = NodeServiceStub(self._channel_to(leader))
-        reply = await self._call(stub.ReadIndex, ReadIndexRequest(group_id=self._group_id))
+        channel = self._channel_to(leader)
+        stub = NodeServiceStub(channel)
+        request = ReadIndexRequest(group_id=self._group_id)
+        try:
+            reply = await self._call(leader, stub.ReadIndex, request)
+        except ForeignLeaderError:
+            return await self._foreign_read_index(leader=leader, channel=channel)
         index: int = reply.index
         return index
 
@@ -60,7 +75,7 @@ class GrpcForwarder:
         )
         stub = NodeServiceStub(self._channel_to(leader))
         try:
-            reply = await self._call(stub.Watch, request)
+            reply = await self._call(leader, stub.Watch, request)
         except PeerUnreachableError as error:
             cause = error.__cause__
             if isinstance(cause, GRPCError) and cause.status is Status.DEADLINE_EXCEEDED:
@@ -69,11 +84,17 @@ class GrpcForwarder:
         reached: int = reply.index
         return reached
 
-    async def _call(self, method: Any, request: Any) -> Any:
+    async def _call(self, leader: Member, method: Any, request: Any) -> Any:
         stream = method.open(timeout=self._timeout)
         try:
             async with stream:
                 await stream.send_message(request, end=True)
                 return await stream.recv_message()
         except GRPCError as error:
+            if error.status is Status.UNIMPLEMENTED:
+                raise ForeignLeaderError(
+                    leader.id,
+                    f"the leader {leader.id} is no trioraft and takes nothing from followers; "
+                    "nothing has happened. Ask it with its own client",
+                ) from error
             raise error_of(error, stream.trailing_metadata) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trioraft.node.peers import PeerRouter, PeerTransport
 from trioraft.protocols.calls import check_call_id
 from trioraft.raft.config import RaftConfig
-from trioraft.raft.errors import ConfigurationError
+from trioraft.raft.errors import ConfigurationError, ForeignLeaderError
 from trioraft.raft.types import Configuration, EntryKind, Member, NodeId, Session
 
 from .payload import MAX_MESSAGE_BYTES
@@ -67,6 +67,12 @@ class OpenraftDialect:
     def check_session(self, session: Session) -> None:
         """Client ids are any bytes."""
         check_call_id(session)
+
+    async def read_index(
+        self, *, group_id: bytes, self_id: NodeId, leader: Member, channel: Channel
+    ) -> int:
+        """openraft's RaftService has no such call."""
+        raise ForeignLeaderError(leader.id, f"{leader.id} is no trioraft: read from it instead")
 
     def services(self, router: PeerRouter) -> list[Service]:
         return [RaftService(router)]

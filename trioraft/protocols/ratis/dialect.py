@@ -12,7 +12,9 @@ from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, EntryKind, Member, NodeId, Session
 
 from .entries import CLIENT_ID_BYTES, NOBODY
+from .header import Route
 from .members import MAX_PRIORITY, check_peer_id
+from .read_index import ask_read_index
 from .service import RatisServerService
 from .transport import RatisTransport
 
@@ -65,6 +67,11 @@ class RatisDialect:
                 f"{CLIENT_ID_BYTES} bytes, not all zero, and not {NOBODY!r}"
             )
         check_call_id(session)
+
+    async def read_index(
+        self, *, group_id: bytes, self_id: NodeId, leader: Member, channel: Channel
+    ) -> int:
+        return await ask_read_index(channel, Route.between(group_id, self_id, leader.id), leader)
 
     def services(self, router: PeerRouter) -> list[Service]:
         return [RatisServerService(router)]

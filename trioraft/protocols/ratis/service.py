@@ -1,7 +1,6 @@
 """Serving peers: the RaftServerProtocolService, handing requests to the groups they are for.
 
-`readIndex` is absent, so that callers get UNIMPLEMENTED. Nothing checks the replyId of a
-request: Ratis does not, and its tools invent them.
+Nothing checks the replyId of a request: Ratis does not, and its tools invent them.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from .appends import decode_append, encode_append_reply
 from .failures import GROUP_MISMATCH, REQUEST_ERRORS, RatisError, ratis_error, trailers
 from .header import check_group_id, reply_header
 from .notices import decode_notice, encode_notice_reply
+from .read_index import answer_read_index
 from .snapshot_reader import ChunkReader, decode_snapshot_header
 from .votes import decode_start_election, decode_vote, encode_vote_reply
 
@@ -50,6 +50,9 @@ class RatisServerService:
                 unary,
                 pb.StartLeaderElectionRequestProto,
                 pb.StartLeaderElectionReplyProto,
+            ),
+            _SERVICE + "readIndex": Handler(
+                self._read_index, unary, pb.ReadIndexRequestProto, pb.ReadIndexReplyProto
             ),
             _SERVICE + "appendEntries": Handler(
                 self._append_entries,
@@ -85,6 +88,13 @@ class RatisServerService:
                     header, handler.node_id, success=accepted, echo_call_id=False
                 )
             )
+
+        await _unary(stream, answer)
+
+    async def _read_index(self, stream: ServerStream[Any, Any]) -> None:
+        async def answer(message: pb.ReadIndexRequestProto) -> pb.ReadIndexReplyProto:
+            _, handler = find_group(self._router, message.serverRequest)
+            return await answer_read_index(handler, message)
 
         await _unary(stream, answer)
 
