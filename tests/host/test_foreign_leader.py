@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,14 +12,14 @@ import trio
 
 import trioraft
 from trioraft._proto.ratis import raft_pb2 as pb
-from trioraft.host.members import group_id_of
 from trioraft.machines.counter import CounterMachine
 from trioraft.protocols import dialect
 from trioraft.protocols.ratis.header import reply_header
 from trioraft.raft.types import AppendRequest, Entry, EntryKind, Member
 from trioraft.rpc import Cardinality, Handler, ServerStream, open_channel, open_server
 
-GROUP = group_id_of("trioraft")
+CHOSEN = uuid.UUID("02511d47-d67c-49a3-9011-abb3109a44c1")
+GROUP = CHOSEN.bytes
 
 
 class ReadIndexAlone:
@@ -55,7 +56,7 @@ async def led_by_java() -> AsyncIterator[tuple[trioraft.Node, ReadIndexAlone]]:
             config = trioraft.RaftConfig(election_timeout_min=20.0, election_timeout_max=40.0)
             async with (
                 trioraft.open_node(
-                    id="p", peers=peers, machine=CounterMachine(), config=config
+                    id="p", peers=peers, machine=CounterMachine(), group_id=CHOSEN, config=config
                 ) as node,
                 open_channel(f"127.0.0.1:{own}") as channel,
             ):

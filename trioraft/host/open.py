@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.protocols import dialect as find_dialect
@@ -40,6 +41,7 @@ async def open_node(
     data: str | Path | None = None,
     wire: str = "ratis",
     cluster: str = "trioraft",
+    group_id: UUID | None = None,
     services: Callable[[Node], Sequence[Service]] | None = None,
     uds: str | None = None,
     drpc: str | None = None,
@@ -67,6 +69,8 @@ async def open_node(
             for tests only).
         wire: the dialect between peers, `ratis` or `openraft`; the same on every node.
         cluster: name of the cluster; its group id is derived from it.
+        group_id: the group's id, if servers of another make have one already (docs/ratis.md); the
+            same on every node, and at every start.
         services: more services to serve on the address, given the node.
         uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
         health: a health service to serve. The status of the server as a whole, and of each of
@@ -100,7 +104,12 @@ async def open_node(
     async with plain_errors() as body, opened as host:
         server = Server(host)
         node = await server.start_group(
-            "", group_id_of(cluster), configuration, machine, config, settings
+            "",
+            group_id.bytes if group_id else group_id_of(cluster),
+            configuration,
+            machine,
+            config,
+            settings,
         )
         offered = list(services(node)) if services else []
         if health is not None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from uuid import UUID
 
 import trio
 
@@ -66,6 +67,7 @@ class Server:
         peers: str | Mapping[str, str] | None = None,
         priorities: Mapping[str, int] | None = None,
         join: bool = False,
+        group_id: UUID | None = None,
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
     ) -> Node:
@@ -77,6 +79,7 @@ class Server:
         priorities: of peers by id, the same on every server; 0 for those that are left out. Of
             candidates with equally good logs the higher one is elected (`ratis` only).
         join: instead of `peers`: begin without members and wait to be added.
+        group_id: instead of one derived from names, as for `open_node`.
 
         Raises ConfigurationError (also for a name that is open already), CorruptionError,
         StorageError. Cancelling may leave the group open: `close_group` it.
@@ -86,9 +89,8 @@ class Server:
         if name in self._nodes:
             raise ConfigurationError(f"group {name!r} is open on server {self.id} already")
         configuration = bootstrap(self.id, peers, join, priorities)
-        return await self.start_group(
-            name, group_id_of(self.cluster, name), configuration, machine, config, settings
-        )
+        chosen = group_id.bytes if group_id else group_id_of(self.cluster, name)
+        return await self.start_group(name, chosen, configuration, machine, config, settings)
 
     async def start_group(
         self,
