@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
 
 from trioraft.raft.errors import CorruptionError, StorageError
+from trioraft.testing.cluster import SimCluster
+from trioraft.testing.invariants import InvariantViolatedError
+from trioraft.testing.trace import Trace
 
-from .cluster import SimCluster
-from .invariants import InvariantViolatedError
-from .trace import Trace
+from .victims import Victims
 
 __all__ = ["DiskFaults"]
 
@@ -33,10 +35,16 @@ class _Flip(NamedTuple):
 
 
 class DiskFaults:
-    """Harms one disk at a time. A harm that is cancelled is undone by `repair`."""
+    """Each method harms one disk and puts it right; False if there was nobody to do it to.
 
-    def __init__(self, cluster: SimCluster, rng: random.Random, trace: Trace) -> None:
+    A harm that is cancelled is undone by `repair`.
+    """
+
+    def __init__(
+        self, cluster: SimCluster, victims: Victims, rng: random.Random, trace: Trace
+    ) -> None:
         self._cluster = cluster
+        self._victims = victims
         self._rng = rng
         self._trace = trace
         self._flipped: dict[str, _Flip] = {}
@@ -57,12 +65,30 @@ class DiskFaults:
         """The disk holds something that was not written to it."""
         return name in self._flipped
 
-    async def fill(self, name: str) -> None:
-        """The disk is full for a while."""
+    async def fill(self) -> bool:
+        """The disk of some node is full for a while."""
+        return await self._harm(self._fill)
+
+    async def fail(self) -> bool:
+        """The disk of some node reports errors for a while: of writes, of syncs, or of all."""
+        return await self._harm(self._fail)
+
+    async def rot(self) -> bool:
+        """A bit flips on the disk of some node while that is down."""
+        return await self._harm(self._rot)
+
+    async def _harm(self, harm: Callable[[str], Awaitable[None]]) -> bool:
+        name = self._victims.any()
+        if name is None:
+            return False
+        with self._victims.hands_on([name]):
+            await harm(name)
+        return True
+
+    async def _fill(self, name: str) -> None:
         await self._refuse(name, ("write", "allocate"), errno.ENOSPC)
 
-    async def fail(self, name: str) -> None:
-        """The disk reports errors for a while: of writes, of syncs, or of everything."""
+    async def _fail(self, name: str) -> None:
         await self._refuse(name, (self._rng.choice(("write", "datasync", "*")),), errno.EIO)
 
     async def _refuse(self, name: str, operations: tuple[str, ...], code: int) -> None:
@@ -77,8 +103,8 @@ class DiskFaults:
         # Whatever the node has made of it: it is started again on what the disk holds.
         await self._cluster.restart(name)
 
-    async def rot(self, name: str) -> None:
-        """A bit flips on the disk of a node that is down.
+    async def _rot(self, name: str) -> None:
+        """Flip a bit.
 
         The node may refuse to start, changing nothing, or find the flip later and stop. Then the
         disk is put right. Otherwise the flip did no harm, or the promises of the run break.
