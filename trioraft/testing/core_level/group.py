@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 from trioraft.raft import RaftConfig, RaftCore, Ready
 from trioraft.raft.membership import MembershipChange
@@ -27,49 +26,11 @@ from trioraft.raft.types import (
 )
 from trioraft.testing.invariants import GroupInvariants, InvariantViolatedError
 
-from .disk import CoreDisk
+from .answers import Answers
+from .node import CoreNode, Packet
 from .story import describe_packet, describe_ready
 
-__all__ = ["CoreGroup", "CoreNode", "Packet"]
-
-
-class Packet:
-    """A message under way. The answer to a request goes back to its source."""
-
-    __slots__ = ("message", "source", "target")
-
-    def __init__(self, source: NodeId, target: NodeId, message: Any) -> None:
-        self.source = source
-        self.target = target
-        self.message = message
-
-
-class CoreNode:
-    """One core with its disk and its clock. `core` is None while the node is down.
-
-    rate: seconds that its clock counts in a true second.
-    applied: up to where the state machine would be.
-    events: how much of its core's doings has been checked.
-    sending: followers that a snapshot is on its way to.
-    """
-
-    __slots__ = ("applied", "boots", "core", "disk", "events", "id", "rate", "sending")
-
-    def __init__(self, node_id: NodeId, rate: float) -> None:
-        self.id = node_id
-        self.rate = rate
-        self.disk = CoreDisk()
-        self.core: RaftCore | None = None
-        self.applied = NO_INDEX
-        self.boots = 0
-        self.events = -1
-        self.sending: dict[NodeId, SnapshotMeta] = {}
-
-    @property
-    def up(self) -> RaftCore:
-        if self.core is None:
-            raise AssertionError(f"{self.id} is down")
-        return self.core
+__all__ = ["CoreGroup"]
 
 
 class CoreGroup:
@@ -93,10 +54,7 @@ class CoreGroup:
         self.now = 0.0  # true time, in seconds
         self.packets: list[Packet] = []
         self.invariants = GroupInvariants(self._is_stored)
-        self.reads: dict[int, int] = {}  # token -> what was committed when it was asked
-        self.answered_reads = 0
-        self.changes: list[int] = []  # tokens of membership changes without an outcome
-        self.changed = 0  # those that succeeded
+        self.answers = Answers()
         ids = (*(m.id for m in configuration.members()), *spare)
         self.nodes = {i: CoreNode(i, 1.0 + drift * rng.random()) for i in ids}
         for node in self.nodes.values():
@@ -164,13 +122,13 @@ class CoreGroup:
     def read(self, node: CoreNode, token: int, *, lease: bool) -> None:
         """Raises NotLeaderError."""
         node.up.read_index(token, self.clock(node), lease=lease)
-        self.reads[token] = self.invariants.newest_commit
+        self.answers.expect_read(token, self.invariants.newest_commit)
         self.flush(node)
 
     def change(self, node: CoreNode, change: MembershipChange, token: int) -> None:
         """Raises what `RaftCore.change_membership` raises."""
         node.up.change_membership(change, token, self.clock(node))
-        self.changes.append(token)
+        self.answers.expect_change(token)
         self.flush(node)
 
     def deliver(self, packet: Packet) -> None:
@@ -267,13 +225,11 @@ class CoreGroup:
         node.applied = ready.commit
         for tokens, index in ready.reads:
             for token in tokens:
-                self._answer_read(source, token, index)
+                self.answers.read_served(source, token, index)
         for token in ready.dropped_reads:
-            self.reads.pop(_number(token))
+            self.answers.read_dropped(token)
         for token, outcome in ready.changes:
-            self.changes.remove(_number(token))  # answered once, or this raises
-            if isinstance(outcome, Configuration):
-                self.changed += 1
+            self.answers.change_ended(token, success=isinstance(outcome, Configuration))
             if self.say is not None:
                 self.say(f"  {source} change {token}: {outcome}")
         for load in ready.loads:
@@ -285,18 +241,3 @@ class CoreGroup:
                 raise AssertionError(f"{source} wants a snapshot for {follower}, there is none")
             node.sending[follower] = meta
             packets.append(Packet(source, follower, SnapshotRequest(core.term, source, meta)))
-
-    def _answer_read(self, node_id: NodeId, token: object, index: int) -> None:
-        floor = self.reads.pop(_number(token))
-        self.answered_reads += 1
-        if index < floor:
-            raise InvariantViolatedError(
-                f"{node_id}: stale read: {index} is served, but {floor} was committed before "
-                "the read began"
-            )
-
-
-def _number(token: object) -> int:
-    if not isinstance(token, int):
-        raise AssertionError(f"an answer to {token!r}, which nobody asked")
-    return token
