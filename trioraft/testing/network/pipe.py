@@ -1,68 +1,17 @@
-"""What carries the bytes of a simulated network: links with delays, and one-way pipes.
-
-One task, `Wire.deliver`, moves everything that is under way: it sleeps until the next
-arrival, so an idle connection costs nothing and a thousand of them cost no task.
-"""
+"""One direction of one connection, as both kernels and the network between them carry it."""
 
 from __future__ import annotations
 
 import enum
-import heapq
-import itertools
-import math
-import random
 import zlib
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
-from .trace import Trace
+from .wire import Wire
 
-__all__ = ["Block", "Endpoint", "LinkSettings", "Pipe", "Wire"]
-
-
-@dataclass(frozen=True)
-class LinkSettings:
-    """How one direction between two hosts behaves.
-
-    latency_min, latency_max: seconds; each segment's delay is drawn evenly between them, and
-        bytes of one connection never overtake each other.
-    bandwidth: bytes per second of one connection; None is unlimited.
-    buffer_size: bytes of one connection that may be sent and not yet read; `send_all` waits
-        above it.
-    split: probability that a segment is cut in two at a random byte, which arrive separately.
-    """
-
-    latency_min: float = 0.0002
-    latency_max: float = 0.002
-    bandwidth: float | None = None
-    buffer_size: int = 256 * 1024
-    split: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.latency_min <= self.latency_max < math.inf:
-            raise ValueError(f"latencies must be 0 <= min <= max, got {self}")
-        if self.bandwidth is not None and self.bandwidth <= 0:
-            raise ValueError(f"bandwidth must be positive, got {self.bandwidth}")
-        if self.buffer_size < 1:
-            raise ValueError(f"buffer_size must be at least 1, got {self.buffer_size}")
-        if not 0.0 <= self.split <= 1.0:
-            raise ValueError(f"split is a probability, got {self.split}")
-
-
-@dataclass(frozen=True)
-class Block:
-    """Why nothing passes on one direction of a link, and what that does to what tries.
-
-    lose: bytes that would arrive are lost for good, so that their connection is reset once
-        the link heals; otherwise they wait, as TCP retransmits.
-    refuse: connection attempts are refused at once; otherwise they wait.
-    """
-
-    lose: bool
-    refuse: bool
+__all__ = ["Endpoint", "Pipe"]
 
 
 class Endpoint(Protocol):
@@ -85,68 +34,6 @@ class _Kind(enum.Enum):
     DATA = "data"
     END = "end"
     RESET = "reset"
-
-
-class Wire:
-    """The links between all hosts, what blocks them, and the agenda of arrivals."""
-
-    def __init__(self, rng: random.Random, settings: LinkSettings, trace: Trace | None) -> None:
-        self._rng = rng
-        self._default = settings
-        self._links: dict[tuple[str, str], LinkSettings] = {}
-        self.blocks: dict[tuple[str, str], Block] = {}
-        self._trace = trace
-        self._agenda: list[tuple[float, int, Pipe]] = []
-        self._order = itertools.count()
-        self._sleeps_until = -math.inf
-        self._wakeup = trio.Event()
-
-    def set_link(self, source: str, target: str, settings: LinkSettings) -> None:
-        """Change one direction, for what is sent from now on."""
-        self._links[source, target] = settings
-
-    def reset_links(self, *pairs: tuple[str, str]) -> None:
-        """Go back to the default on these directions, or on all."""
-        for pair in pairs or tuple(self._links):
-            self._links.pop(pair, None)
-
-    def link(self, source: str, target: str) -> LinkSettings:
-        """The settings of one direction."""
-        return self._links.get((source, target), self._default)
-
-    def latency(self, source: str, target: str) -> float:
-        """Draw the delay of the next segment on one direction, in seconds."""
-        link = self.link(source, target)
-        return self._rng.uniform(link.latency_min, link.latency_max)
-
-    def cut(self, source: str, target: str, size: int) -> int:
-        """How many of the next `size` bytes travel together: all, or a random part."""
-        split = self.link(source, target).split
-        if size > 1 and split > 0.0 and self._rng.random() < split:
-            return self._rng.randrange(1, size)
-        return size
-
-    def record(self, event: str) -> None:
-        """Put an event into the trace, if there is one."""
-        if self._trace is not None:
-            self._trace.record(f"net {event}")
-
-    def schedule(self, due: float, pipe: Pipe) -> None:
-        """Have `pipe.arrive` called at the virtual time `due`."""
-        heapq.heappush(self._agenda, (due, next(self._order), pipe))
-        if due < self._sleeps_until:
-            self._wakeup.set()
-
-    async def deliver(self) -> None:
-        """Carry out arrivals when they are due, until cancelled."""
-        while True:
-            now = trio.current_time()
-            while self._agenda and self._agenda[0][0] <= now:
-                heapq.heappop(self._agenda)[2].arrive(now)
-            self._sleeps_until = self._agenda[0][0] if self._agenda else math.inf
-            self._wakeup = trio.Event()
-            with trio.CancelScope(deadline=self._sleeps_until):
-                await self._wakeup.wait()
 
 
 class Pipe:
@@ -264,7 +151,7 @@ class Pipe:
     def _schedule(self) -> None:
         if self._flight and not self._scheduled and not self._stalled:
             self._scheduled = True
-            self._wire.schedule(self._flight[0][0], self)
+            self._wire.schedule(self._flight[0][0], self.arrive)
 
     def _sever(self) -> None:
         self._wire.record(f"{self._name} severed after {self._sent} bytes")

@@ -1,13 +1,12 @@
-"""The ends of simulated connections: a half-closeable stream, and a listener.
+"""One end of a simulated connection: a half-closeable stream.
 
-They raise what Trio's socket streams raise, and look like TCP to whoever holds them: closing
+It raises what Trio's socket streams raise, and looks like TCP to whoever holds it: closing
 with unread bytes resets, bytes that reach a closed end are answered with a reset, and what
 had arrived before a reset can still be read.
 """
 
 from __future__ import annotations
 
-import errno
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from contextlib import contextmanager
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from ._wire import Pipe
+from .pipe import Pipe
 
-__all__ = ["SimListener", "SimStream"]
+__all__ = ["SimStream"]
 
 DEFAULT_RECEIVE_SIZE = 65536
 
@@ -181,60 +180,6 @@ class SimStream(trio.abc.HalfCloseableStream):
         while self._outgoing.room() == 0:
             await self._writers.park()
             self._check_sendable()
-
-
-class SimListener(trio.abc.Listener[SimStream]):
-    """Accepts the connections made to one simulated address."""
-
-    def __init__(self, address: str, backlog: int, on_close: Callable[[], None]) -> None:
-        self.address = address
-        self._on_close = on_close
-        self._queue, self._accepting = trio.open_memory_channel[SimStream](backlog)
-
-    def __repr__(self) -> str:
-        return f"<SimListener {self.address}>"
-
-    async def accept(self) -> SimStream:
-        """Wait for the next connection. Cancelling loses none.
-
-        Raises ClosedResourceError once the listener is closed.
-        """
-        return await self._accepting.receive()
-
-    async def aclose(self) -> None:
-        """Stop listening; connections nobody accepted are reset. Closes even when cancelled."""
-        self.close()
-        await checkpoint()
-
-    def close(self) -> None:
-        """`aclose` without the checkpoint."""
-        self._on_close()
-        self._drain()
-        self._accepting.close()
-        self._queue.close()
-
-    async def enqueue(self, stream: SimStream) -> None:
-        """Offer a connection, waiting while the backlog is full, as a lost SYN would.
-
-        Raises ConnectionRefusedError when the listener closes meanwhile.
-        """
-        try:
-            await self._queue.send(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise refused(self.address) from None
-
-    def _drain(self) -> None:
-        while True:
-            try:
-                waiting = self._accepting.receive_nowait()
-            except (trio.WouldBlock, trio.ClosedResourceError):
-                return
-            waiting.sever("its listener was closed")
-
-
-def refused(address: str) -> ConnectionRefusedError:
-    """The error of a dial that nobody answers."""
-    return ConnectionRefusedError(errno.ECONNREFUSED, f"connection to {address} refused")
 
 
 class _Exclusive:

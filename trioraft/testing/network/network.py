@@ -1,15 +1,4 @@
-"""An in-memory network between named hosts, with TCP's behaviour and faults on demand.
-
-`async with SimNetwork(rng) as network` gives `listen` and `dial`; the streams they make go
-wherever the code under test takes a `trio.abc.Stream`. Delays come from the generator that is
-handed in and time from Trio's clock, so under `run_seeded` the same seed gives the same
-network, byte for byte. Link by link it can be slowed, blocked (bytes wait as under TCP
-retransmission, or are lost), healed, or have its connections cut at a byte; a host can be
-killed like a process.
-
-What it leaves out: acknowledgements take no time of their own, and a stalled connection stalls
-until it heals, as no retransmission limit ends it.
-"""
+"""Named hosts, the links between them, and the connections over those links."""
 
 from __future__ import annotations
 
@@ -23,11 +12,16 @@ from typing import Self
 import trio
 from trio.lowlevel import ParkingLot
 
-from ._sim_stream import SimListener, SimStream, refused
-from ._wire import Block, LinkSettings, Pipe, Wire
-from .trace import Trace
+from trioraft.testing.trace import Trace
 
-__all__ = ["LinkSettings", "SimListener", "SimNetwork", "SimStream"]
+from .addresses import refused, split_address
+from .connection import Connection
+from .links import Block, LinkSettings
+from .listener import SimListener
+from .stream import SimStream
+from .wire import Wire
+
+__all__ = ["SimNetwork"]
 
 FIRST_EPHEMERAL_PORT = 49152
 
@@ -56,7 +50,7 @@ class SimNetwork:
         self._ports = itertools.count(FIRST_EPHEMERAL_PORT)
         self._names = itertools.count(1)
         self._listeners: dict[str, SimListener] = {}
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
         self._healed = ParkingLot()
         self._nursery_manager = trio.open_nursery()
 
@@ -184,7 +178,7 @@ class SimNetwork:
             if self._wire.blocks.pop(pair, None) is not None:
                 self._wire.record(f"heal {pair[0]} {pair[1]}")
         for connection in list(self._connections.values()):
-            connection.resume(self._wire)
+            connection.resume()
         self._healed.unpark_all()
 
     def reset(self, source: str, target: str, *, after_bytes: int = 0) -> int:
@@ -221,22 +215,14 @@ class SimNetwork:
 
     def _connect(self, local: str, address: str) -> tuple[SimStream, SimStream]:
         number = next(self._names)
-        near_host, far_host = split_address(local)[0], split_address(address)[0]
-        out = Pipe(self._wire, f"#{number}>", near_host, far_host)
-        back = Pipe(self._wire, f"#{number}<", far_host, near_host)
 
-        def settle() -> None:
-            if all(end.done for end in connection.ends):
-                self._connections.pop(number, None)
+        def forget() -> None:
+            self._connections.pop(number, None)
 
-        near = SimStream(local, address, back, out, settle)
-        far = SimStream(address, local, out, back, settle)
-        out.sender = back.receiver = near
-        out.receiver = back.sender = far
-        connection = _Connection((near, far), (out, back))
+        connection = Connection(self._wire, number, local, address, forget)
         self._connections[number] = connection
         self._wire.record(f"connect #{number} {local} {address}")
-        return near, far
+        return connection.ends
 
     async def _travel(self, source: str, target: str, address: str) -> None:
         """One leg of a handshake: the link's delay, and waiting or failing while it is blocked."""
@@ -246,37 +232,6 @@ class SimNetwork:
                 raise refused(address)
             await self._healed.park()
             await trio.sleep(self._wire.latency(source, target))
-
-
-class _Connection:
-    """Both ends of a connection; pipe n carries what end n sends."""
-
-    def __init__(self, ends: tuple[SimStream, SimStream], pipes: tuple[Pipe, Pipe]) -> None:
-        self.ends = ends
-        self.pipes = pipes
-
-    def resume(self, wire: Wire) -> None:
-        """Go on after a block was lifted: reset what lost bytes, send again what waited."""
-        for pipe in self.pipes:
-            if (pipe.source, pipe.target) in wire.blocks:
-                continue
-            if pipe.lossy:
-                for end in self.ends:
-                    end.on_reset("connection timed out: the network lost its bytes")
-                return
-        for pipe in self.pipes:
-            if (pipe.source, pipe.target) not in wire.blocks:
-                pipe.resume()
-        for pipe in self.pipes:
-            pipe.acknowledge()
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Take "host:port" apart. Raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) <= 65535):
-        raise ValueError(f"an address is 'host:port' with a port up to 65535, got {address!r}")
-    return host, int(port)
 
 
 def _holds_cancellation(error: BaseException) -> bool:
