@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
 from trioraft._proto.local.node_grpc import NodeServiceStub
-from trioraft._proto.local.node_pb2 import (
-    OpenSessionRequest,
-    ProposeRequest,
-    QueryRequest,
-    WatchRequest,
-)
-from trioraft.protocols.local import ERROR_TRAILER, WriteResult, error_of
-from trioraft.raft.errors import (
-    ConfigurationError,
-    NotReplicatedError,
-    OverloadedError,
-    SessionExpiredError,
-    TrioraftError,
-)
-from trioraft.raft.session_ids import MAX_OUTSTANDING, client_id_of
+from trioraft._proto.local.node_pb2 import ProposeRequest, QueryRequest, WatchRequest
+from trioraft.protocols.local import WriteResult
+from trioraft.raft.errors import ConfigurationError, NotReplicatedError, SessionExpiredError
+from trioraft.raft.session_ids import MAX_OUTSTANDING
 from trioraft.raft.types import NO_INDEX, ReplicationLevel, Session
 from trioraft.rpc import GRPCError, Status
 from trioraft.rpc.running import need_trio
 
+from .calls import GroupCalls, exchange
 from .channels import Dial, open_ring
 from .failover import Failover, RetryPolicy
-from .session import DEFAULT_WINDOW, CallNumbers
+from .session import DEFAULT_WINDOW, OwnSession
 
 __all__ = ["Client", "open_client"]
 
@@ -53,18 +43,14 @@ class Client:
     def __init__(
         self, failover: Failover, rng: random.Random, group_id: bytes, window: int
     ) -> None:
-        self._failover = failover
-        self._rng = rng
-        self._group_id = group_id
-        self._window = window
-        self._numbers: CallNumbers | None = None
-        self._opening = trio.Lock()
+        self._calls = GroupCalls(failover, group_id)
+        self._session = OwnSession(self._calls, rng, window)
         self.last_index = NO_INDEX
 
     @property
     def client_id(self) -> bytes | None:
         """The session's id, 16 bytes; None before the first write."""
-        return None if self._numbers is None else self._numbers.client_id
+        return self._session.client_id
 
     async def propose(
         self,
@@ -109,14 +95,13 @@ class Client:
         if session is not None:
             return await self._write(data, session, timeout, repeat, [])
         for left in reversed(range(_SESSIONS_TRIED)):
-            numbers = await self._session(timeout)
-            number = await self._begin(numbers, timeout)
+            numbers = await self._session.open(timeout)
+            number = await self._session.begin(numbers, timeout)
             tries: list[float] = []
             try:
                 return await self._write(data, numbers.session(number), timeout, repeat, tries)
             except SessionExpiredError:
-                if self._numbers is numbers:
-                    self._numbers = None
+                self._session.forget(numbers)
                 # Refused at the first attempt: it has never been applied, so it may have
                 # another number in another session.
                 if len(tries) > 1 or not left:
@@ -141,10 +126,10 @@ class Client:
 
         Raises what `propose` raises. Cancelling it is harmless.
         """
-        request = QueryRequest(group_id=self._group_id, data=data, stale=not linearizable)
+        request = QueryRequest(group_id=self._calls.group_id, data=data, stale=not linearizable)
         if not linearizable:
             request.min_entries = (self.last_index if min_index is None else min_index) + 1
-        reply = await self._call(lambda stub: stub.Query, request, timeout)
+        reply = await self._calls.call(lambda stub: stub.Query, request, timeout)
         answer: bytes = reply.data
         return answer
 
@@ -161,45 +146,25 @@ class Client:
         come so far within `timeout` (seconds; the policy's if None), and what `propose` raises.
         Cancelling it is harmless.
         """
-        request = WatchRequest(group_id=self._group_id, index=index, level=level.name)
-        seconds = self._failover.policy.timeout if timeout is None else timeout
+        request = WatchRequest(group_id=self._calls.group_id, index=index, level=level.name)
+        seconds = self._calls.seconds(timeout)
         deadline = trio.current_time() + seconds
 
         async def attempt(channel: Any, left: float) -> Any:
             try:
-                return await _exchange(NodeServiceStub(channel).Watch, request, left)
+                return await exchange(NodeServiceStub(channel).Watch, request, left)
             except GRPCError as error:
                 if error.status is Status.DEADLINE_EXCEEDED:
                     return None  # the node is there, and the index is not: ask again
                 raise
 
         while (left := deadline - trio.current_time()) > 0:
-            reply = await self._run(attempt, left)
+            reply = await self._calls.run(attempt, left)
             if reply is not None:
                 reached: int = reply.index
                 return reached
         raise NotReplicatedError(
             f"entry {index} has not reached {level.name} within {seconds:g} s; it still may"
-        )
-
-    # -- inside
-
-    async def _session(self, timeout: float | None) -> CallNumbers:
-        async with self._opening:
-            if self._numbers is None:
-                request = OpenSessionRequest(group_id=self._group_id)
-                reply = await self._call(lambda stub: stub.OpenSession, request, timeout)
-                client_id = client_id_of(reply.birth, self._rng.getrandbits(62))
-                self._numbers = CallNumbers(client_id, self._window)
-            return self._numbers
-
-    async def _begin(self, numbers: CallNumbers, timeout: float | None) -> int:
-        seconds = self._failover.policy.timeout if timeout is None else timeout
-        with trio.move_on_after(seconds):
-            return await numbers.begin()
-        raise OverloadedError(
-            f"this client has {self._window} calls under way, and none was answered within "
-            f"{seconds:g} s"
         )
 
     async def _write(
@@ -212,7 +177,7 @@ class Client:
     ) -> WriteResult:
         """All attempts of one call; `tries` gets the time of each."""
         request = ProposeRequest(
-            group_id=self._group_id,
+            group_id=self._calls.group_id,
             data=data,
             client_id=session.client_id,
             call_id=session.call_id,
@@ -220,46 +185,11 @@ class Client:
 
         async def attempt(channel: Any, left: float) -> Any:
             tries.append(trio.current_time())
-            return await _exchange(NodeServiceStub(channel).Propose, request, left)
+            return await exchange(NodeServiceStub(channel).Propose, request, left)
 
-        reply = await self._run(attempt, timeout, repeat)
+        reply = await self._calls.run(attempt, timeout, repeat)
         self.last_index = max(self.last_index, reply.index)
         return WriteResult(reply.data, reply.index)
-
-    async def _call(
-        self, method: Callable[[NodeServiceStub], Any], request: Any, timeout: float | None
-    ) -> Any:
-        async def attempt(channel: Any, left: float) -> Any:
-            return await _exchange(method(NodeServiceStub(channel)), request, left)
-
-        return await self._run(attempt, timeout)
-
-    async def _run(
-        self,
-        attempt: Callable[[Any, float], Awaitable[Any]],
-        timeout: float | None,
-        repeat: bool = True,
-    ) -> Any:
-        try:
-            return await self._failover.call(attempt, timeout=timeout, repeat=repeat)
-        except GRPCError as error:
-            raise TrioraftError(
-                f"the node answered {error.status.name}: {error.message or 'no message'}"
-            ) from error
-
-
-async def _exchange(method: Any, request: Any, timeout: float) -> Any:
-    """One unary call; an error of the node comes out as the class that it names in a trailer."""
-    stream = method.open(timeout=timeout)
-    try:
-        async with stream:
-            await stream.send_message(request, end=True)
-            return await stream.recv_message()
-    except GRPCError as error:
-        trailers = stream.trailing_metadata or {}
-        if ERROR_TRAILER not in trailers:
-            raise  # the transport's own failure
-        raise error_of(error, trailers) from error
 
 
 @asynccontextmanager

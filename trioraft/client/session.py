@@ -1,13 +1,19 @@
-"""A client's session: how its calls are numbered, and how many may be under way."""
+"""A client's session: how it is opened, how its calls are numbered, how many may be under way."""
 
 from __future__ import annotations
 
+import random
+
 import trio
 
-from trioraft.raft.session_ids import MAX_OUTSTANDING, call_id_of
+from trioraft._proto.local.node_pb2 import OpenSessionRequest
+from trioraft.raft.errors import OverloadedError
+from trioraft.raft.session_ids import MAX_OUTSTANDING, call_id_of, client_id_of
 from trioraft.raft.types import Session
 
-__all__ = ["DEFAULT_WINDOW", "CallNumbers"]
+from .calls import GroupCalls
+
+__all__ = ["DEFAULT_WINDOW", "CallNumbers", "OwnSession"]
 
 #: Calls of one session that may be under way at once, unless told otherwise.
 DEFAULT_WINDOW = 256
@@ -45,3 +51,47 @@ class CallNumbers:
         """The call has its answer, or nobody waits for one any more: it is not sent again."""
         del self._open[number]
         self._room.unpark_all()
+
+
+class OwnSession:
+    """Opened before the first write, and again after the group has forgotten it."""
+
+    def __init__(self, calls: GroupCalls, rng: random.Random, window: int) -> None:
+        self._calls = calls
+        self._rng = rng
+        self._window = window
+        self._numbers: CallNumbers | None = None
+        self._opening = trio.Lock()
+
+    @property
+    def client_id(self) -> bytes | None:
+        """16 bytes; None while no session is open."""
+        return None if self._numbers is None else self._numbers.client_id
+
+    async def open(self, timeout: float | None) -> CallNumbers:
+        """The session's numbers. Raises as `GroupCalls.run`."""
+        async with self._opening:
+            if self._numbers is None:
+                request = OpenSessionRequest(group_id=self._calls.group_id)
+                reply = await self._calls.call(lambda stub: stub.OpenSession, request, timeout)
+                client_id = client_id_of(reply.birth, self._rng.getrandbits(62))
+                self._numbers = CallNumbers(client_id, self._window)
+            return self._numbers
+
+    async def begin(self, numbers: CallNumbers, timeout: float | None) -> int:
+        """Number a call; `numbers.end` must follow.
+
+        Raises OverloadedError if the window has no room for it within `timeout`.
+        """
+        seconds = self._calls.seconds(timeout)
+        with trio.move_on_after(seconds):
+            return await numbers.begin()
+        raise OverloadedError(
+            f"this client has {self._window} calls under way, and none was answered within "
+            f"{seconds:g} s"
+        )
+
+    def forget(self, numbers: CallNumbers) -> None:
+        """The group has forgotten this session: the next call opens another."""
+        if self._numbers is numbers:
+            self._numbers = None
