@@ -87,7 +87,7 @@ def test_generated_code_loads_the_runtime_only(generated: Path) -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": str(generated)},
     )
-    names = ("calls", "checks", "deprecation", "handlers", "runtime")
+    names = ("calls", "channels", "checks", "deprecation", "handlers", "runtime")
     assert sorted(ast.literal_eval(found.stdout)) == [f"trioraft.rpc.codegen.{n}" for n in names]
 
 
