@@ -2,12 +2,12 @@
 
 from .config import RaftConfig, count_terms
 from .core import Message, RaftCore
+from .leadership import ChangePhase
 from .log import RaftLog
 from .membership import ChangeMode, MembershipChange
 from .progress import Progress, ProgressState
 from .quorum import Quorum, Tally
 from .ready import LoadEntries, Ready, SoftState
-from .state import ChangePhase
 
 __all__ = [
     "ChangeMode",

@@ -19,10 +19,11 @@ from .errors import (
     StagingTimeoutError,
     TrioraftError,
 )
+from .leadership import Change, ChangePhase, Leadership, StagedPeer
 from .membership import MembershipChange, needs_joint
 from .progress import ProgressState
 from .quorum import Quorum
-from .state import Change, ChangePhase, Leadership, StagedPeer, State
+from .state import State
 from .transfer import retire
 from .types import Configuration, Entry, EntryKind, Member, NodeId
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from . import reconfiguration
 from .errors import InvariantError
+from .leadership import Leadership
 from .progress import Progress, ProgressState
 from .ready import LoadEntries
 from .roles import become_follower
-from .state import Leadership, State
+from .state import State
 from .transfer import ask_target
 from .types import NO_INDEX, NO_TERM, AppendReply, AppendRequest, Entry, NodeId, SnapshotMeta
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .errors import InvariantError, NotLeaderError, ProposalDroppedError, TrioraftError
-from .state import ChangePhase, Leadership, State
+from .leadership import ChangePhase, Leadership
+from .state import State
 from .types import Entry, EntryKind, NodeId, Role
 
 __all__ = [

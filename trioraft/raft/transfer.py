@@ -8,9 +8,10 @@ been removed from the voters: then it steps down all the same (thesis §4.2.2).
 from __future__ import annotations
 
 from .errors import ChangeInProgressError, ConfigurationError, NotLeaderError
+from .leadership import Leadership, Transfer
 from .progress import Progress, ProgressState
 from .roles import become_follower
-from .state import Leadership, State, Transfer
+from .state import State
 from .types import NodeId, StartElection
 
 __all__ = [

@@ -6,11 +6,12 @@ import math
 from collections.abc import Collection
 
 from . import quiescence, reads
+from .leadership import ChangePhase
 from .levels import replicated
 from .log import RaftLog
 from .progress import Progress
 from .ready import SoftState
-from .state import ChangePhase, State
+from .state import State
 from .types import Configuration, Member, NodeId, ReplicationLevel, Role
 
 __all__ = ["CoreView"]

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from trioraft.raft import election, follower, quorum, reads, replication
+from trioraft.raft.leadership import Leadership
 from trioraft.raft.log import RaftLog
 from trioraft.raft.outbox import Outbox
-from trioraft.raft.state import Leadership, State
+from trioraft.raft.state import State
 from trioraft.raft.types import (
     NO_INDEX,
     AppendReply,
