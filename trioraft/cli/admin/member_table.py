@@ -10,7 +10,7 @@ from rich.text import Text
 
 from trioraft._proto.local.node_pb2 import MemberStatus
 
-from .operate import ClusterView
+from .cluster import ClusterView
 
 __all__ = ["member_rows", "member_table"]
 

@@ -9,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trioraft._proto.local.node_pb2 import StatusReply
+from trioraft.cli.table import short_term
 from trioraft.rpc import GRPCError
-
-from .table import short_term
 
 __all__ = ["group_rows", "group_table"]
 
