@@ -25,8 +25,8 @@ from trioraft.raft.errors import (
 from trioraft.raft.types import Configuration, Member
 
 FAST = trioraft.RaftConfig(
-    election_timeout_min=0.3,
-    election_timeout_max=0.6,
+    election_timeout_min=0.6,
+    election_timeout_max=1.2,
     heartbeat_interval=0.05,
     staging_timeout=1.0,
 )
