@@ -33,7 +33,8 @@ from trioraft.node.machine import Command
 from trioraft.node.peers import Resume, SnapshotChunk
 from trioraft.node.snapshot_sender import ReaderChunks
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
-from trioraft.raft.types import Configuration, Member, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Configuration, Member, SnapshotMeta
 from trioraft.rpc import open_channel, serve
 from trioraft.storage import FileStorage, open_disk_writer
 

@@ -19,7 +19,8 @@ from trioraft._proto.ratis import raft_pb2
 from trioraft.drpc.dispatcher import Dispatcher
 from trioraft.protocols.openraft import messages, payload, snapshots
 from trioraft.protocols.ratis import appends, notices, votes
-from trioraft.raft.types import AppendRequest, NodeId, VoteRequest
+from trioraft.raft.messages import AppendRequest, VoteRequest
+from trioraft.raft.types import NodeId
 from trioraft.rpc import GRPCError, Status
 from trioraft.rpc.client.config.service_config import parse_service_config
 from trioraft.rpc.client.naming.target import parse_target

@@ -15,7 +15,8 @@ from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.machines.counter import CounterMachine
 from trioraft.protocols import dialect
 from trioraft.protocols.ratis.header import reply_header
-from trioraft.raft.types import AppendRequest, Entry, EntryKind, Member
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Entry, EntryKind, Member
 from trioraft.rpc import Cardinality, Handler, ServerStream, open_channel, open_server
 
 CHOSEN = uuid.UUID("02511d47-d67c-49a3-9011-abb3109a44c1")

@@ -16,18 +16,16 @@ from trioraft.node.peers import SnapshotChunk, SnapshotChunks
 from trioraft.node.snapshot_fetch import SnapshotFetchError
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import GroupStoppedError, OverloadedError
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Configuration,
-    Member,
-    Role,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import Configuration, Member, Role
 from trioraft.storage import MemoryStorage
 
 

@@ -9,7 +9,8 @@ import trio.testing
 from trioraft.node import PeerUnreachableError
 from trioraft.node.leadership import Leadership
 from trioraft.node.peer_set import PeerSet
-from trioraft.raft.types import AppendRequest, Member
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Member
 
 A, B, C = Member("a", "a:1"), Member("b", "b:1"), Member("c", "c:1")
 MOVED = Member("b", "b:2")

@@ -16,7 +16,8 @@ from trioraft.node import RuntimeSettings, SnapshotPosition
 from trioraft.node.machine import SnapshotOffer, SnapshotSink
 from trioraft.node.peers import SnapshotChunk
 from trioraft.raft.errors import ConfigurationError, GroupStoppedError, StorageError
-from trioraft.raft.types import Session, SnapshotMeta, SnapshotRequest
+from trioraft.raft.messages import SnapshotRequest
+from trioraft.raft.types import Session, SnapshotMeta
 from trioraft.storage.snapshot_memory import MemorySnapshotWriter
 
 SETTINGS = RuntimeSettings(snapshot_after_entries=10**9, keep_entries=0, fetch_snapshots=True)

@@ -16,7 +16,8 @@ from trioraft.node.machine import SnapshotSink
 from trioraft.node.peers import NoticeOutcome, NoticeReply, SnapshotNotice
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import StorageError
-from trioraft.raft.types import AppendReply, AppendRequest, Configuration, Member
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import Configuration, Member
 from trioraft.storage.snapshot_memory import MemorySnapshotWriter
 
 SETTINGS = RuntimeSettings(

@@ -21,7 +21,8 @@ from trioraft.raft.errors import (
     StorageError,
     TrioraftError,
 )
-from trioraft.raft.types import SnapshotMeta, SnapshotRequest
+from trioraft.raft.messages import SnapshotRequest
+from trioraft.raft.types import SnapshotMeta
 from trioraft.storage.snapshot_file import describe_file
 from trioraft.storage.snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
 

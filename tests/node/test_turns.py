@@ -9,7 +9,7 @@ import trio
 from loopback import Journal, loop_cluster
 
 from trioraft.node import Command, Group, WriteResult
-from trioraft.raft.types import AppendRequest
+from trioraft.raft.messages import AppendRequest
 from trioraft.storage import PersistBatch
 
 

@@ -20,16 +20,16 @@ from trioraft.node.peers import (
     UnknownGroupError,
 )
 from trioraft.protocols import Dialect
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Member,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import Member
 from trioraft.rpc import Channel, Service, open_channel, serve
 
 GROUP = bytes.fromhex("02511d47d67c49a39011abb3109a44c1")

@@ -10,7 +10,8 @@ from peer_wire import GROUP
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from trioraft.protocols import dialect
 from trioraft.protocols.ratis.header import Route
-from trioraft.raft.types import AppendRequest, Configuration, Entry, EntryKind, Member, Session
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Configuration, Entry, EntryKind, Member, Session
 from trioraft.rpc import GRPCError
 
 RATIS = dialect("ratis")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioraft.protocols import acked
-from trioraft.raft.types import AppendReply, AppendRequest
+from trioraft.raft.messages import AppendReply, AppendRequest
 
 
 def asks(term: int, prev_index: int) -> AppendRequest:

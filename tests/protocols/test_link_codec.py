@@ -19,15 +19,8 @@ from trioraft.protocols.local.link.codec import (
     encode_vote,
     encode_vote_reply,
 )
-from trioraft.raft.types import (
-    AppendReply,
-    AppendRequest,
-    Entry,
-    EntryKind,
-    Session,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
+from trioraft.raft.types import Entry, EntryKind, Session
 
 terms = st.integers(0, 2**128 - 1)
 indices = st.integers(-1, 2**63 - 1)

@@ -12,7 +12,8 @@ import trio
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols.local.link.entries import LinkedEntries
-from trioraft.raft.types import AppendReply, AppendRequest, Entry, EntryKind, Member
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import Entry, EntryKind, Member
 
 GROUP = bytes(range(16))
 PEER = Member("n2", "there:1")

@@ -19,14 +19,8 @@ from trioraft.protocols import dialect
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
 from trioraft.protocols.local.snapshots.codec import encode_chunk, encode_header
 from trioraft.raft.errors import OverloadedError, StorageError
-from trioraft.raft.types import (
-    Configuration,
-    Member,
-    SnapshotFile,
-    SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-)
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Configuration, Member, SnapshotFile, SnapshotMeta
 from trioraft.rpc import GRPCError, Service, Status
 
 CONFIGURATION = Configuration((Member("n0", "a:1"), Member("n1", "b:2", 3)))

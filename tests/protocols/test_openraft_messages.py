@@ -34,19 +34,16 @@ from trioraft.protocols.openraft.snapshots import (
 )
 from trioraft.protocols.openraft.terms import pack_term
 from trioraft.protocols.openraft.values import unpack
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Entry,
-    EntryKind,
-    SnapshotFile,
-    SnapshotMeta,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import Entry, EntryKind, SnapshotFile, SnapshotMeta
 
 
 def test_vote_requests() -> None:

@@ -23,9 +23,16 @@ from trioraft.raft.errors import (
     OverloadedError,
     TrioraftError,
 )
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
+from trioraft.raft.types import (
     Configuration,
     Entry,
     EntryKind,
@@ -33,11 +40,6 @@ from trioraft.raft.types import (
     Session,
     SnapshotFile,
     SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-    StartElection,
-    VoteReply,
-    VoteRequest,
 )
 from trioraft.rpc import Cardinality, ClientStream, Encoded, GRPCError, Status
 

@@ -12,7 +12,8 @@ from trioraft.protocols.openraft.membership import membership_value, read_member
 from trioraft.protocols.openraft.messages import decode_append, encode_append
 from trioraft.protocols.openraft.terms import pack_term
 from trioraft.protocols.openraft.values import pack, unpack
-from trioraft.raft.types import AppendRequest, Configuration, Entry, EntryKind, Member, Session
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Configuration, Entry, EntryKind, Member, Session
 
 numbers = st.integers(0, 2**63 - 1)
 terms = st.builds(pack_term, st.integers(1, 2**63 - 1), st.integers(0, 2**64 - 1))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from trioraft.protocols.openraft.positions import Positions
 from trioraft.protocols.openraft.terms import next_term, node_number, pack_term, unpack_term
-from trioraft.raft.types import AppendRequest, Entry, EntryKind
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Entry, EntryKind
 
 
 def test_order_of_votes_is_the_order_of_integers() -> None:

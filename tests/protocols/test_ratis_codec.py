@@ -26,18 +26,8 @@ from trioraft.protocols.ratis.votes import (
     encode_vote,
     encode_vote_reply,
 )
-from trioraft.raft.types import (
-    AppendReply,
-    AppendRequest,
-    Configuration,
-    Entry,
-    EntryKind,
-    Member,
-    Session,
-    StartElection,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import Configuration, Entry, EntryKind, Member, Session
 
 GROUP = bytes.fromhex("02511d47d67c49a39011abb3109a44c1")
 CLIENT = bytes.fromhex("00112233445546778899aabbccddeeff")

@@ -10,7 +10,7 @@ from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols.ratis.header import Route
 from trioraft.raft.errors import ConfigurationError, GroupStoppedError, OverloadedError
-from trioraft.raft.types import VoteRequest
+from trioraft.raft.messages import VoteRequest
 from trioraft.rpc import Encoded, Status
 
 EXCEPTIONS = "org.apache.ratis.protocol.exceptions."

@@ -18,14 +18,8 @@ from trioraft.node.peers import NoticeOutcome, NoticeReply, PeerUnreachableError
 from trioraft.protocols import dialect
 from trioraft.protocols.ratis.header import Route
 from trioraft.protocols.ratis.notices import decode_notice, encode_notice
-from trioraft.raft.types import (
-    Configuration,
-    Member,
-    SnapshotFile,
-    SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-)
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Configuration, Member, SnapshotFile, SnapshotMeta
 from trioraft.rpc import GRPCError
 
 RATIS = dialect("ratis")

@@ -15,16 +15,8 @@ from trioraft.protocols.calls import MAX_PENDING, MAX_UNANSWERED, STALL_TIMEOUT
 from trioraft.protocols.ratis.entries import NOBODY
 from trioraft.raft.config import RaftConfig, count_terms
 from trioraft.raft.errors import ConfigurationError
-from trioraft.raft.types import (
-    AppendReply,
-    Configuration,
-    EntryKind,
-    Member,
-    Session,
-    StartElection,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import Configuration, EntryKind, Member, Session
 
 
 def test_rules() -> None:

@@ -11,7 +11,8 @@ from ratis_kit import CONFIGURATION, RATIS, ROUTE, server
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.protocols.ratis.snapshot import CHUNK_BYTES
-from trioraft.raft.types import Member, SnapshotFile, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Member, SnapshotFile, SnapshotMeta
 from trioraft.rpc import Cardinality, GRPCError, Handler, ServerStream, Status
 from trioraft.rpc.testing import open_test_channel
 

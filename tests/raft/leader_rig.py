@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from raft_rig import Rig
 
+from trioraft.raft.messages import AppendReply
 from trioraft.raft.progress import Progress
-from trioraft.raft.types import AppendReply, Proposal
+from trioraft.raft.types import Proposal
 
 
 def propose(rig: Rig, *data: bytes) -> range:

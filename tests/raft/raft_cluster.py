@@ -16,11 +16,18 @@ from typing import Any
 from trioraft.raft import RaftConfig, RaftCore, RaftLog, Ready
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.membership import MembershipChange
+from trioraft.raft.messages import (
+    AppendReply,
+    AppendRequest,
+    SnapshotReply,
+    SnapshotRequest,
+    StartElection,
+    VoteReply,
+    VoteRequest,
+)
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
-    AppendReply,
-    AppendRequest,
     Configuration,
     Entry,
     EntryKind,
@@ -30,11 +37,6 @@ from trioraft.raft.types import (
     Proposal,
     Role,
     SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-    StartElection,
-    VoteReply,
-    VoteRequest,
 )
 
 

@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from trioraft.raft import RaftConfig, RaftCore, RaftLog, Ready
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
-    AppendReply,
-    AppendRequest,
     Configuration,
     Entry,
     EntryKind,
     HardState,
     Member,
     Role,
-    VoteReply,
-    VoteRequest,
 )
 
 M = TypeVar("M")

@@ -7,7 +7,8 @@ from leader_rig import leader, progress, propose, reject
 from raft_rig import Rig, appends
 
 from trioraft.raft import ProgressState
-from trioraft.raft.types import NO_INDEX, AppendReply
+from trioraft.raft.messages import AppendReply
+from trioraft.raft.types import NO_INDEX
 
 
 def test_probing_is_one_append_at_a_time() -> None:

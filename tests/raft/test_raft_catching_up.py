@@ -7,7 +7,8 @@ from leader_rig import leader, progress, propose, reject
 from raft_rig import Rig, appends, entries
 
 from trioraft.raft import LoadEntries, ProgressState
-from trioraft.raft.types import NO_INDEX, AppendReply, SnapshotMeta
+from trioraft.raft.messages import AppendReply
+from trioraft.raft.types import NO_INDEX, SnapshotMeta
 
 
 def test_entries_that_left_the_cache_are_loaded() -> None:

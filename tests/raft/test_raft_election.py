@@ -8,15 +8,8 @@ import pytest
 from raft_rig import HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN, Rig, append, only_reply, sent, vote
 
 from trioraft.raft.errors import InvariantError
-from trioraft.raft.types import (
-    AppendReply,
-    AppendRequest,
-    HardState,
-    Role,
-    StartElection,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import HardState, Role
 
 
 def test_timeouts_are_random_and_within_bounds() -> None:

@@ -6,18 +6,15 @@ import pytest
 from raft_rig import Rig, append, entries, only_reply
 
 from trioraft.raft.errors import InvariantError
+from trioraft.raft.messages import AppendReply, AppendRequest, SnapshotReply, SnapshotRequest
 from trioraft.raft.types import (
     NO_INDEX,
-    AppendReply,
-    AppendRequest,
     Configuration,
     Entry,
     EntryKind,
     Member,
     Role,
     SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
 )
 
 LEADER_LOG = (1, 1, 1, 4, 4, 5, 5, 6, 6, 6)  # figure 7, numbered from 0

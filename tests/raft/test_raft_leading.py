@@ -8,7 +8,8 @@ from raft_rig import TIMEOUT_MAX, Rig, sent
 
 from trioraft.raft import ProgressState
 from trioraft.raft.errors import ConfigurationError, InvariantError, NotLeaderError
-from trioraft.raft.types import AppendReply, Member, Role, StartElection
+from trioraft.raft.messages import AppendReply, StartElection
+from trioraft.raft.types import Member, Role
 
 
 def test_only_leaders_take_proposals_and_reads() -> None:

@@ -11,7 +11,8 @@ from raft_rig import TIMEOUT_MIN, Rig, append, only_reply, vote
 
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError, NotLeaderError
-from trioraft.raft.types import AppendReply, Role, StartElection, VoteReply, VoteRequest
+from trioraft.raft.messages import AppendReply, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import Role
 
 LEASE = 0.9 * TIMEOUT_MIN
 

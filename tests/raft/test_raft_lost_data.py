@@ -7,7 +7,8 @@ from raft_group import Group
 from raft_rig import HEARTBEAT, Rig, appends
 
 from trioraft.raft.membership import MembershipChange
-from trioraft.raft.types import NO_INDEX, AppendReply, Member
+from trioraft.raft.messages import AppendReply
+from trioraft.raft.types import NO_INDEX, Member
 
 
 def test_a_follower_that_lost_what_it_acknowledged_gets_it_again() -> None:

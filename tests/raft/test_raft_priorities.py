@@ -11,13 +11,8 @@ from raft_rig import TIMEOUT_MAX, Rig, append, only_reply, vote
 
 from trioraft.raft import MembershipChange, RaftConfig, RaftCore, RaftLog
 from trioraft.raft.errors import ConfigurationError, NotLeaderError
-from trioraft.raft.types import (
-    Configuration,
-    HardState,
-    Role,
-    StartElection,
-    VoteReply,
-)
+from trioraft.raft.messages import StartElection, VoteReply
+from trioraft.raft.types import Configuration, HardState, Role
 
 
 class Ranked(Rig):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from raft_rig import Rig, append, sent
 
+from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.raft.reads import MAX_READ_ROUNDS
-from trioraft.raft.types import AppendReply, AppendRequest, Proposal
+from trioraft.raft.types import Proposal
 
 
 def leader(**settings: object) -> Rig:

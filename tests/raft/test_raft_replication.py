@@ -7,7 +7,8 @@ from leader_rig import leader, propose
 from raft_rig import HEARTBEAT, Rig, appends, sent
 
 from trioraft.raft.errors import EntryTooLargeError, OverloadedError
-from trioraft.raft.types import NO_INDEX, AppendRequest, EntryKind, Proposal
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import NO_INDEX, EntryKind, Proposal
 
 
 @pytest.mark.parametrize("kind", [EntryKind.BLANK, EntryKind.CONFIGURATION])

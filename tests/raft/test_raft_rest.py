@@ -8,14 +8,8 @@ import pytest
 from raft_rig import HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN, Rig, append, only_reply, sent, vote
 
 from trioraft.raft import MembershipChange
-from trioraft.raft.types import (
-    AppendReply,
-    AppendRequest,
-    Member,
-    Proposal,
-    Role,
-    VoteReply,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteReply
+from trioraft.raft.types import Member, Proposal, Role
 
 
 def idle_leader(**settings: object) -> Rig:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import trio
 
-from trioraft.raft.types import NodeId, StartElection, VoteReply, VoteRequest
+from trioraft.raft.messages import StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import NodeId
 
 from .peer_set import PeerSet
 from .peers import PeerUnreachableError

@@ -7,16 +7,16 @@ from typing import Any
 
 import trio
 
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    NodeId,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import NodeId
 from trioraft.storage.interface import GroupStorage
 
 from .applier import Read

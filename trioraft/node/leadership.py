@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from trioraft.raft.types import AppendRequest, Member, NodeId
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import Member, NodeId
 
 from .replicator import Replicator
 

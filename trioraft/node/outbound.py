@@ -12,18 +12,9 @@ from collections.abc import Callable, Sequence
 import trio
 
 from trioraft.raft.core import RaftCore
+from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteRequest
 from trioraft.raft.ready import LoadEntries
-from trioraft.raft.types import (
-    AppendReply,
-    AppendRequest,
-    Entry,
-    Member,
-    NodeId,
-    Role,
-    SnapshotMeta,
-    StartElection,
-    VoteRequest,
-)
+from trioraft.raft.types import Entry, Member, NodeId, Role, SnapshotMeta
 from trioraft.storage.interface import GroupStorage
 
 from .campaign import Campaigns

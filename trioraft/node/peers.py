@@ -17,19 +17,16 @@ from enum import Enum
 from typing import Any, NamedTuple, Never, Protocol
 
 from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import (
-    NO_INDEX,
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Configuration,
-    Member,
-    NodeId,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import NO_INDEX, Configuration, Member, NodeId
 
 __all__ = [
     "AppendStream",

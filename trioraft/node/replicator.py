@@ -15,7 +15,8 @@ from typing import Protocol
 
 import trio
 
-from trioraft.raft.types import AppendReply, AppendRequest, Member
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import Member
 from trioraft.storage.interface import GroupStorage
 
 from .peers import AppendStream, PeerTransport, PeerUnreachableError

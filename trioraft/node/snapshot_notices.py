@@ -15,7 +15,8 @@ import logging
 import trio
 
 from trioraft.raft.errors import OverloadedError, StorageError
-from trioraft.raft.types import NO_TERM, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import NO_TERM, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .driver import Driver

@@ -18,7 +18,8 @@ from trioraft.raft.errors import (
     OverloadedError,
     StorageError,
 )
-from trioraft.raft.types import SnapshotFile, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
 from .driver import Driver

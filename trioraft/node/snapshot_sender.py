@@ -13,7 +13,8 @@ from typing import Protocol
 import trio
 
 from trioraft.raft.errors import StorageError
-from trioraft.raft.types import NO_INDEX, AppendReply, NodeId, SnapshotMeta, SnapshotRequest
+from trioraft.raft.messages import AppendReply, SnapshotRequest
+from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotReader
 
 from .peers import PeerTransport, PeerUnreachableError, SnapshotChunk

@@ -7,7 +7,8 @@ the disk; else the answer must wait until what it asks about is durable.
 
 from __future__ import annotations
 
-from trioraft.raft.types import NO_INDEX, NO_TERM, AppendReply, AppendRequest
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import NO_INDEX, NO_TERM
 
 __all__ = ["AckedIndex"]
 

@@ -20,24 +20,13 @@ from . import election, follower, quiescence, replication, transfer
 from .config import RaftConfig
 from .errors import InvariantError
 from .log import RaftLog
+from .messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
 from .outbox import Outbox
 from .quorum import Quorum
 from .ready import Ready, SoftState
 from .reports import CoreReports
 from .state import State
-from .types import (
-    NO_INDEX,
-    NO_TERM,
-    AppendReply,
-    AppendRequest,
-    Configuration,
-    HardState,
-    NodeId,
-    Role,
-    StartElection,
-    VoteReply,
-    VoteRequest,
-)
+from .types import NO_INDEX, NO_TERM, Configuration, HardState, NodeId, Role
 
 __all__ = ["Message", "RaftCore"]
 

@@ -11,11 +11,12 @@ election timeout, before it takes a majority for its victory.
 
 from __future__ import annotations
 
+from .messages import StartElection, VoteReply, VoteRequest
 from .quorum import Tally
 from .replication import broadcast_heartbeat
 from .roles import become_candidate, become_follower, become_leader, become_pre_candidate
 from .state import State
-from .types import NodeId, Role, StartElection, VoteReply, VoteRequest
+from .types import NodeId, Role
 
 __all__ = [
     "election_timeout",

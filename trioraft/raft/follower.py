@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from .errors import InvariantError
+from .messages import AppendReply, AppendRequest, SnapshotReply, SnapshotRequest
 from .roles import follow
 from .state import State
-from .types import (
-    NO_INDEX,
-    NO_TERM,
-    AppendReply,
-    AppendRequest,
-    Configuration,
-    EntryKind,
-    SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-)
+from .types import NO_INDEX, NO_TERM, Configuration, EntryKind, SnapshotMeta
 
 __all__ = ["handle_append_request", "snapshot_installed", "snapshot_received"]
 

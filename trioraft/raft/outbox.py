@@ -10,16 +10,9 @@ from collections import deque
 
 from .errors import InvariantError, TrioraftError
 from .log import RaftLog
+from .messages import AppendReply, VoteRequest
 from .ready import LoadEntries, Outgoing, Ready, Reply, SoftState
-from .types import (
-    AppendReply,
-    Configuration,
-    HardState,
-    Member,
-    NodeId,
-    SnapshotMeta,
-    VoteRequest,
-)
+from .types import Configuration, HardState, Member, NodeId, SnapshotMeta
 
 __all__ = ["Outbox"]
 

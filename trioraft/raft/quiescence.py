@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .messages import AppendReply, VoteReply, VoteRequest
 from .roles import become_follower
 from .state import State
-from .types import AppendReply, NodeId, Role, VoteReply, VoteRequest
+from .types import NodeId, Role
 
 __all__ = ["is_idle_talk", "leader_gone", "rest", "rest_leaderless", "rest_possible", "wake"]
 

@@ -7,21 +7,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from .errors import TrioraftError
-from .types import (
+from .messages import (
     AppendReply,
     AppendRequest,
-    Configuration,
-    Entry,
-    HardState,
-    Member,
-    NodeId,
-    Role,
-    SnapshotMeta,
     SnapshotReply,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from .types import Configuration, Entry, HardState, Member, NodeId, Role, SnapshotMeta
 
 __all__ = ["LoadEntries", "Outgoing", "Ready", "Reply", "SoftState"]
 

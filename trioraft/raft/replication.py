@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from . import reconfiguration
 from .errors import InvariantError
 from .leadership import Leadership
+from .messages import AppendReply, AppendRequest
 from .progress import Progress, ProgressState
 from .ready import LoadEntries
 from .roles import become_follower
 from .state import State
 from .transfer import ask_target
-from .types import NO_INDEX, NO_TERM, AppendReply, AppendRequest, Entry, NodeId, SnapshotMeta
+from .types import NO_INDEX, NO_TERM, Entry, NodeId, SnapshotMeta
 
 __all__ = [
     "advance_commit",

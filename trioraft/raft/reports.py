@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from . import election, follower, replication
 from .calls import CoreCalls
 from .errors import InvariantError
-from .types import Entry, NodeId, SnapshotMeta, SnapshotRequest
+from .messages import SnapshotRequest
+from .types import Entry, NodeId, SnapshotMeta
 
 __all__ = ["CoreReports"]
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from .errors import ChangeInProgressError, ConfigurationError, NotLeaderError
 from .leadership import Leadership, Transfer
+from .messages import StartElection
 from .progress import Progress, ProgressState
 from .roles import become_follower
 from .state import State
-from .types import NodeId, StartElection
+from .types import NodeId
 
 __all__ = [
     "ask_target",

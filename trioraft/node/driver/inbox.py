@@ -16,7 +16,7 @@ from trioraft.raft.errors import (
     OverloadedError,
     TrioraftError,
 )
-from trioraft.raft.types import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
+from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
 
 __all__ = ["Inbox", "Message", "Refuse", "Reply"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from trioraft.raft.messages import AppendRequest, StartElection, VoteRequest
 from trioraft.raft.ready import LoadEntries
-from trioraft.raft.types import AppendRequest, Member, NodeId, Role, StartElection, VoteRequest
+from trioraft.raft.types import Member, NodeId, Role
 
 __all__ = ["Outbound"]
 

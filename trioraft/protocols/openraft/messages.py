@@ -6,15 +6,8 @@ from typing import Any
 
 import msgpack
 
-from trioraft.raft.types import (
-    NO_INDEX,
-    AppendReply,
-    AppendRequest,
-    NodeId,
-    StartElection,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import NO_INDEX, NodeId
 
 from .entries import encode_entry, read_entry
 from .terms import leader_id, node_number

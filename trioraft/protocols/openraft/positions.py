@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from trioraft.raft.types import NO_INDEX, NO_TERM, AppendRequest
+from trioraft.raft.messages import AppendRequest
+from trioraft.raft.types import NO_INDEX, NO_TERM
 
 __all__ = ["Positions"]
 

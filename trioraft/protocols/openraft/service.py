@@ -14,7 +14,7 @@ from trioraft.node.peers import PeerHandler, PeerRouter, UnknownGroupError
 from trioraft.protocols.acked import AckedIndex
 from trioraft.protocols.calls import AppendCall, AppendStalledError
 from trioraft.raft.errors import OverloadedError, TrioraftError
-from trioraft.raft.types import AppendReply, AppendRequest
+from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.rpc import Cardinality, Encoded, GRPCError, Handler, Status
 
 from .messages import (

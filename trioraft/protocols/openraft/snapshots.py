@@ -13,7 +13,8 @@ from typing import Any
 
 from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
 from trioraft.node.snapshot_parts import DATA_FILE, is_runtime_file
-from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta
 from trioraft.rpc import GRPCError, Status
 
 from .membership import read_stored_membership, stored_membership_value

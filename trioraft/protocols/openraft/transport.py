@@ -12,16 +12,16 @@ import trio
 
 from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.calls import check_pending, unreachable
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Member,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import Member
 from trioraft.rpc import Cardinality, Encoded, GRPCError, ProtocolError, Status
 
 from .messages import (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trioraft._proto.ratis import raft_pb2 as pb
-from trioraft.raft.types import FIRST_INDEX, NO_INDEX, AppendReply, AppendRequest, NodeId
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import FIRST_INDEX, NO_INDEX, NodeId
 
 from .entries import decode_entry, entry_field
 from .header import Route, check_term, encode_position, read_position, reply_header

@@ -13,7 +13,8 @@ import trio
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import NoticeOutcome, NoticeReply, SnapshotNotice
 from trioraft.protocols.calls import unreachable
-from trioraft.raft.types import NO_INDEX, Member, NodeId, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import NO_INDEX, Member, NodeId
 
 from .header import Route, check_term, read_position, reply_header
 from .members import decode_configuration, decode_peer_id, encode_configuration

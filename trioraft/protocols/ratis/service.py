@@ -13,7 +13,7 @@ from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import PeerHandler, PeerRouter, UnknownGroupError
 from trioraft.protocols.acked import AckedIndex
 from trioraft.protocols.calls import AppendCall
-from trioraft.raft.types import AppendReply, AppendRequest
+from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.rpc import Cardinality, GRPCError, Handler, Status
 
 from .appends import decode_append, encode_append_reply

@@ -19,7 +19,8 @@ from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import SnapshotChunk
 from trioraft.node.snapshot_parts import DATA_FILE
 from trioraft.protocols.calls import unreachable
-from trioraft.raft.types import Member, SnapshotMeta, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Member, SnapshotMeta
 
 from .header import Route
 from .members import encode_configuration

@@ -14,19 +14,16 @@ from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from trioraft.node.peers import SnapshotChunk
 from trioraft.protocols.calls import check_pending, unreachable
-from trioraft.raft.types import (
-    NO_INDEX,
-    NO_TERM,
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Member,
-    NodeId,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import NO_INDEX, NO_TERM, Member, NodeId
 from trioraft.rpc import Encoded
 
 from .appends import decode_append_reply, encode_append

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trioraft._proto.ratis import raft_pb2 as pb
-from trioraft.raft.types import NodeId, StartElection, VoteReply, VoteRequest
+from trioraft.raft.messages import StartElection, VoteReply, VoteRequest
+from trioraft.raft.types import NodeId
 
 from .header import Route, check_term, encode_position, read_position, reply_header
 from .members import decode_peer_id

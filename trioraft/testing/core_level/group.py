@@ -11,18 +11,15 @@ from collections.abc import Callable
 
 from trioraft.raft import RaftConfig, RaftCore, Ready
 from trioraft.raft.membership import MembershipChange
+from trioraft.raft.messages import AppendReply, SnapshotReply, SnapshotRequest, VoteReply
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
-    AppendReply,
     Configuration,
     NodeId,
     Proposal,
     Role,
     SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-    VoteReply,
 )
 from trioraft.testing.invariants import GroupInvariants, InvariantViolatedError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trioraft.raft.types import SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.testing.invariants import InvariantViolatedError
 
 from .harm import fail_snapshot

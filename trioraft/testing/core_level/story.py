@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from trioraft.raft import Ready
-from trioraft.raft.types import (
+from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    Entry,
-    EntryKind,
-    NodeId,
     SnapshotReply,
     SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
 )
+from trioraft.raft.types import Entry, EntryKind, NodeId
 
 __all__ = ["describe_packet", "describe_ready", "show_term"]
 

@@ -8,16 +8,10 @@ from typing import Any
 from trioraft.raft import election, follower, quorum, reads, replication
 from trioraft.raft.leadership import Leadership
 from trioraft.raft.log import RaftLog
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteRequest
 from trioraft.raft.outbox import Outbox
 from trioraft.raft.state import State
-from trioraft.raft.types import (
-    NO_INDEX,
-    AppendReply,
-    AppendRequest,
-    HardState,
-    NodeId,
-    VoteRequest,
-)
+from trioraft.raft.types import NO_INDEX, HardState, NodeId
 
 from .bug import Patches, PlantedBug
 

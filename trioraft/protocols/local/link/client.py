@@ -18,7 +18,8 @@ import trio
 from trioraft._proto.local import link_pb2 as pb
 from trioraft._proto.local.link_grpc import LinkServiceStub
 from trioraft.raft.errors import ConfigurationError
-from trioraft.raft.types import NodeId, VoteRequest
+from trioraft.raft.messages import VoteRequest
+from trioraft.raft.types import NodeId
 from trioraft.rpc import GRPCError, ProtocolError, Status
 
 from .codec import decode_term, encode_term

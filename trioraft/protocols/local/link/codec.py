@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from trioraft._proto.local import link_pb2 as pb
-from trioraft.raft.types import (
-    NO_INDEX,
-    AppendReply,
-    AppendRequest,
-    Entry,
-    EntryKind,
-    NodeId,
-    Session,
-    VoteReply,
-    VoteRequest,
-)
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
+from trioraft.raft.types import NO_INDEX, Entry, EntryKind, NodeId, Session
 
 __all__ = [
     "decode_append",

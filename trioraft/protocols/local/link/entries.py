@@ -16,7 +16,8 @@ import trio
 
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import AppendStream, PeerTransport, PeerUnreachableError
-from trioraft.raft.types import AppendReply, AppendRequest, Member
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import Member
 
 from .client import HostLink
 from .codec import decode_reply, encode_append

@@ -11,7 +11,8 @@ from trioraft._proto.local import link_pb2 as pb
 from trioraft._proto.local.link_grpc import LinkServiceBase
 from trioraft.node.peers import PeerRouter
 from trioraft.raft.errors import TrioraftError
-from trioraft.raft.types import AppendReply, NodeId, VoteReply
+from trioraft.raft.messages import AppendReply, VoteReply
+from trioraft.raft.types import NodeId
 from trioraft.rpc import GRPCError, Status
 
 from .codec import decode_append, decode_term, decode_vote, encode_reply, encode_vote_reply

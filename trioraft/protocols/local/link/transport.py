@@ -10,7 +10,8 @@ import trio
 
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import AppendStream, PeerTransport, PeerUnreachableError
-from trioraft.raft.types import AppendReply, AppendRequest, Member, VoteReply, VoteRequest
+from trioraft.raft.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
+from trioraft.raft.types import Member
 
 from .client import HostLink, LinkUser
 from .codec import decode_reply, decode_vote_reply, encode_append

@@ -7,7 +7,7 @@ import itertools
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.node.wakeups import Slot
-from trioraft.raft.types import VoteRequest
+from trioraft.raft.messages import VoteRequest
 
 from .codec import encode_vote
 

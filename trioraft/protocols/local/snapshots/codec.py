@@ -9,15 +9,8 @@ from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft.node.snapshot_parts import MAX_FILES, check_file_name
 from trioraft.protocols.local.link.codec import decode_term, encode_term
 from trioraft.protocols.protobuf import prefix
-from trioraft.raft.types import (
-    NO_INDEX,
-    Configuration,
-    NodeId,
-    SnapshotFile,
-    SnapshotMeta,
-    SnapshotReply,
-    SnapshotRequest,
-)
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import NO_INDEX, Configuration, NodeId, SnapshotFile, SnapshotMeta
 from trioraft.rpc import Encoded
 
 __all__ = [

@@ -8,7 +8,8 @@ from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft._proto.local.snapshot_grpc import SnapshotServiceStub
 from trioraft.node.peers import PeerTransport, SnapshotChunks
 from trioraft.protocols.calls import unreachable
-from trioraft.raft.types import Member, SnapshotReply, SnapshotRequest
+from trioraft.raft.messages import SnapshotReply, SnapshotRequest
+from trioraft.raft.types import Member
 from trioraft.rpc import GRPCError, Status
 
 from .codec import decode_outcome, encode_chunk, encode_header
