@@ -1,9 +1,8 @@
 """The log as the core sees it: terms of every entry, and the newest entries themselves.
 
-Entries are on disk (the runtime's business). Here are kept the runs of equal terms, which are
-few, so that the term of any index is a binary search away, and a window of the newest entries,
-so that followers that keep up never cost a disk read. The window is bounded by bytes and loses
-entries from its front, but never one that is not durable yet.
+Entries are on disk (the runtime's business). Here are kept their terms (`log_terms`) and a window
+of the newest entries, so that followers that keep up never cost a disk read. The window is
+bounded by bytes and loses entries from its front, but never one that is not durable yet.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from .errors import InvariantError
+from .log_terms import LogTerms
 from .types import NO_INDEX, NO_TERM, Entry, EntryKind
 
 __all__ = ["COPIES", "ENTRY_OVERHEAD", "RaftLog"]
@@ -23,10 +23,9 @@ ENTRY_OVERHEAD = 256
 COPIES = 2
 
 
-class RaftLog:
+class RaftLog(LogTerms):
     """Indices `base_index + 1 .. last_index`, consecutive, terms never falling (Raft §5.3).
 
-    base_index, base_term: the position just before the first entry: a snapshot's, or none.
     durable_index: entries up to here survive a crash; the runtime reports them.
     configurations: the CONFIGURATION entries in the log, ascending.
     """
@@ -36,18 +35,10 @@ class RaftLog:
         "_ends",
         "_max_cached_bytes",
         "_origin",
-        "_run_starts",
-        "_run_terms",
-        "base_index",
-        "base_term",
         "configurations",
         "durable_index",
-        "last_index",
     )
 
-    base_index: int
-    base_term: int
-    last_index: int
     durable_index: int
     configurations: list[Entry]
 
@@ -104,10 +95,6 @@ class RaftLog:
         return log
 
     @property
-    def last_term(self) -> int:
-        return self._run_terms[-1] if self._run_terms else self.base_term
-
-    @property
     def cached_from(self) -> int:
         """Index of the oldest cached entry; `last_index + 1` if none is cached."""
         return self.last_index - len(self._cache) + 1
@@ -116,44 +103,6 @@ class RaftLog:
     def cached_bytes(self) -> int:
         """Data of the cached entries."""
         return self._total() - self._origin
-
-    def term_at(self, index: int) -> int:
-        """The term of the entry at `index`, or of the base. Raises IndexError outside."""
-        if index == self.base_index:
-            return self.base_term
-        if not self.base_index < index <= self.last_index:
-            raise IndexError(f"index {index} is not in {self.base_index}..{self.last_index}")
-        starts = self._run_starts
-        if index >= starts[-1]:
-            return self._run_terms[-1]
-        return self._run_terms[bisect_right(starts, index) - 1]
-
-    def matches(self, index: int, term: int) -> bool:
-        """There is an entry (or the base) at `index` and its term is `term`."""
-        return self.base_index <= index <= self.last_index and self.term_at(index) == term
-
-    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
-        """A log that ends there is at least as up-to-date as this one (Raft §5.4.1)."""
-        return (last_term, last_index) >= (self.last_term, self.last_index)
-
-    def last_at_most(self, index: int, term: int) -> int:
-        """The last position up to `index` whose term is at most `term`, at least the base.
-
-        Both ends use it to skip a whole term per rejected append (thesis §5.3): nothing after
-        that position can be the same entry on the other side.
-        """
-        run = bisect_right(self._run_terms, term)
-        end = self._run_starts[run] - 1 if run < len(self._run_starts) else self.last_index
-        return max(min(index, end), self.base_index)
-
-    def first_new(self, entries: Sequence[Entry]) -> int:
-        """Position in `entries` of the first that is not in this log; their number if all are."""
-        if not entries or entries[0].index > self.last_index:
-            return 0
-        for position, entry in enumerate(entries):
-            if entry.index > self.last_index or self.term_at(entry.index) != entry.term:
-                return position
-        return len(entries)
 
     def cached(self, low: int, high: int, max_bytes: int) -> list[Entry] | None:
         """Entries of [low, high), at least one, cut where their data exceeds `max_bytes`.
@@ -204,8 +153,7 @@ class RaftLog:
             return
         keep = max(index - self.cached_from, 0)
         del self._cache[keep:], self._ends[keep:]
-        runs = bisect_left(self._run_starts, index)
-        del self._run_starts[runs:], self._run_terms[runs:]
+        self._truncate_runs(index)
         while self.configurations and self.configurations[-1].index >= index:
             self.configurations.pop()
         self.last_index = index - 1
@@ -228,14 +176,7 @@ class RaftLog:
         if drop:
             self._origin = self._ends[drop - 1]
             del self._cache[:drop], self._ends[:drop]
-        runs = bisect_right(self._run_starts, index)
-        if index == self.last_index:
-            del self._run_starts[:], self._run_terms[:]
-        elif runs < len(self._run_starts) and self._run_starts[runs] == index + 1:
-            del self._run_starts[:runs], self._run_terms[:runs]
-        else:
-            del self._run_starts[: runs - 1], self._run_terms[: runs - 1]
-            self._run_starts[0] = index + 1
+        self._compact_runs(index)
         self.configurations = [e for e in self.configurations if e.index > index]
         self.base_index, self.base_term = index, term
         self.durable_index = max(self.durable_index, index)
@@ -247,8 +188,8 @@ class RaftLog:
         self.last_index = index
         self.durable_index = index
         self.configurations = []
-        self._run_starts: list[int] = []
-        self._run_terms: list[int] = []
+        self._run_starts = []
+        self._run_terms = []
         self._cache: list[Entry] = []  # entries up to last_index, without a gap
         self._ends: list[int] = []  # running total of data bytes behind each cached entry
         self._origin = 0  # the running total in front of the first cached entry
@@ -258,12 +199,6 @@ class RaftLog:
 
     def _ends_before(self, position: int) -> int:
         return self._ends[position - 1] if position else self._origin
-
-    def _extend_runs(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if not self._run_terms or entry.term != self._run_terms[-1]:
-                self._run_starts.append(entry.index)
-                self._run_terms.append(entry.term)
 
     def _evict(self) -> None:
         """Shrink an overfull cache to 7/8 of its bound, so that eviction is rare and in bulk."""
