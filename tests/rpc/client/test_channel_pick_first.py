@@ -186,6 +186,21 @@ async def test_no_address_at_all_is_unavailable_until_there_is_one(autojump_cloc
         assert (await refusal(channel)).status is Status.UNAVAILABLE
 
 
+async def test_addresses_that_come_back_are_tried_also_by_a_channel_that_was_idle(
+    autojump_clock: object,
+) -> None:
+    directory = Directory("a")
+    async with fleet_of("a b") as fleet, channel_to(fleet, directory) as channel:
+        assert await ask(channel) == "a"
+        await fleet.disconnect("a")
+        assert channel.state == "IDLE"
+        directory.found("")
+        assert "no address" in str((await refusal(channel)).message)
+        directory.found("b")
+        with trio.fail_after(100):
+            assert await ask(channel, wait_for_ready=True) == "b"
+
+
 async def test_a_server_that_turns_everybody_away_is_passed_over(autojump_clock: object) -> None:
     """It greets and says GOAWAY in one breath; the next address takes the calls."""
     greeting = bytes.fromhex("000000040000000000 00000807000000000000000000 00000000")

@@ -78,6 +78,7 @@ class _PickFirst(Balancer):
         if not self._addresses:
             self._close_all()
             self._failing = True
+            self._idle = False  # no call could leave that now: the next addresses are tried at once
             self._no_addresses()
         elif not self._idle:
             self._begin()

@@ -20,6 +20,7 @@ from .replay import Replay
 
 if TYPE_CHECKING:
     from trioraft.rpc.client.config.plans import CallPlan
+    from trioraft.rpc.client.connections.connection import ClientConnection
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -98,11 +99,13 @@ class RepeatingCall(ClientStream[S, R], ABC):
             connection = self._channel.connector.ready
             if connection is None:
                 try:
-                    connection = await self._find()
+                    connection = await self._find_in_time()
                 except GRPCError as error:
                     attempt.over = True
                     if not self.goes_on(attempt, error, None):
                         self.give_up(error)
+                    return
+                if connection is None:
                     return
             sent, ended = self._sent.messages, self._sent_end
             try:
@@ -111,6 +114,17 @@ class RepeatingCall(ClientStream[S, R], ABC):
                 continue  # it has just come to take no more: the next one may
             self._opened(attempt)
             return
+
+    async def _find_in_time(self) -> ClientConnection | None:
+        """As `_find`; None if the call is settled in the moment in which there is a stream for it.
+
+        A task that is about to run can not be cancelled any more.
+        """
+        connection = await self._find()
+        if not self._committed:
+            return connection
+        self._channel.connector.pass_on()
+        return None
 
     def _opened(self, attempt: Attempt) -> None:
         self._connection = attempt._connection
