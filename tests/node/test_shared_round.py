@@ -78,3 +78,60 @@ async def test_an_error_is_that_of_its_round(autojump_clock: trio.testing.MockCl
     assert clock.rounds == 2
     clock.error = None
     await shared.get()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_callers_cancelled_together_leave_the_round_free(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The next round is handed to somebody who has just been cancelled, too."""
+    clock = Clock()
+    shared = SharedRound(clock.ask)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4 + seed):
+            nursery.start_soon(shared.get)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(5):
+        await shared.get()
+
+
+async def test_a_caller_cancelled_during_its_round_does_not_get_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock = Clock()
+    shared = SharedRound(clock.ask)
+
+    async def ask(patience: float) -> None:
+        with trio.move_on_after(patience):
+            await shared.get()
+
+    async with trio.open_nursery() as nursery:
+        # The second begins a round for the third, which goes; then it goes itself.
+        for patience in (9, 1.7, 1.4):
+            nursery.start_soon(ask, patience)
+            await trio.testing.wait_all_tasks_blocked()
+    assert clock.rounds == 2
+    with trio.fail_after(5):
+        await shared.get()
+
+
+async def test_who_is_not_cancelled_gets_the_round(autojump_clock: trio.testing.MockClock) -> None:
+    """Of those that wait, the older ones are cancelled in one pass with who asks."""
+    for _ in range(20):  # the order of tasks within a pass is anybody's
+        clock = Clock()
+        shared = SharedRound(clock.ask)
+        answers: list[float] = []
+
+        async def ask(shared: SharedRound[float] = shared, answers: list[float] = answers) -> None:
+            answers.append(await shared.get())
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as staying, trio.open_nursery() as leaving:
+                for _ in range(3):
+                    leaving.start_soon(ask)
+                    await trio.testing.wait_all_tasks_blocked()
+                staying.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked()
+                leaving.cancel_scope.cancel()
+        assert len(answers) == 1

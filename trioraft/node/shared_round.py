@@ -32,7 +32,10 @@ class SharedRound(Generic[T]):
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
         self._busy = False
-        self._waiting: list[Slot[T | _Turn]] = []
+        # Ordered by who waits longest. Who is cancelled leaves them himself.
+        self._waiting: dict[Slot[T | _Turn], None] = {}
+        self._members: dict[Slot[T | _Turn], None] = {}  # of the round that is on its way
+        self._heir: Slot[T | _Turn] | None = None  # was handed the next round
 
     async def get(self) -> T:
         """The answer of a round that began after this call.
@@ -44,36 +47,41 @@ class SharedRound(Generic[T]):
             if not isinstance(answer, _Turn):
                 return answer
         self._busy = True
-        members, self._waiting = self._waiting, []
+        self._members, self._waiting = self._waiting, {}
         try:
             result = await self._ask()
         except BaseException as error:
             if isinstance(error, Exception):
-                for member in members:
+                for member in self._members:
                     member.fail(error)
             else:  # cancelled: another caller begins this round again
-                self._waiting = members + self._waiting
+                self._waiting = self._members | self._waiting
             raise
         else:
-            for member in members:
+            for member in self._members:
                 member.resolve(result)
             return result
         finally:
+            self._members = {}
             self._hand_over()
 
     async def _wait(self) -> T | _Turn:
         slot: Slot[T | _Turn] = Slot()
-        self._waiting.append(slot)
+        self._waiting[slot] = None
         try:
             return await slot.wait()
         except trio.Cancelled:
-            if slot in self._waiting:
-                self._waiting.remove(slot)
+            self._waiting.pop(slot, None)
+            self._members.pop(slot, None)
+            if slot is self._heir:  # chosen in the very pass in which it was cancelled
+                self._hand_over()
             raise
 
     def _hand_over(self) -> None:
         """Whoever waits longest begins the next round."""
-        if self._waiting:
-            self._waiting.pop(0).resolve(_YOUR_TURN)
-        else:
+        self._heir = next(iter(self._waiting), None)
+        if self._heir is None:
             self._busy = False
+        else:
+            del self._waiting[self._heir]
+            self._heir.resolve(_YOUR_TURN)

@@ -63,10 +63,13 @@ class KeyWorkload(Workload):
                 await client.think()
 
     async def check(self, client: SimClient) -> None:
-        member = client.cluster.names.index(client.cluster.members()[0])
+        cluster = client.cluster
+        node = cluster.nodes[cluster.members()[0]]
+        voters = [cluster.names.index(member.id) for member in node.configuration.voters]
         async with client.channels() as channels:
-            for key in self._keys:
-                await self._get(client, KVStub(channels[member]), key)
+            for number in range(max(len(voters), len(self._keys))):  # each key, and each voter
+                stub = KVStub(channels[voters[number % len(voters)]])
+                await self._get(client, stub, self._keys[number % len(self._keys)])
         assert_linearizable(self.history.operations, KeyValue())
 
     def _value(self) -> bytes:
