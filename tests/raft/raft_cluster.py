@@ -283,7 +283,10 @@ class Cluster:
                 core.snapshot_installed(message.meta, packet.source, self.clock(packet.target))
         elif isinstance(message, SnapshotReply):
             self.end_snapshot(packet.target, packet.source, message.success)
-        elif not isinstance(message, bool):
+        elif isinstance(message, bool):
+            if not message:
+                core.handover_refused(packet.source, core.term, self.clock(packet.target))
+        else:
             is_reply = isinstance(message, VoteReply | AppendReply)
             core.step(message, None if is_reply else packet.source, self.clock(packet.target))
         self.flush(packet.target)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from raft_cluster import Cluster
+from collections.abc import Callable
+
+from raft_cluster import Cluster, Packet
 
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import Configuration, Member, NodeId
@@ -21,7 +23,7 @@ def ids(configuration: Configuration) -> tuple[list[str], list[str]]:
 
 
 class Group:
-    """A cluster whose network and disks work, except for nodes that are `cut`."""
+    """A cluster whose disks and network work, but for who is `cut` and what is to `lose`."""
 
     def __init__(self, *voters: NodeId, joining: str = "", **settings: object) -> None:
         settings.setdefault("election_timeout_min", 1.0)
@@ -29,6 +31,7 @@ class Group:
         settings.setdefault("heartbeat_interval", 0.25)
         self.cluster = Cluster.of(*voters, **settings)
         self.cut: set[NodeId] = set()
+        self.lose: Callable[[Packet], bool] = lambda packet: False
         for node_id in joining.split():
             self.cluster.join(node_id)
 
@@ -42,7 +45,7 @@ class Group:
             packets, cluster.packets = cluster.packets, []
             busy = bool(packets)
             for packet in packets:
-                if not self.cut & {packet.source, packet.target}:
+                if not (self.cut & {packet.source, packet.target} or self.lose(packet)):
                     cluster.deliver(packet)
 
     def run(self, seconds: float) -> None:

@@ -121,11 +121,12 @@ def test_reads_that_wait_when_the_voters_become_fewer_are_answered() -> None:
 
 
 def test_a_leader_that_left_is_no_leader_soon() -> None:
-    """Nobody takes over, and it steps down all the same."""
+    """Nobody takes over, nor says that it will not, and it steps down all the same."""
     group = Group("n1", "n2", "n3")
     group.elect("n1")
     for node in ("n2", "n3"):
         group.cluster.core(node).pause_elections()
+    group.lose = lambda packet: isinstance(packet.message, bool)
     group.cluster.change("n1", MembershipChange.remove("n1"))
     group.settle()
     assert group.cluster.core("n1").role is Role.LEADER

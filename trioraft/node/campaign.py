@@ -28,12 +28,14 @@ class Campaigns:
         *,
         on_reply: Callable[[VoteReply], None],
         on_failure: Callable[[NodeId], None],
+        on_refusal: Callable[[NodeId, int], None],
         timeout: float,
     ) -> None:
         self._nursery = nursery
         self._peers = peers
         self._on_reply = on_reply
         self._on_failure = on_failure
+        self._on_refusal = on_refusal
         self._timeout = timeout
         self._ballot: _Ballot | None = None
 
@@ -54,7 +56,11 @@ class Campaigns:
             self._ballot = None
 
     def hand_over(self, to: NodeId, request: StartElection) -> None:
-        """Ask `to` to campaign at once (thesis §3.10); if it can't be reached, nothing changes."""
+        """Ask `to` to campaign at once (thesis §3.10).
+
+        A no comes through `on_refusal`, with the term. If it can't be reached, or the answer is
+        lost, nothing is reported: it may campaign all the same.
+        """
         self._nursery.start_soon(self._hand_over, to, request)
 
     async def _run(self, ballot: _Ballot) -> None:
@@ -76,7 +82,8 @@ class Campaigns:
         with trio.move_on_after(self._timeout):
             try:
                 if not await self._peers.transport(to).start_election(request):
-                    logger.info("%s did not take over leadership", to)
+                    logger.info("%s refuses to take over leadership", to)
+                    self._on_refusal(to, request.term)
             except PeerUnreachableError as error:
                 logger.info("%s could not be asked to take over: %s", to, error)
 

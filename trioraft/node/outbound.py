@@ -65,6 +65,7 @@ class GroupOutbound:
             self._peers,
             on_reply=driver.step,
             on_failure=self._vote_failed,
+            on_refusal=self._handover_refused,
             timeout=self._vote_timeout,
         )
 
@@ -146,6 +147,9 @@ class GroupOutbound:
 
     def _vote_failed(self, voter: NodeId) -> None:
         self._driver.call(lambda now: self._core.vote_failed(voter, now))
+
+    def _handover_refused(self, target: NodeId, term: int) -> None:
+        self._driver.call(lambda now: self._core.handover_refused(target, term, now))
 
     def flush_later(self, flush: Callable[[], None]) -> None:
         self._driver.flush_later(flush)

@@ -74,7 +74,8 @@ class CoreCalls(CoreView):
         """Hand leadership to `target`, or to the best voter; returns which.
 
         The best is one that answers, has the highest priority (with `priorities`) and most
-        entries. Proposals are refused until it is done or an election timeout has passed.
+        entries. Proposals are refused until it is done, the target refuses (reported by
+        `handover_refused`) or the longest election timeout has passed.
         Raises NotLeaderError, ChangeInProgressError while members are changed, and
         ConfigurationError if the target is not another voter, or with `priorities` not one of
         the highest.

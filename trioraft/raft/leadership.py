@@ -71,6 +71,7 @@ class Leadership:
         and nobody's promise stands in its way. No lease any more.
     leaving: removed members that are still told of it, and until when.
     yield_due: when leadership may next be offered to a voter of higher priority.
+    refused_by: the target that has refused the newest handover, if one has.
     """
 
     term_start: int
@@ -88,6 +89,7 @@ class Leadership:
     change: Change | None = None
     leaving: dict[NodeId, tuple[Member, float]] = field(default_factory=dict)
     yield_due: float = 0.0
+    refused_by: NodeId | None = None
 
     def round_time(self, number: int) -> float:
         """When round `number` was begun; -inf if that was too long ago to be known."""

@@ -35,6 +35,8 @@ class Progress:
     acked_round: newest heartbeat round that the follower has acknowledged.
     acked_at: when that round was sent; -inf before the first (seconds, the core's clock).
     commit: the follower's own commit index, as far as it has said.
+    offer_due: when it may next be offered leadership; offer_pause: how many longest election
+        timeouts lie between the last offer and that (`transfer.offer_to_better`).
     """
 
     id: NodeId
@@ -54,6 +56,8 @@ class Progress:
     answered: bool = field(default=True)  # an append was answered since the last heartbeat was
     snapshot_lost: bool = False  # the newest snapshot for it did not arrive
     step: int = 1  # how far to go back when a rejection gives no hint
+    offer_due: float = -math.inf
+    offer_pause: int = 0
 
     @classmethod
     def fresh(cls, follower: NodeId, last_index: int, config: RaftConfig, now: float) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import election, follower, replication
+from . import election, follower, replication, transfer
 from .calls import CoreCalls
 from .errors import InvariantError
 from .messages import SnapshotRequest
@@ -41,6 +41,15 @@ class CoreReports(CoreCalls):
         It only shortens the wait for voters of higher priority (`RaftConfig.priorities`).
         """
         election.vote_failed(self._advance(now), voter)
+
+    def handover_refused(self, target: NodeId, term: int, now: float) -> None:
+        """`target` has answered the StartElection of `term` with no. Reporting it is optional.
+
+        Proposals are taken again at once, where they else were refused until the handover is
+        given up. To be reported for a definite no only: a target that may not have been
+        reached, or whose answer is lost, may be campaigning.
+        """
+        transfer.handover_refused(self._advance(now), target, term)
 
     def entries_loaded(
         self, follower: NodeId, low: int, entries: Sequence[Entry], now: float

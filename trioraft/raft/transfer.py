@@ -1,8 +1,9 @@
 """Handing leadership over on purpose (thesis §3.10).
 
 The leader stops taking proposals, brings the target up to date and tells it to campaign at
-once. If nothing has come of it within an election timeout, it goes on leading, unless it has
-been removed from the voters: then it steps down all the same (thesis §4.2.2).
+once. If the target refuses, or nothing has come of it within an election timeout, it goes on
+leading, unless it has been removed from the voters: then it steps down all the same (thesis
+§4.2.2).
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from .types import NodeId
 __all__ = [
     "ask_target",
     "give_up_late",
+    "handover_refused",
     "offer_to_better",
     "retire",
     "step_down",
     "transfer_leadership",
 ]
 
-# Longest election timeouts between two offers of leadership to a voter of higher priority.
+# Longest election timeouts between two offers of leadership to voters of higher priority, and
+# what that grows to, for one voter, by doubling while it lets offer after offer pass: proposals
+# wait for the answer to each.
 OFFER_TIMEOUTS = 10
+MAX_OFFER_TIMEOUTS = 160
 
 
 def transfer_leadership(s: State, target: NodeId | None) -> NodeId:
@@ -55,6 +60,7 @@ def transfer_leadership(s: State, target: NodeId | None) -> NodeId:
             )
     leaving = lead.transfer is not None and lead.transfer.leaving
     lead.transfer = Transfer(target, s.now + s.config.election_timeout_max, leaving=leaving)
+    lead.refused_by = None
     return target
 
 
@@ -90,8 +96,11 @@ def offer_to_better(s: State, lead: Leadership) -> None:
         and s.priority_of(best.id) > s.priority_of(s.node_id)
         and best.state is ProgressState.REPLICATE
         and best.match_index >= s.commit
+        and s.now >= best.offer_due
         and _answers(s, best)
     ):
+        best.offer_pause = min(2 * best.offer_pause or OFFER_TIMEOUTS, MAX_OFFER_TIMEOUTS)
+        best.offer_due = s.now + best.offer_pause * s.config.election_timeout_max
         lead.yield_due = s.now + OFFER_TIMEOUTS * s.config.election_timeout_max
         lead.transfer = Transfer(best.id, s.now + s.config.election_timeout_min)
 
@@ -111,13 +120,31 @@ def ask_target(s: State, lead: Leadership) -> None:
         s.outbox.messages.append((transfer.target, request))
 
 
+def handover_refused(s: State, target: NodeId, term: int) -> None:
+    """The target will not campaign: take proposals again at once.
+
+    A refusal that comes late, of a handover before the present one to the same target, only
+    ends this one early: the target may take over all the same. `lease_void` stays for that.
+    """
+    lead = s.leadership
+    if lead is None or lead.transfer is None or term != s.term:
+        return
+    if lead.transfer.asked and lead.transfer.target == target:
+        lead.refused_by = target
+        _give_up(s, lead, lead.transfer)
+
+
 def give_up_late(s: State, lead: Leadership) -> None:
     """Take proposals again if the target has not taken over in time."""
     if lead.transfer is not None and s.now >= lead.transfer.deadline:
-        if lead.transfer.leaving:
-            become_follower(s, s.term)
-        else:
-            lead.transfer = None
+        _give_up(s, lead, lead.transfer)
+
+
+def _give_up(s: State, lead: Leadership, transfer: Transfer) -> None:
+    if transfer.leaving:
+        become_follower(s, s.term)
+    else:
+        lead.transfer = None
 
 
 def _best(s: State, lead: Leadership) -> Progress | None:

@@ -135,6 +135,13 @@ class CoreView:
         return lead.transfer.target if lead is not None and lead.transfer is not None else None
 
     @property
+    def handover_refused_by(self) -> NodeId | None:
+        """The target of the newest handover that this leader was asked for or offered, if that
+        target has refused it."""
+        lead = self._s.leadership
+        return lead.refused_by if lead is not None else None
+
+    @property
     def open_reads(self) -> int:
         """Reads that this leader has taken in and that wait for a round's answers."""
         lead = self._s.leadership

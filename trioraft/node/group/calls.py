@@ -127,13 +127,19 @@ class GroupCalls(GroupView):
         """Hand leadership to `target`, or to the most caught-up voter; returns who got it.
 
         Raises NotLeaderError if this node does not lead, ConfigurationError for an unknown
-        target, NoQuorumError if the target did not take over within an election timeout (this
-        node leads on), GroupStoppedError. Cancelling stops waiting, not the transfer.
+        target, NoQuorumError if the target refuses, or did not take over within the longest
+        election timeout (this node leads on, and takes writes again), GroupStoppedError.
+        Cancelling stops waiting, not the transfer.
         """
         core = self._core
         heir = await self._driver.ask(lambda now: core.transfer_leadership(target, now)).wait()
         while core.role is Role.LEADER:
             self._driver.check_running()
+            if core.handover_refused_by == heir:
+                raise NoQuorumError(
+                    f"{heir} refuses to take over, {self._node_id} leads on: "
+                    f"resume its elections if they are paused, or choose another voter"
+                )
             if core.transferring_to != heir:
                 raise NoQuorumError(
                     f"{heir} did not take over in time, {self._node_id} leads on: "

@@ -141,7 +141,10 @@ class CoreGroup:
             self._receive_snapshot(node, core, packet.source, message)
         elif kind is SnapshotReply:
             self.end_snapshot(node, packet.source, message.success)
-        elif kind is not bool:
+        elif kind is bool:
+            if not message:
+                core.handover_refused(packet.source, core.term, self.clock(node))
+        else:
             is_reply = kind is AppendReply or kind is VoteReply
             core.step(message, None if is_reply else packet.source, self.clock(node))
         self.flush(node)
