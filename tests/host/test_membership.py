@@ -440,10 +440,10 @@ async def test_channels_follow_the_members(tmp_path: Path) -> None:
     async with cluster(tmp_path, "a", "b") as group:
         await group.join("c")
         await group.nodes["a"].add_member("c", group.address("c"))
-        await until(lambda: len(group.nodes["c"]._host._channels) == 2)
+        await until(lambda: len(group.nodes["c"]._host._peers.channels) == 2)
         await group.nodes["a"].remove_member("c")
         for name in "ab":
-            await until(lambda name=name: len(group.nodes[name]._host._channels) == 1)
+            await until(lambda name=name: len(group.nodes[name]._host._peers.channels) == 1)
 
 
 async def test_a_removed_node_that_still_runs_can_be_added_again(tmp_path: Path) -> None:

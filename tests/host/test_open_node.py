@@ -234,7 +234,7 @@ async def test_a_group_that_cannot_be_built_says_why(
     def refuse(**_: object) -> None:
         raise InvariantError("the log holds term 1, but the stored term is 0")
 
-    monkeypatch.setattr("trioraft.host.host.Group", refuse)
+    monkeypatch.setattr("trioraft.host.groups.Group", refuse)
     peers = f"a=127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(InvariantError, match="holds term 1"):
         async with trioraft.open_node(id="a", peers=peers, machine=Counter(), data=tmp_path):
