@@ -12,7 +12,7 @@ import trio
 
 from trioraft._proto.local.node_grpc import NodeServiceStub
 from trioraft._proto.local.node_pb2 import StatusReply, StatusRequest
-from trioraft.node import Group, PeerUnreachableError
+from trioraft.node import PeerUnreachableError
 from trioraft.protocols.local import admin
 from trioraft.raft.errors import (
     ConfigurationError,
@@ -27,6 +27,7 @@ from trioraft.rpc import Channel, GRPCError, Status
 
 from .environment import split_address
 from .host import Host
+from .view import NodeView
 
 __all__ = ["NodeAdmin"]
 
@@ -35,20 +36,14 @@ T = TypeVar("T")
 _IDENTIFY_TIMEOUT = 2.0  # seconds that a node which is to be added may take to say who it is
 
 
-class NodeAdmin:
+class NodeAdmin(NodeView):
     """The operators' side of `Node`."""
 
     _host: Host
-    _group: Group
     _patience: float
     _retry_interval: float
 
     # -- members
-
-    @property
-    def removed(self) -> bool:
-        """This node was a member of the group and is not any more. Added again, it is one."""
-        return self._group.admin.removed
 
     async def change_membership(
         self, change: MembershipChange, *, forward: bool = True
@@ -217,9 +212,6 @@ class NodeAdmin:
                 f"the call to the leader {leader.id} broke off ({error}); what was asked for may "
                 "or may not happen"
             ) from error
-
-    def _check_running(self) -> None:
-        self._group.check_running()
 
     async def _wait_retry(self, deadline: float) -> None:
         """Wait for leadership to change, or a moment.

@@ -10,7 +10,6 @@ from trioraft.node import (
     Answer,
     Forwarder,
     Group,
-    GroupStatus,
     PeerUnreachableError,
     SharedRound,
     WriteResult,
@@ -18,9 +17,6 @@ from trioraft.node import (
 from trioraft.raft.errors import ForeignLeaderError, NotLeaderError, TrioraftError
 from trioraft.raft.types import (
     NO_INDEX,
-    Configuration,
-    Member,
-    NodeId,
     ReplicationLevel,
     Role,
     Session,
@@ -56,88 +52,6 @@ class Node(NodeAdmin):
         self._retry_interval = retry_interval
         self.address = host.address
         self.cluster = host.cluster
-
-    @property
-    def group(self) -> Group:
-        """The group behind this view; for checkers and tests."""
-        return self._group
-
-    # -- who leads
-
-    @property
-    def id(self) -> NodeId:
-        return self._group.node_id
-
-    @property
-    def role(self) -> Role:
-        return self._group.role
-
-    @property
-    def term(self) -> int:
-        return self._group.term
-
-    @property
-    def leader(self) -> NodeId | None:
-        """Id of the leader of the current term, None while unknown."""
-        return self._group.leader_id
-
-    @property
-    def configuration(self) -> Configuration:
-        return self._group.configuration
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return self._group.configuration.members()
-
-    @property
-    def commit_index(self) -> int:
-        """Index of the last entry that this node knows to be committed, -1 if none."""
-        return self._group.commit_index
-
-    @property
-    def applied_index(self) -> int:
-        """Index of the last entry that the state machine has seen, -1 if none."""
-        return self._group.applied_index
-
-    @property
-    def resting(self) -> bool:
-        """The group is idle, and its heartbeats and timers have stopped; see `open_server`."""
-        return self._group.rest.resting
-
-    @property
-    def bytes_on_disk(self) -> int:
-        return self._group.bytes_on_disk
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why the group has stopped on this node; None while it runs."""
-        return self._group.failure
-
-    async def wait_leader(self) -> NodeId:
-        """Wait until a leader is known; returns its id. Raises GroupStoppedError."""
-        while (leader := self._group.leader_id) is None:
-            await self._wait_change()
-        await trio.lowlevel.checkpoint()
-        return leader
-
-    async def wait_role(self, role: Role) -> None:
-        """Wait until this node has `role`. Raises GroupStoppedError."""
-        while self._group.role is not role:
-            await self._wait_change()
-        await trio.lowlevel.checkpoint()
-
-    async def wait_stopped(self) -> None:
-        """Wait until the group fails, then raise GroupStoppedError from the cause."""
-        while self._group.failure is None:
-            await self._group.wait_change()
-        self._check_running()
-
-    async def wait_change(self) -> None:
-        """Wait until role, term or leader changes, or the group stops."""
-        await self._group.wait_change()
-
-    def status(self) -> GroupStatus:
-        return self._group.status()
 
     # -- writes and reads
 
@@ -312,8 +226,3 @@ class Node(NodeAdmin):
         if (leader := self._group.leader) is None:
             raise NotLeaderError(None)
         return await self._forwarder.read_index(leader)
-
-    async def _wait_change(self) -> None:
-        self._check_running()
-        await self._group.wait_change()
-        self._check_running()
