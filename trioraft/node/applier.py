@@ -13,18 +13,18 @@ import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from trioraft.raft.errors import OverloadedError, SessionExpiredError
+from trioraft.raft.errors import OverloadedError
 from trioraft.raft.log import RaftLog
-from trioraft.raft.types import Entry, EntryKind
 from trioraft.storage.interface import GroupStorage
 
+from .applying import Applying, Batch
 from .index_waits import IndexWaits
-from .machine import Command, StateMachine
-from .sessions import EXPIRED, SessionTable, expired
+from .machine import StateMachine
+from .sessions import SessionTable
 from .settings import RuntimeSettings
 from .snapshots import Snapshots
 from .wakeups import Answer, Doorbell, Flushes
-from .writes import WriteResult, Writes
+from .writes import Writes
 
 __all__ = ["Applier", "Read"]
 
@@ -40,15 +40,7 @@ class Read(NamedTuple):
     answer: Answer[Any]
 
 
-class _Batch(NamedTuple):
-    """Entries to be applied; `skipped`: by index, what `SessionTable.admit` says of those."""
-
-    entries: Sequence[Entry]
-    commands: list[Command]
-    skipped: dict[int, int]
-
-
-class Applier:
+class Applier(Applying):
     """Follows the commit index.
 
     sessions: changed here alone, as the log is applied, and by snapshots that are restored.
@@ -68,22 +60,22 @@ class Applier:
         snapshots: Snapshots,
         doorbell: Doorbell,
     ) -> None:
-        self._machine = machine
+        super().__init__(
+            machine=machine,
+            sessions=sessions,
+            writes=writes,
+            waits=IndexWaits(settings.max_reads),
+            snapshots=snapshots,
+        )
         self._log = log
         self._storage = storage
         self._settings = settings
-        self._sessions = sessions
-        self._writes = writes
-        self._snapshots = snapshots
         self._doorbell = doorbell
         self.flushes = Flushes()  # run by whoever has answered: the driver's turn, or the task
         self._idle = False  # the task has nothing in hand
-        self._prepared: _Batch | None = None  # what the machine could not do on the spot
+        self._prepared: Batch | None = None  # what the machine could not do on the spot
         self._reads: list[tuple[int, int, Read]] = []  # heap by (index, arrival)
-        self.waits = IndexWaits(settings.max_reads)  # reads of this replica, for an index to come
         self._arrivals = 0
-        self.applied = snapshots.index
-        self.applied_term = snapshots.term
         self._commit = self.applied
 
     def commit_to(self, index: int) -> None:
@@ -223,65 +215,3 @@ class Applier:
             else:
                 read.answer.resolve(answer)
             self.flushes.run()
-
-    # -- both
-
-    def _prepare(self, entries: Sequence[Entry]) -> _Batch:
-        """Make commands of `entries`. Once per entry: the session table takes note."""
-        assert entries[0].index == self.applied + 1, f"{entries[0].index} behind {self.applied}"
-        commands: list[Command] = []
-        skipped: dict[int, int] = {}  # what `admit` says of those
-        for entry in entries:
-            if entry.kind is not EntryKind.WRITE:
-                continue
-            if (session := entry.session) is not None:
-                first = self._sessions.admit(session, entry.index)
-                if first != entry.index:
-                    skipped[entry.index] = first
-                    continue
-            commands.append(Command(entry.index, entry.term, entry.data, session))
-        return _Batch(entries, commands, skipped)
-
-    def _finish(self, batch: _Batch, replies: Sequence[bytes]) -> None:
-        if len(replies) != len(batch.commands):
-            raise RuntimeError(
-                f"{type(self._machine).__name__}.apply returned {len(replies)} replies "
-                f"for {len(batch.commands)} commands"
-            )
-        entries, _, skipped = batch
-        writes = self._writes
-        waited_for = bool(writes)
-        position = 0
-        size = 0
-        for entry in entries:
-            size += len(entry.data)
-            if entry.kind is not EntryKind.WRITE:
-                continue
-            if (first := skipped.get(entry.index)) is not None:
-                outcome = self._outcome(entry, first)
-                if waited_for:
-                    writes.finish(entry, outcome)
-            else:
-                reply = replies[position]
-                position += 1
-                if entry.session is not None:
-                    self._sessions.settle(entry.index, reply)
-                if waited_for:
-                    writes.finish(entry, WriteResult(reply, entry.index))
-        self.applied = entries[-1].index
-        self.applied_term = entries[-1].term
-        writes.progressed()
-        if self.waits:
-            self.waits.reach(self.applied)
-        self._snapshots.count(size)
-
-    def _outcome(self, entry: Entry, first: int) -> WriteResult | SessionExpiredError:
-        """Of an entry that was skipped, because its call was applied at `first`, or `EXPIRED`."""
-        assert entry.session is not None
-        self._sessions.settle_to(entry.index)
-        if first == EXPIRED:
-            return expired(entry.session)
-        try:
-            return WriteResult(self._sessions.first_reply(entry.session, first), first)
-        except SessionExpiredError as error:
-            return error
