@@ -38,8 +38,10 @@ async def ask(channel: Channel, name: int, calls: int) -> None:
 async def test_connections_that_age() -> None:
     ledger = Ledger()
     lifetime = ConnectionLifetime(max_age=0.05, max_age_grace=5.0)
+    # On a busy machine a connection may be old before it has had its first call.
+    limits = Limits(reconnect_min=0.01, reconnect_max=0.02)
     async with serving([One(ledger)], lifetime=lifetime) as address:
-        async with open_channel(address) as channel:
+        async with open_channel(address, limits=limits, wait_for_ready=True) as channel:
             with trio.fail_after(30):
                 async with trio.open_nursery() as nursery:
                     for name in range(CALLERS):
