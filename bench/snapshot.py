@@ -31,7 +31,7 @@ from trioraft.machines.kv import KvMachine, Tag
 from trioraft.node import RuntimeSettings
 from trioraft.node.machine import Command
 from trioraft.node.peers import Resume, SnapshotChunk
-from trioraft.node.snapshot_sender import ReaderChunks
+from trioraft.node.snapshots.sender import ReaderChunks
 from trioraft.protocols.local.snapshots import SnapshotService, SnapshotTransport
 from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.raft.types import Configuration, Member, SnapshotMeta
@@ -53,7 +53,7 @@ async def storage(folder: str) -> AsyncIterator[FileStorage]:
 
 
 class Follower:
-    """A group that installs whatever arrives, as `node.snapshot_receiver` does it."""
+    """A group that installs whatever arrives, as `node.snapshots.receiver` does it."""
 
     node_id = "n2"
 

@@ -13,7 +13,7 @@ import trio
 from trioraft.node import Command, Group, PeerUnreachableError, RuntimeSettings, StateMachine
 from trioraft.node.machine import SnapshotSink, SnapshotSource
 from trioraft.node.peers import SnapshotChunk, SnapshotChunks
-from trioraft.node.snapshot_fetch import SnapshotFetchError
+from trioraft.node.snapshots.fetch import SnapshotFetchError
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import GroupStoppedError, OverloadedError
 from trioraft.raft.messages import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioraft.node import RuntimeSettings
-from trioraft.node.compaction import keep_after
+from trioraft.node.snapshots.compaction import keep_after
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.progress import Progress, ProgressState
 

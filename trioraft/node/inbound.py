@@ -24,10 +24,10 @@ from .driver import Driver
 from .machine import StateMachine
 from .peers import NoticeReply, Resume, SnapshotChunk, SnapshotNotice
 from .settings import RuntimeSettings
-from .snapshot_fetch import SnapshotFetch
-from .snapshot_notices import SnapshotNotices
-from .snapshot_receiver import SnapshotReceiver
 from .snapshots import Snapshots
+from .snapshots.fetch import SnapshotFetch
+from .snapshots.notices import SnapshotNotices
+from .snapshots.receiver import SnapshotReceiver
 from .wakeups import Slot
 
 __all__ = ["GroupInbound"]

@@ -21,7 +21,7 @@ from trioraft.storage.interface import GroupStorage
 
 from .peers import AppendStream, PeerTransport, PeerUnreachableError
 from .settings import RuntimeSettings
-from .snapshot_sender import SnapshotEvents, SnapshotSender
+from .snapshots.sender import SnapshotEvents, SnapshotSender
 from .wakeups import Doorbell
 
 __all__ = ["Replicator", "ReplicatorEvents"]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trioraft.node.applier import Applier
-from trioraft.node.compaction import keep_after
 from trioraft.node.driver import Driver
 from trioraft.node.machine import StateMachine
 from trioraft.node.outbound import GroupOutbound
@@ -16,6 +15,7 @@ from trioraft.node.peers import PeerConnector
 from trioraft.node.sessions import SessionTable
 from trioraft.node.settings import RuntimeSettings
 from trioraft.node.snapshots import Snapshots
+from trioraft.node.snapshots.compaction import keep_after
 from trioraft.node.wakeups import Doorbell
 from trioraft.node.writes import Writes
 from trioraft.raft.core import RaftCore

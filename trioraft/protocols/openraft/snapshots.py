@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from trioraft.node.peers import PeerUnreachableError, SnapshotChunk
-from trioraft.node.snapshot_parts import DATA_FILE, is_runtime_file
+from trioraft.node.snapshots.parts import DATA_FILE, is_runtime_file
 from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta
 from trioraft.rpc import GRPCError, Status

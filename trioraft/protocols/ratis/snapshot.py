@@ -17,7 +17,7 @@ import trio
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import SnapshotChunk
-from trioraft.node.snapshot_parts import DATA_FILE
+from trioraft.node.snapshots.parts import DATA_FILE
 from trioraft.protocols.calls import unreachable
 from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.raft.types import Member, SnapshotMeta

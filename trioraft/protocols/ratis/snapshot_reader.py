@@ -12,7 +12,7 @@ from typing import Any
 
 from trioraft._proto.ratis import raft_pb2 as pb
 from trioraft.node.peers import SnapshotChunk
-from trioraft.node.snapshot_parts import DATA_FILE, check_file_name
+from trioraft.node.snapshots.parts import DATA_FILE, check_file_name
 from trioraft.raft.messages import SnapshotRequest
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta
 

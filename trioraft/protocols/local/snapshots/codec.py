@@ -6,7 +6,7 @@ import struct
 from zlib import crc32
 
 from trioraft._proto.local import snapshot_pb2 as pb
-from trioraft.node.snapshot_parts import MAX_FILES, check_file_name
+from trioraft.node.snapshots.parts import MAX_FILES, check_file_name
 from trioraft.protocols.local.link.codec import decode_term, encode_term
 from trioraft.protocols.protobuf import prefix
 from trioraft.raft.messages import SnapshotReply, SnapshotRequest

@@ -8,7 +8,7 @@ from zlib import crc32
 from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft._proto.local.snapshot_grpc import SnapshotServiceBase
 from trioraft.node.peers import PeerRouter, SnapshotChunk, UnknownGroupError
-from trioraft.node.snapshot_parts import is_runtime_file
+from trioraft.node.snapshots.parts import is_runtime_file
 from trioraft.raft.errors import OverloadedError, TrioraftError
 from trioraft.raft.types import SnapshotFile
 from trioraft.rpc import GRPCError, Status

@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 import trio
 
+from trioraft.node.machine import StateMachine
+from trioraft.node.session_codec import SessionsCapture
+from trioraft.node.sessions import SessionTable
+from trioraft.node.settings import RuntimeSettings
+from trioraft.node.wakeups import Doorbell, Slot
 from trioraft.raft.errors import OverloadedError, StorageError, TrioraftError
 from trioraft.raft.log import ENTRY_OVERHEAD
 from trioraft.raft.types import NO_INDEX, NO_TERM, Configuration, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
-from .machine import StateMachine
-from .session_codec import SessionsCapture
-from .sessions import SessionTable
-from .settings import RuntimeSettings
-from .snapshot_job import SnapshotJob
-from .snapshot_parts import restore_parts
-from .wakeups import Doorbell, Slot
+from .job import SnapshotJob
+from .parts import restore_parts
 
 __all__ = ["Snapshots"]
 

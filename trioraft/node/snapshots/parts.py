@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import trio
 
+from trioraft.node.machine import StateMachine
+from trioraft.node.session_codec import SESSIONS_FILE, SessionsCapture, decode_sessions
+from trioraft.node.sessions import SessionTable
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import SnapshotReader, SnapshotWriter
 from trioraft.storage.snapshot_file import DATA_FILE, MAX_FILES, check_file_name
-
-from .machine import StateMachine
-from .session_codec import SESSIONS_FILE, SessionsCapture, decode_sessions
-from .sessions import SessionTable
 
 __all__ = [
     "DATA_FILE",

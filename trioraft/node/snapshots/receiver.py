@@ -12,6 +12,11 @@ from contextlib import AsyncExitStack, ExitStack
 
 import trio
 
+from trioraft.node.driver import Driver
+from trioraft.node.machine import SnapshotOffer
+from trioraft.node.peers import Resume, SnapshotChunk
+from trioraft.node.settings import RuntimeSettings
+from trioraft.node.wakeups import Doorbell, Slot
 from trioraft.raft.errors import (
     ConfigurationError,
     GroupStoppedError,
@@ -22,15 +27,10 @@ from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
-from .driver import Driver
-from .machine import SnapshotOffer
-from .peers import Resume, SnapshotChunk
-from .settings import RuntimeSettings
-from .snapshot_fetch import SnapshotFetch
-from .snapshot_notices import leader_address
-from .snapshot_parts import is_runtime_file
+from .fetch import SnapshotFetch
+from .notices import leader_address
+from .parts import is_runtime_file
 from .snapshots import Snapshots
-from .wakeups import Doorbell, Slot
 
 __all__ = ["SnapshotReceiver"]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trioraft.node.settings import RuntimeSettings
 from trioraft.raft.progress import Progress, ProgressState
-
-from .settings import RuntimeSettings
 
 __all__ = ["keep_after"]
 

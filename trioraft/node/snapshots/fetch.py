@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import trio
 
+from trioraft.node.machine import SnapshotOffer, SnapshotPosition, StateMachine
+from trioraft.node.settings import RuntimeSettings
 from trioraft.raft.errors import ConfigurationError, OverloadedError, StorageError, TrioraftError
 from trioraft.raft.types import NodeId
 from trioraft.storage.interface import SnapshotWriter
 
-from .machine import SnapshotOffer, SnapshotPosition, StateMachine
-from .settings import RuntimeSettings
-from .snapshot_parts import MachineSink
+from .parts import MachineSink
 
 __all__ = ["NothingToFetchError", "SnapshotFetch", "SnapshotFetchError"]
 

@@ -12,15 +12,15 @@ from typing import Protocol
 
 import trio
 
+from trioraft.node.peers import PeerTransport, PeerUnreachableError, SnapshotChunk
+from trioraft.node.settings import RuntimeSettings
+from trioraft.node.wakeups import Doorbell
 from trioraft.raft.errors import StorageError
 from trioraft.raft.messages import AppendReply, SnapshotRequest
 from trioraft.raft.types import NO_INDEX, NodeId, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotReader
 
-from .peers import PeerTransport, PeerUnreachableError, SnapshotChunk
-from .settings import RuntimeSettings
-from .snapshot_parts import is_runtime_file
-from .wakeups import Doorbell
+from .parts import is_runtime_file
 
 __all__ = ["ReaderChunks", "SnapshotEvents", "SnapshotSender"]
 

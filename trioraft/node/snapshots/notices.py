@@ -14,18 +14,18 @@ import logging
 
 import trio
 
+from trioraft.node.driver import Driver
+from trioraft.node.machine import SnapshotOffer, SnapshotPosition
+from trioraft.node.peers import NoticeOutcome, NoticeReply, SnapshotNotice
+from trioraft.node.settings import RuntimeSettings
+from trioraft.node.wakeups import Doorbell, Slot
 from trioraft.raft.errors import OverloadedError, StorageError
 from trioraft.raft.messages import SnapshotReply, SnapshotRequest
 from trioraft.raft.types import NO_TERM, SnapshotMeta
 from trioraft.storage.interface import GroupStorage, SnapshotWriter
 
-from .driver import Driver
-from .machine import SnapshotOffer, SnapshotPosition
-from .peers import NoticeOutcome, NoticeReply, SnapshotNotice
-from .settings import RuntimeSettings
-from .snapshot_fetch import NothingToFetchError, SnapshotFetch, SnapshotFetchError
+from .fetch import NothingToFetchError, SnapshotFetch, SnapshotFetchError
 from .snapshots import Snapshots
-from .wakeups import Doorbell, Slot
 
 __all__ = ["SnapshotNotices", "leader_address"]
 

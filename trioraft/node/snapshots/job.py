@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from trioraft.node.machine import SnapshotCapture, StateMachine
+from trioraft.node.session_codec import SessionsCapture
+from trioraft.node.wakeups import Slot
 from trioraft.raft.types import SnapshotMeta
 from trioraft.storage.interface import GroupStorage
 
-from .machine import SnapshotCapture, StateMachine
-from .session_codec import SessionsCapture
-from .snapshot_parts import MachineSink, write_runtime_file
-from .wakeups import Slot
+from .parts import MachineSink, write_runtime_file
 
 __all__ = ["SnapshotJob"]
 
