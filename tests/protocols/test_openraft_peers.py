@@ -1,33 +1,25 @@
-"""openraft's service and transport against each other, and against raw streams."""
+"""openraft's service and transport against each other: rules, votes, appends, raw streams."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgpack
 import pytest
 import trio
-from peer_wire import Wire, pieces, received, settle, wired
+from openraft_kit import OK_NONE, OPENRAFT, T3, T5, append, append_bytes, entries, raw, unary
+from peer_wire import received, settle, wired
 from trio.testing import MockClock
 
 from trioraft.node.peers import PeerUnreachableError
-from trioraft.protocols import dialect
 from trioraft.protocols.calls import STALL_TIMEOUT
 from trioraft.protocols.openraft.payload import unwrap, wrap
-from trioraft.protocols.openraft.snapshots import CHUNK_BYTES
 from trioraft.protocols.openraft.terms import next_term, pack_term
 from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import (
     ConfigurationError,
-    GroupStoppedError,
-    OverloadedError,
-    TrioraftError,
 )
 from trioraft.raft.messages import (
     AppendReply,
     AppendRequest,
-    SnapshotReply,
-    SnapshotRequest,
     StartElection,
     VoteReply,
     VoteRequest,
@@ -38,42 +30,8 @@ from trioraft.raft.types import (
     EntryKind,
     Member,
     Session,
-    SnapshotFile,
-    SnapshotMeta,
 )
-from trioraft.rpc import Cardinality, ClientStream, Encoded, GRPCError, Status
-
-OPENRAFT = dialect("openraft")
-SERVICE = "/coordinode.v1.replication.RaftService/"
-T3, T5 = pack_term(3, 1), pack_term(5, 1)
-OK_NONE = bytes.fromhex("81a24f6bc0")
-
-
-def entries(first: int, count: int) -> list[Entry]:
-    session = Session(b"client", 7)
-    return [Entry(T3, first + i, EntryKind.WRITE, b"w%d" % i, session) for i in range(count)]
-
-
-def append(prev: int, count: int, **fields: Any) -> AppendRequest:
-    prev_term = T3 if prev >= 0 else 0
-    return AppendRequest(T3, "1", prev, prev_term, entries(prev + 1, count), prev, **fields)
-
-
-def raw(wire: Wire, method: str, cardinality: Cardinality) -> ClientStream[Any, Any]:
-    return wire.channel.request(SERVICE + method, cardinality, Encoded, Encoded)
-
-
-async def unary(wire: Wire, method: str, body: Encoded) -> bytes:
-    async with raw(wire, method, Cardinality.UNARY_UNARY) as stream:
-        await stream.send_message(body, end=True)
-        answer: bytes | None = await stream.recv_message()
-        assert answer is not None
-        return answer
-
-
-def append_bytes(prev: object, *extra: object, commit: object = None) -> Encoded:
-    return wrap(msgpack.packb([[[3, 1], True], prev, list(extra), commit]))
-
+from trioraft.rpc import Cardinality, GRPCError
 
 # ---- the dialect
 
@@ -302,162 +260,3 @@ async def test_unary_appends() -> None:
         wire.group.answer = wire.group.conflict
         body = await unary(wire, "AppendEntries", append_bytes([[3, 1], 7]))
         assert msgpack.unpackb(unwrap(body)) == "Conflict"
-
-
-# ---- errors
-
-
-@pytest.mark.parametrize(
-    ("failure", "status"),
-    [
-        (GroupStoppedError("off"), Status.INTERNAL),
-        (OverloadedError("full"), Status.RESOURCE_EXHAUSTED),
-        (ValueError("a gap"), Status.INVALID_ARGUMENT),
-        (TrioraftError("odd"), Status.INTERNAL),
-    ],
-)
-async def test_failures_have_their_status(failure: Exception, status: Status) -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        wire.group.failure = failure
-        vote = wrap(msgpack.packb([[[5, 1], False], None]))
-        for method, body in [("Vote", vote), ("AppendEntries", append_bytes(None))]:
-            with pytest.raises(GRPCError, match=str(failure)) as raised:
-                await unary(wire, method, body)
-            assert raised.value.status is status
-        async with wire.transport.open_append_stream(heartbeat=True) as stream:
-            await stream.send([append(-1, 0, heartbeat=True)])
-            with pytest.raises(PeerUnreachableError, match=f"{status.name}: {failure}"):
-                await received(stream)
-
-
-async def test_no_group() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        wire.router.group = None
-        with pytest.raises(PeerUnreachableError, match="UNAVAILABLE: this node has no group"):
-            await wire.transport.request_vote(VoteRequest(T5, "1", -1, 0))
-
-
-ZSTD = Encoded(bytes.fromhex("28b52ffd2000010000"))
-
-
-@pytest.mark.parametrize("method", ["Vote", "AppendEntries", "TransferLeader"])
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        (ZSTD, "zstd"),
-        (Encoded(b""), "cut short"),
-        (Encoded(b"\xff"), "not a RaftPayload"),
-        (wrap(b"\xc1"), "deserialize"),
-        (wrap(b"\x91" * 5000), "deserialize"),
-        (wrap(b"\xdd\xff\xff\xff\xff"), "deserialize"),
-    ],
-)
-async def test_bad_input_is_an_invalid_argument(method: str, body: Encoded, problem: str) -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        with pytest.raises(GRPCError, match=problem) as raised:
-            await unary(wire, method, body)
-        assert raised.value.status is Status.INVALID_ARGUMENT
-
-
-async def test_bad_input_ends_a_stream_instead_of_skipping_an_answer() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-
-        async def send() -> None:
-            async with raw(wire, "StreamAppend", Cardinality.STREAM_STREAM) as stream:
-                await stream.send_message(append_bytes(None))
-                assert await stream.recv_message() is not None
-                await stream.send_message(wrap(b"\xc1"))
-                await stream.recv_message()
-
-        with pytest.raises(GRPCError, match="deserialize") as raised:
-            await send()
-        assert raised.value.status is Status.INVALID_ARGUMENT
-
-
-# ---- snapshots
-
-CONFIGURATION = Configuration((Member("1", "a:1"), Member("2", "b:2")))
-
-
-def snapshot(size: int) -> SnapshotRequest:
-    meta = SnapshotMeta(40, T3, CONFIGURATION, size, 12, (SnapshotFile("state", size, 0),))
-    return SnapshotRequest(T5, "1", meta)
-
-
-@pytest.mark.parametrize(
-    "chunks",
-    [(), (b"tiny",), (bytes(range(256)), b"", b"b"), (b"\xff" * (2 * CHUNK_BYTES + 5),)],
-)
-async def test_snapshots_arrive_whole(chunks: tuple[bytes, ...]) -> None:
-    data = b"".join(chunks)
-    async with wired(OPENRAFT, "1", "2") as wire:
-        reply = await wire.transport.send_snapshot(snapshot(len(data)), pieces(*chunks))
-        assert reply == SnapshotReply(T5, "2", True, 40)
-        assert wire.group.snapshots == [(snapshot(len(data)), {"state": data})]
-
-
-async def test_a_refused_snapshot_names_the_term() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        wire.group.reads_snapshot = False
-        wire.group.snapshot_reply = lambda request: SnapshotReply(pack_term(9, 3), "2", False)
-        chunks = pieces(*[bytes(CHUNK_BYTES)] * 20)
-        reply = await wire.transport.send_snapshot(snapshot(20 * CHUNK_BYTES), chunks)
-        assert reply == SnapshotReply(pack_term(9, 3), "2", False)
-
-
-async def test_a_snapshot_of_another_size_than_announced_is_not_finished() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        with pytest.raises(ValueError, match="announced as 5"):
-            await wire.transport.send_snapshot(snapshot(5), pieces(b"abc"))
-        await settle()
-        assert wire.group.snapshots == []
-
-
-HEADER = {"Header": [[[5, 1], True], [[[3, 1], 4], [None, [[], {}]], "id"], 3, None]}
-
-
-async def transfer(wire: Wire, *messages: object) -> bytes:
-    async with raw(wire, "Snapshot", Cardinality.STREAM_UNARY) as stream:
-        await stream.send_request()
-        for message in messages:
-            await stream.send_message(wrap(msgpack.packb(message)))
-        await stream.end()
-        answer: bytes | None = await stream.recv_message()
-        assert answer is not None
-        return unwrap(answer)
-
-
-async def test_bytes_may_come_as_bin() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        answer = await transfer(wire, HEADER, {"DataChunk": b"ab"}, {"DataChunk": [255]})
-        assert msgpack.unpackb(answer) == [[[5, 1], True]]
-        assert wire.group.snapshots[0][1] == {"state": b"ab\xff"}
-
-
-@pytest.mark.parametrize(
-    ("messages", "status", "problem"),
-    [
-        ([], Status.INVALID_ARGUMENT, "begins with its header"),
-        ([{"DataChunk": [1]}], Status.INVALID_ARGUMENT, "begins with its header"),
-        ([HEADER, HEADER], Status.INVALID_ARGUMENT, "a second header"),
-        ([HEADER, {"DataChunk": [256]}], Status.INVALID_ARGUMENT, "not bytes"),
-        ([HEADER, {"DataChunk": "abc"}], Status.INVALID_ARGUMENT, "bytes are expected"),
-        ([HEADER, {"DataChunk": [1, 2]}], Status.DATA_LOSS, "1 bytes are missing"),
-        ([HEADER, {"DataChunk": [1] * 5}], Status.DATA_LOSS, "2 bytes too many"),
-    ],
-)
-async def test_damaged_transfers_are_refused(
-    messages: list[object], status: Status, problem: str
-) -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        with pytest.raises(GRPCError, match=problem) as raised:
-            await transfer(wire, *messages)
-        assert raised.value.status is status
-        assert wire.group.snapshots == []
-
-
-async def test_a_snapshot_that_was_neither_installed_nor_outvoted_is_an_error() -> None:
-    async with wired(OPENRAFT, "1", "2") as wire:
-        wire.group.snapshot_reply = lambda request: SnapshotReply(request.term, "2", False)
-        with pytest.raises(PeerUnreachableError, match="was not installed"):
-            await wire.transport.send_snapshot(snapshot(1), pieces(b"a"))
