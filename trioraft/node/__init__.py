@@ -11,6 +11,7 @@ from .machine import (
     SnapshotSource,
     StateMachine,
 )
+from .occupancy import Occupancy
 from .peers import (
     AppendStream,
     PeerConnector,
@@ -38,6 +39,7 @@ __all__ = [
     "GroupStatus",
     "IdleMark",
     "MemberStatus",
+    "Occupancy",
     "PeerConnector",
     "PeerHandler",
     "PeerRouter",

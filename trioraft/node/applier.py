@@ -20,6 +20,7 @@ from trioraft.storage.interface import GroupStorage
 from .applying import Applying, Batch
 from .index_waits import IndexWaits
 from .machine import StateMachine
+from .occupancy import Occupancy
 from .sessions import SessionTable
 from .settings import RuntimeSettings
 from .snapshots import Snapshots
@@ -97,6 +98,15 @@ class Applier(Applying):
                 self._arrivals += 1
                 heapq.heappush(self._reads, (index, self._arrivals, read))
         self._work_at_once()
+
+    def occupancy(self) -> list[Occupancy]:
+        """How many reads wait for entries to be applied, and what sessions keep."""
+        limit = self._settings.max_reads
+        return [
+            Occupancy("queries", len(self._reads), limit),
+            Occupancy("reads for an index", len(self.waits), self.waits.limit),
+            *self._sessions.occupancy(),
+        ]
 
     def stop(self, error: BaseException) -> None:
         """Fail everything that waits, when the group has stopped."""

@@ -15,7 +15,7 @@ class IndexWaits:
     """At most `limit` of them."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._slots: dict[int, Slot[int]] = {}  # by number
         # (index, number); those whose caller has gone stay until their turn or a sweep.
         self._heap: list[tuple[int, int]] = []
@@ -30,8 +30,8 @@ class IndexWaits:
         Raises OverloadedError at the limit, and what `fail_all` is told. Cancelling is safe and
         leaves nothing behind.
         """
-        if len(self._slots) >= self._limit:
-            raise OverloadedError(f"{self._limit} calls wait for an index; back off and retry")
+        if len(self._slots) >= self.limit:
+            raise OverloadedError(f"{self.limit} calls wait for an index; back off and retry")
         number, slot = self._number, Slot[int]()
         self._number += 1
         self._slots[number] = slot

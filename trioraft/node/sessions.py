@@ -33,8 +33,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from trioraft.raft.errors import SessionExpiredError
-from trioraft.raft.session_ids import birth_of, split_call_id
+from trioraft.raft.session_ids import MAX_OUTSTANDING, birth_of, split_call_id
 from trioraft.raft.types import NO_INDEX, Session
+
+from .occupancy import Occupancy
 
 __all__ = [
     "EXPIRED",
@@ -207,6 +209,19 @@ class SessionTable:
         if index is None or index > self.settled:
             return None  # or decided, and not applied yet: then the entry of a retry is skipped
         return index, self.first_reply(session, index)
+
+    def occupancy(self) -> list[Occupancy]:
+        """Clients, bytes of replies, and calls of the client that wrote last."""
+        limits, clients = self.limits, self.clients
+        queues = [
+            Occupancy("clients with sessions", len(clients), limits.max_clients),
+            Occupancy("bytes of replies", self.reply_bytes, limits.max_reply_bytes),
+        ]
+        if clients:
+            newest = next(reversed(clients.values()))
+            limit = limits.max_foreign_calls if newest.birth is None else MAX_OUTSTANDING
+            queues.append(Occupancy("calls of one client", len(newest.calls), limit))
+        return queues
 
     # -- inside
 

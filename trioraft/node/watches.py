@@ -10,6 +10,7 @@ from trioraft.raft.core import RaftCore
 from trioraft.raft.types import ReplicationLevel
 
 from .index_waits import IndexWaits
+from .occupancy import Occupancy
 
 __all__ = ["Watches"]
 
@@ -32,6 +33,13 @@ class Watches:
         for level, waits in self._levels.items():
             if waits:
                 waits.reach(core.replicated(level))
+
+    def occupancy(self) -> list[Occupancy]:
+        """How many calls wait for each level."""
+        return [
+            Occupancy(f"watches of {level.name}", len(waits), waits.limit)
+            for level, waits in self._levels.items()
+        ]
 
     def fail_all(self, error: BaseException) -> None:
         """This node cannot tell any more."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 
 from . import quiescence, reads
+from .config import RaftConfig
 from .leadership import ChangePhase
 from .levels import replicated
 from .log import RaftLog
@@ -28,6 +29,11 @@ class CoreView:
     def soft(self) -> SoftState:
         s = self._s
         return SoftState(s.role, s.term, s.leader_id, s.resting)
+
+    @property
+    def config(self) -> RaftConfig:
+        """The settings of the group."""
+        return self._s.config
 
     @property
     def node_id(self) -> NodeId:
@@ -146,6 +152,19 @@ class CoreView:
         """Reads that this leader has taken in and that wait for a round's answers."""
         lead = self._s.leadership
         return lead.reads.open if lead is not None else 0
+
+    @property
+    def read_rounds(self) -> int:
+        """Rounds of heartbeats that were begun for reads and are not confirmed."""
+        lead = self._s.leadership
+        return len(lead.reads.begun) if lead is not None else 0
+
+    @property
+    def uncommitted(self) -> tuple[int, int]:
+        """Batches that were proposed here and are not committed, and what they count for in
+        bytes: at most `max_uncommitted_bytes`, unless there is but one batch."""
+        lead = self._s.leadership
+        return (len(lead.uncommitted), lead.uncommitted_bytes) if lead is not None else (0, 0)
 
     @property
     def next_deadline(self) -> float:

@@ -18,9 +18,10 @@ from trioraft.raft.types import Role
 from trioraft.rpc import Service
 
 from .applied import AppliedModel, ObservedMachine
+from .bounds import first_excess
 from .disk import SimDisk
 from .environment import SimEnvironment
-from .invariants import GroupInvariants
+from .invariants import GroupInvariants, InvariantViolatedError
 from .network import LinkSettings, SimNetwork
 from .processes import Processes
 from .scheduler import SeededRun
@@ -256,9 +257,15 @@ class SimCluster:
             self._count_rest(name, core.resting)
             try:
                 self.invariants.observe(core)
+                self._check_bounds(name)
             except Exception as error:
                 self._broken = self._broken or error
                 self._nursery.cancel_scope.cancel()
+
+    def _check_bounds(self, name: str) -> None:
+        excess = first_excess(self.nodes[name].group.occupancy())
+        if excess is not None:
+            raise InvariantViolatedError(f"{name}: bounds: {excess}")
 
     def _count_rest(self, name: str, rests: bool) -> None:
         if rests and name not in self._rested:

@@ -12,7 +12,7 @@ simulation use it. What is checked (Raft, figure 3, and the disk's part of it):
     commit moves forward    on every node between two starts of it; by counting replicas only
                             over entries of the leader's own term (§5.4.2)
     memory of promises      a term, a vote, a durable entry is still there after a restart
-    bounds                  appends in flight, uncommitted bytes, rounds of reads
+    bounds                  of every queue that a core has (`testing.bounds`)
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from trioraft.raft.types import (
     NodeId,
     Role,
 )
+
+from .bounds import core_excess
 
 __all__ = ["GroupInvariants", "InvariantViolatedError"]
 
@@ -95,8 +97,8 @@ class GroupInvariants:
             self._check_commit(core, seen)
         if core.role is not seen.role or core.term != seen.term:
             self._check_role(core, seen)
-        elif core.role is Role.LEADER:
-            _check_bounds(core)
+        if (excess := core_excess(core)) is not None:
+            _broken(core, f"bounds: {excess}")
         self._promise(core, seen)
 
     def forget(self, node_id: NodeId) -> None:
@@ -209,13 +211,6 @@ def _is_quorum(configuration: Configuration, holders: set[NodeId]) -> bool:
     """`holders` has a majority of the voters, and of the old ones in a joint configuration."""
     halves = (configuration.voters, configuration.old_voters)
     return all(2 * sum(m.id in holders for m in half) > len(half) for half in halves if half)
-
-
-def _check_bounds(core: RaftCore) -> None:
-    for member in core.configuration.members():
-        progress = core.progress(member.id)
-        if progress is not None and len(progress.inflight) > progress.inflight.max_count:
-            _broken(core, f"{len(progress.inflight)} appends are in flight to {member.id}")
 
 
 def _broken(core: RaftCore, what: str) -> None:

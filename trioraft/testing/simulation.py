@@ -8,22 +8,20 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from trioraft.host import KvBackend, Node, RestSettings
-from trioraft.host import LinkSettings as HostLinkSettings
+from trioraft.host import KvBackend, Node
 from trioraft.machines.counter import CounterMachine
 from trioraft.machines.kv import KvMachine
 from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.node.sessions import SessionLimits
 from trioraft.protocols.etcd import etcd_services
 from trioraft.raft import RaftConfig
-from trioraft.raft.errors import NotLeaderError
+from trioraft.raft.errors import NotLeaderError, OverloadedError
 from trioraft.rpc import Service
-from trioraft.storage import StorageSettings
 
+from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, tightened
 from .cluster import QUICK_ELECTIONS, SimCluster
 from .faults import FaultInjector, choose_faults
 from .invariants import InvariantViolatedError
-from .network import LinkSettings
 from .scheduler import SeededRun, run_seeded
 from .trace import Trace
 from .workload import SimClient, Workload
@@ -33,29 +31,6 @@ __all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 
 _FINISHING = 30.0  # virtual seconds in which clients bring calls that are under way to an end
 _CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
-
-# Snapshots are frequent, and what followers need is often gone from the log, whose files are
-# small: they are begun, sealed, deleted and recovered from all the time.
-_SMALL = RuntimeSettings(
-    snapshot_after_entries=40,
-    keep_entries=10,
-    snapshot_chunk_bytes=500,
-    storage=StorageSettings(segment_bytes=3000),
-)
-_TIGHT_SESSIONS = SessionLimits(
-    max_clients=3, idle_entries=60, max_foreign_calls=4, max_reply_bytes=2000
-)
-
-# Every third seed has groups that rest, at the first opportunity.
-_REST = RestSettings(idle_after=0.02, check_interval=0.01, election_patience=1.0)
-_HOST_LINKS = HostLinkSettings(interval=0.1, timeout=0.4)
-
-# How the network is: one room, a busy one, a continent.
-_LINKS = (
-    LinkSettings(),
-    LinkSettings(latency_min=0.0005, latency_max=0.03, split=0.3),
-    LinkSettings(latency_min=0.01, latency_max=0.04),
-)
 
 
 @dataclass(frozen=True)
@@ -97,6 +72,7 @@ class _Plan:
     config: RaftConfig | None
     settings: RuntimeSettings
     rest: bool
+    tight: bool
 
 
 def simulate(
@@ -113,6 +89,7 @@ def simulate(
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
     rest: bool | None = None,
+    tight: bool | None = None,
     trace: Trace | None = None,
 ) -> Outcome:
     """Run `size` complete nodes, and `clients` clients for `seconds` of virtual time.
@@ -126,6 +103,8 @@ def simulate(
         faults: kinds out of `testing.faults.FAULTS`, () for none; by default the seed chooses.
         config, settings: of the nodes; by default quick elections and frequent snapshots.
         rest: whether the group rests whenever it is idle; by default in every third seed.
+        tight: whether queues have so little room that calls are refused; by default in every
+            fifth seed, unless `config` or `settings` are given.
         trace: pass one to read it when the run fails.
 
     Raises InvariantViolatedError when Raft's promises are broken, replicas differ or do not
@@ -142,8 +121,9 @@ def simulate(
         size,
         faults,
         config,
-        settings or _SMALL,
+        settings or SMALL,
         seed % 3 == 2 if rest is None else rest,
+        seed % 5 == 4 and config is None and settings is None if tight is None else tight,
     )
     return run_seeded(lambda run: _main(run, plan), seed, trace=trace or Trace())
 
@@ -170,14 +150,15 @@ def simulate_counter(
 
     Every other seed has so little room for sessions that they are evicted and expire.
     """
-    limits = _TIGHT_SESSIONS if seed % 4 >= 2 else SessionLimits()
+    limits = TIGHT_SESSIONS if seed % 4 >= 2 else SessionLimits()
     return simulate(
         seed,
         new_machine=CounterMachine,
         workload=CounterWorkload(),
         wire=wire,
         seconds=seconds,
-        settings=replace(_SMALL, sessions=limits),
+        settings=replace(SMALL, sessions=limits),
+        tight=seed % 5 == 4,
         trace=trace,
     )
 
@@ -189,6 +170,11 @@ def _etcd_services(node: Node) -> list[Service]:
 async def _main(run: SeededRun, plan: _Plan) -> Outcome:
     world = run.rng("world")
     kinds = choose_faults(world) if plan.faults is None else plan.faults
+    config, settings = plan.config, plan.settings
+    if config is None:
+        config = replace(QUICK_ELECTIONS, lease_reads=world.random() < 0.5)
+    if plan.tight:
+        config, settings = tightened(config, settings)
     cluster = SimCluster(
         run,
         new_machine=plan.new_machine,
@@ -196,12 +182,12 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
         size=plan.size,
         spares=2 if "membership" in kinds else 0,
         wire=plan.wire,
-        config=plan.config or replace(QUICK_ELECTIONS, lease_reads=world.random() < 0.5),
-        settings=plan.settings,
-        links=world.choice(_LINKS),
+        config=config,
+        settings=settings,
+        links=world.choice(LINKS),
         clock_drift=world.choice((0.0, 0.05)),
-        host_links=_HOST_LINKS if plan.rest else None,
-        rest=_REST if plan.rest else None,
+        host_links=HOST_LINKS if plan.rest else None,
+        rest=REST if plan.rest else None,
     )
     async with cluster:
         faults = FaultInjector(cluster, run.rng("faults"), run.trace, kinds)
@@ -260,7 +246,7 @@ async def _agree(cluster: SimCluster) -> bool:
     with trio.move_on_after(1.0):
         try:
             index = await cluster.nodes[leader].read_index()
-        except NotLeaderError:
+        except (NotLeaderError, OverloadedError):
             return False
         nodes = [cluster.nodes[name] for name in members]
         return all(node.leader == leader and node.applied_index == index for node in nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trioraft.node.applier import Applier, Read
+from trioraft.node.occupancy import Occupancy
 from trioraft.node.settings import RuntimeSettings
 from trioraft.node.wakeups import Answer, Slot
 from trioraft.node.watches import Watches
@@ -75,6 +76,18 @@ class Gathering(Inbox):
         self.asked += 1
         self._reads.append(read)
         self._doorbell.ring()
+
+    def occupancy(self) -> list[Occupancy]:
+        """How full the queues are that lead into the core, and those that wait for its answers."""
+        settings, core = self._settings, self.core
+        proposals = len(self._writes) + len(self._proposals)
+        return [
+            Occupancy("peer messages", len(self._messages), settings.max_inbox),
+            Occupancy("proposals", proposals, settings.max_proposals),
+            Occupancy("reads for the next round", len(self._reads), settings.max_reads),
+            Occupancy("reads that wait for a quorum", core.open_reads, settings.max_reads),
+            *self.watches.occupancy(),
+        ]
 
     # -- for the driver
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trioraft.node.applier import Applier
+from trioraft.node.driver import Driver
 from trioraft.node.machine import StateMachine
+from trioraft.node.occupancy import Occupancy
 from trioraft.node.snapshots import Snapshots
 from trioraft.node.status import GroupStatus, member_statuses, role_word
 from trioraft.raft.core import RaftCore
@@ -26,6 +28,7 @@ class GroupView:
     _core: RaftCore
     _storage: GroupStorage
     _machine: StateMachine
+    _driver: Driver
     _applier: Applier
     _snapshots: Snapshots
     _running: bool
@@ -100,6 +103,10 @@ class GroupView:
             elections_paused=core.elections_paused,
             resting=core.resting,
         )
+
+    def occupancy(self) -> list[Occupancy]:
+        """How full each of its bounded queues is (`RuntimeSettings`, `SessionLimits`)."""
+        return [*self._driver.occupancy(), *self._applier.occupancy()]
 
     def check_running(self) -> None:
         """Raises GroupStoppedError, from its cause, once the group has stopped."""

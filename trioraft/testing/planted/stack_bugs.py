@@ -8,6 +8,7 @@ from trioraft.node.applier import Applier
 from trioraft.node.driver import Driver
 from trioraft.node.sessions import SessionTable
 from trioraft.protocols.local import GrpcForwarder
+from trioraft.raft.errors import TrioraftError
 from trioraft.raft.ready import Ready
 from trioraft.raft.types import NO_INDEX, NO_TERM, Session
 from trioraft.storage.interface import PersistBatch
@@ -100,6 +101,18 @@ def _forget_who_was_evicted() -> Patches:
     return ((SessionTable, "_evict", evict),)
 
 
+def _take_every_read() -> Patches:
+    def begin_reads(self: Any, now: float) -> None:
+        reads, self._reads = self._reads, []
+        for read in reads:
+            try:
+                self.core.read_index(read, now, lease=True)
+            except TrioraftError as error:
+                read.answer.fail(error)
+
+    return ((Driver, "_begin_reads", begin_reads),)
+
+
 def _bug(name: str, what: str, seeds: int, patches: Any) -> PlantedBug:
     return PlantedBug(name, "stack", what, seeds, patches)
 
@@ -118,5 +131,6 @@ STACK_BUGS = (
     _bug("forget-the-evicted", "take an evicted session for a new one", 200,
          _forget_who_was_evicted),
     _bug("repeat-calls", "apply a retried call again", 200, _repeat_calls),
+    _bug("take-every-read", "let reads wait for a quorum without a bound", 200, _take_every_read),
     _bug("forget-sessions", "leave the sessions out of the snapshot", 400, _forget_sessions),
 )  # fmt: skip
