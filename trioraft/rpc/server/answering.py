@@ -41,7 +41,7 @@ class AnsweringCall(RequestedCall[S, R], Trailers):
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
         if self._sent_headers or self._sent_trailers:
-            raise misuse("initial metadata was sent already")
+            raise self._cut_off or misuse("initial metadata was sent already")
         self._require_open()
         self._send_headers(encode_metadata(metadata) if metadata else [])
 
@@ -131,7 +131,7 @@ class AnsweringCall(RequestedCall[S, R], Trailers):
 
     def _send(self, data: bytes, *, wake: bool = True) -> None:
         if self._sent_trailers:
-            raise misuse("the call has ended: trailing metadata was sent")
+            raise self._cut_off or misuse("the call has ended: trailing metadata was sent")
         if self._sent_message and not self._handler.cardinality.server_streaming:
             raise misuse("a unary reply was sent already")
         if self._closed:
@@ -159,7 +159,7 @@ class AnsweringCall(RequestedCall[S, R], Trailers):
             ValueError, TypeError: The metadata is not valid; see `encode_metadata`.
         """
         if self._sent_trailers:
-            raise misuse("trailing metadata was sent already")
+            raise self._cut_off or misuse("trailing metadata was sent already")
         unary = not self._handler.cardinality.server_streaming
         if unary and status is Status.OK and not self._sent_message:
             raise misuse("OK for a unary call needs a reply first")

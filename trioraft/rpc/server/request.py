@@ -31,6 +31,7 @@ class RequestedCall(Call[S, R]):
     _not_ok = False  # ended with anything but OK
     _agreed = False  # the response headers are to say something about compression
     _overdue: GRPCError | None = None
+    _cut_off: GRPCError | None = None  # what the server has ended the call with, not its handler
     started = False
 
     def __init__(

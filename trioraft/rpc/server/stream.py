@@ -131,6 +131,15 @@ class ServerStream(AnsweringCall[S, R]):
             headers = status_headers(error.status, error.message, limit=limit)
         self._finish(headers)
 
+    def end_early(self, error: GRPCError) -> None:
+        """End the call with the error's status, and cancel its handler. Never waits."""
+        self.fail(error)
+        self._overdue = self._cut_off = error
+        if self._scope is not None:
+            self._scope.cancel()
+        else:
+            self._abandoned = True  # it has not begun
+
     def limit_time(self, seconds: float, overdue: GRPCError) -> None:
         """The server's own bound on this call: past it the handler is cancelled and the caller
         gets `overdue`. Does nothing if the caller's deadline is earlier. Costs no cancel scope of

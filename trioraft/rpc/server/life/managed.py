@@ -133,7 +133,7 @@ class ManagedConnection(Connection):
     def end_call(self, call: Call[Any, Any], error: GRPCError) -> None:
         """End a call over its handler's head."""
         assert isinstance(call, ServerStream)
-        call.fail(error)
+        call.end_early(error)
 
     def dismiss(self, why: str, code: int = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
         """End the connection now, once what is queued and GOAWAY are sent, which may take
