@@ -8,163 +8,32 @@ against the properties of figure 3 of the Raft paper as it appears.
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from trioraft.raft import RaftConfig, RaftCore, RaftLog, Ready
+from raft_facts import Facts
+from raft_node import Node, Packet
+from raft_words import show_outcome, show_term
+
+from trioraft.raft import RaftConfig, RaftCore, Ready
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.messages import (
     AppendReply,
-    AppendRequest,
     SnapshotReply,
     SnapshotRequest,
-    StartElection,
     VoteReply,
-    VoteRequest,
 )
 from trioraft.raft.types import (
     NO_INDEX,
     NO_TERM,
     Configuration,
-    Entry,
-    EntryKind,
-    HardState,
     Member,
     NodeId,
     Proposal,
     Role,
     SnapshotMeta,
 )
-
-
-@dataclass
-class Packet:
-    """A message under way. `token` travels with a request and names where the reply goes."""
-
-    source: NodeId
-    target: NodeId
-    message: Any
-
-
-@dataclass
-class Disk:
-    """What survives a crash, and the writes that have not been synced."""
-
-    hard_state: HardState = field(default_factory=HardState)
-    base: tuple[int, int] = (NO_INDEX, NO_TERM)
-    entries: list[Entry] = field(default_factory=list)
-    snapshot: SnapshotMeta | None = None
-    queue: deque[Ready] = field(default_factory=deque)
-
-    @property
-    def last_index(self) -> int:
-        return self.base[0] + len(self.entries)
-
-    def write(self, ready: Ready) -> None:
-        if ready.reset is not None:
-            self.base = (ready.reset.index, ready.reset.term)
-            self.entries = []
-        if ready.hard_state is not None:
-            self.hard_state = ready.hard_state
-        if ready.entries:
-            keep = ready.entries[0].index - self.base[0] - 1
-            assert 0 <= keep <= len(self.entries), "a gap in the stored log"
-            self.entries[keep:] = ready.entries
-
-    def read(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        """Reads see what is queued."""
-        view = Disk(base=self.base, entries=list(self.entries))
-        for ready in self.queue:
-            view.write(ready)
-        found: list[Entry] = []
-        size = 0
-        for entry in view.entries[max(low - view.base[0] - 1, 0) : high - view.base[0] - 1]:
-            size += len(entry.data)
-            if found and size > max_bytes:
-                break
-            found.append(entry)
-        return found
-
-    def term_at(self, index: int) -> int | None:
-        if index == self.base[0]:
-            return self.base[1]
-        position = index - self.base[0] - 1
-        return self.entries[position].term if 0 <= position < len(self.entries) else None
-
-    def recover(self, max_cached_bytes: int) -> RaftLog:
-        snapshot = self.snapshot
-        stored = snapshot is None or self.term_at(snapshot.index) == snapshot.term
-        if snapshot is not None and not stored and snapshot.index > self.base[0]:
-            self.base, self.entries = (snapshot.index, snapshot.term), []
-        runs: list[tuple[int, int]] = []
-        for entry in self.entries:
-            if not runs or runs[-1][1] != entry.term:
-                runs.append((entry.index, entry.term))
-        configurations = [e for e in self.entries if e.kind is EntryKind.CONFIGURATION]
-        return RaftLog.recovered(
-            *self.base,
-            self.last_index,
-            runs,
-            configurations,
-            self.entries[-3:],
-            max_cached_bytes,
-        )
-
-
-class Facts:
-    """What is true for ever once it has been seen anywhere in the cluster (Raft figure 3)."""
-
-    def __init__(self) -> None:
-        self.leaders: dict[int, NodeId] = {}
-        self.written: dict[tuple[int, int], tuple[bytes, int]] = {}
-        self.chosen: dict[int, int] = {}  # committed index -> term
-        self.newest = NO_INDEX
-
-    def leads(self, core: RaftCore) -> None:
-        """Election safety, leader completeness."""
-        known = self.leaders.setdefault(core.term, core.node_id)
-        assert known == core.node_id, f"two leaders in term {core.term}"
-        for index in range(core.log.base_index, self.newest + 1):
-            if index in self.chosen:
-                assert core.log.matches(index, self.chosen[index]), (
-                    f"leader {core.node_id} of term {core.term} lacks committed {index}"
-                )
-
-    def writes(self, core: RaftCore, entries: Sequence[Entry]) -> None:
-        """Log matching: an entry's index and term decide its content and what is before it."""
-        for entry in entries:
-            before = core.log.term_at(entry.index - 1)
-            known = self.written.setdefault((entry.term, entry.index), (entry.data, before))
-            assert known == (entry.data, before), f"log matching broken at {entry.index}"
-
-    def commits(self, core: RaftCore, old: int) -> None:
-        """State machine safety: no two nodes commit different entries at an index."""
-        for index in range(max(old + 1, core.log.base_index, 0), core.commit + 1):
-            term = core.log.term_at(index)
-            assert self.chosen.setdefault(index, term) == term, f"two entries committed at {index}"
-        self.newest = max(self.newest, core.commit)
-
-
-class Node:
-    """One core with its disk. `core` is None while it is down."""
-
-    def __init__(self, node_id: NodeId, configuration: Configuration) -> None:
-        """`configuration`: what it was first started with; none for a node that joins."""
-        self.id = node_id
-        self.configuration = configuration
-        self.clock_rate = 1.0
-        self.disk = Disk()
-        self.core: RaftCore | None = None
-        self.applied = NO_INDEX
-        self.peers: list[NodeId] = []  # whom it has been told to be able to reach
-
-    @property
-    def up(self) -> RaftCore:
-        assert self.core is not None, f"{self.id} is down"
-        return self.core
 
 
 class Cluster:
@@ -395,70 +264,3 @@ class Cluster:
         if ready.commit > self.told_commit[node_id]:
             self.told_commit[node_id] = ready.commit
             self.say(f"  {node_id} commit {ready.commit}")
-
-
-def show_configuration(configuration: Configuration) -> str:
-    """`n1 n2 n3 | learners n4 | from n1 n2`"""
-    text = " ".join(m.id for m in configuration.voters) or "nobody"
-    if configuration.learners:
-        text += " | learners " + " ".join(m.id for m in configuration.learners)
-    if configuration.is_joint:
-        text += " | from " + " ".join(m.id for m in configuration.old_voters)
-    return text
-
-
-def show_outcome(outcome: Configuration | TrioraftError) -> str:
-    if isinstance(outcome, TrioraftError):
-        return f"{type(outcome).__name__}: {outcome}"
-    return f"members are {show_configuration(outcome)}"
-
-
-def show_term(term: int) -> str:
-    """Packed terms as term.node."""
-    return str(term) if term < 1 << 64 else f"{term >> 64}.{term & (1 << 64) - 1}"
-
-
-def describe(packet: Packet) -> str:
-    """A packet in a line, for transcripts."""
-    m = packet.message
-    route = f"{packet.source}->{packet.target}"
-    if isinstance(m, VoteRequest):
-        name = "pre-vote?" if m.pre else "vote!" if m.transfer else "vote?"
-        where = f"{show_term(m.last_term)}/{m.last_index}"
-        text = f"{name} term {show_term(m.term)} last {where}"
-    elif isinstance(m, VoteReply):
-        name = "pre-vote" if m.pre else "vote"
-        text = f"{name} {'yes' if m.granted else 'no'} term {show_term(m.term)}"
-        if m.shutdown:
-            text += " you are removed"
-    elif isinstance(m, AppendRequest):
-        name = "heartbeat" if m.heartbeat else "append"
-        datas = " ".join(_show_entry(e) for e in m.entries)
-        prev = f"{show_term(m.prev_term)}/{m.prev_index}"
-        text = f"{name} term {show_term(m.term)} after {prev} [{datas}] commit {m.commit}"
-    elif isinstance(m, AppendReply):
-        name = "heartbeat" if m.heartbeat else "append"
-        text = f"{name} ok" if m.success else f"{name} NO"
-        text += f" term {show_term(m.term)}"
-        if m.success and not m.heartbeat:
-            text += f" match {m.match_index}"
-        elif not m.success:
-            hint = f"{show_term(m.hint_term)}/{m.hint_index}"
-            text += f" rejects {m.rejected_prev} hint {hint}"
-    elif isinstance(m, SnapshotRequest):
-        text = f"snapshot term {show_term(m.term)} up to {show_term(m.meta.term)}/{m.meta.index}"
-    elif isinstance(m, SnapshotReply):
-        text = f"snapshot {'ok' if m.success else 'NO'} term {show_term(m.term)} index {m.index}"
-    elif isinstance(m, StartElection):
-        text = f"start election, last {show_term(m.last_term)}/{m.last_index}"
-    else:
-        text = f"start election {'yes' if m else 'no'}"
-    return f"{route} {text}"
-
-
-def _show_entry(entry: Entry) -> str:
-    if entry.kind is EntryKind.WRITE:
-        return f"{entry.index}:{entry.data.decode()}"
-    if entry.kind is EntryKind.CONFIGURATION:
-        return f"{entry.index}:({show_configuration(Configuration.decode(entry.data))})"
-    return f"{entry.index}:({entry.kind.name.lower()})"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raft_cluster import Cluster, Packet
+from raft_cluster import Cluster
+from raft_node import Packet
 
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import Configuration, Member, NodeId

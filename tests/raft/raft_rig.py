@@ -165,3 +165,8 @@ def only_reply(ready: Ready) -> Any:
     """The one reply of a Ready, whether it waits for the disk or not."""
     ((_, reply),) = ready.replies + ready.synced_replies
     return reply
+
+
+def terms(rig: Rig) -> tuple[int, ...]:
+    log = rig.core.log
+    return tuple(log.term_at(i) for i in range(log.base_index + 1, log.last_index + 1))

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from raft_cluster import Cluster, Disk, Packet, describe, show_configuration, show_term
+from raft_cluster import Cluster
+from raft_node import Disk, Packet
+from raft_words import describe, show_configuration, show_term
 
 from trioraft.raft import MembershipChange, RaftConfig
 from trioraft.raft.errors import TrioraftError

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 
-from raft_cluster import show_configuration
 from raft_group import Group, member
+from raft_words import show_configuration
 
 from trioraft.raft.errors import (
     ChangeInProgressError,

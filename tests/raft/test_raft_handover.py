@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 from leader_rig import leader, propose
-from raft_cluster import Packet
 from raft_group import Group, member
+from raft_node import Packet
 from raft_rig import TIMEOUT_MAX, TIMEOUT_MIN, Rig
 
 from trioraft.raft.errors import NotLeaderError

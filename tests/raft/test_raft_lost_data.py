@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raft_cluster import Disk
 from raft_group import Group
+from raft_node import Disk
 from raft_rig import HEARTBEAT, Rig, appends
 
 from trioraft.raft.membership import MembershipChange
