@@ -1,69 +1,26 @@
-"""Opening a log after a crash or after damage: a torn tail is cut, anything else is named."""
+"""Opening a log after a crash: a torn tail is cut, what recovery returns is durable."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator
 
 import pytest
+from recovery_kit import BIG, opened, records, shortened, written
 from storage_kit import (
     FOLDER,
-    GROUP,
     Answers,
     SteppedWriter,
     entries,
-    meta,
     open_on,
     power_loss,
-    read_snapshot,
     segment_path,
 )
 
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.log import ENTRY_OVERHEAD
 from trioraft.raft.types import Entry, EntryKind, HardState, Session
-from trioraft.storage import FileStorage, PersistBatch
-from trioraft.storage.record import record_at, salt_of
+from trioraft.storage import PersistBatch
 from trioraft.testing.disk import SimDisk
-
-BIG = 1 << 30
-
-
-async def opened(disk: SimDisk) -> FileStorage:
-    return await open_on(disk, SteppedWriter())
-
-
-async def written(*groups: list[PersistBatch], close: bool = False, **bounds: int) -> SimDisk:
-    """A disk with a log of these batches, each inner list being one group commit."""
-    disk, writer = SimDisk(), SteppedWriter()
-    storage = await open_on(disk, writer, **bounds)
-    answers = Answers()
-    for group in groups:
-        for batch in group:
-            storage.persist(batch, answers)
-        writer.step()
-    assert answers == [None] * sum(len(group) for group in groups)
-    if close:
-        # What `aclose` does, without waiting for an event loop.
-        storage._files.close()
-    return disk
-
-
-def records(disk: SimDisk, number: int = 1) -> Iterator[tuple[int, int, int]]:
-    """(offset, type, end) of each record of a file."""
-    data, salt = disk.contents(segment_path(number)), salt_of(GROUP, number)
-    offset = 0
-    while offset < len(data):
-        kind, _, end = record_at(data, offset, salt, offset)
-        yield offset, kind, end
-        offset = end
-
-
-def shortened(disk: SimDisk, size: int) -> None:
-    file = disk.open(segment_path())
-    file.truncate(size)
-    file.datasync()
 
 
 async def test_a_last_batch_torn_anywhere_is_cut_there(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,30 +59,6 @@ async def test_a_group_commit_torn_in_its_middle_is_cut_there() -> None:
     assert len(disk.contents(segment_path())) == fifth
 
 
-async def test_damage_before_a_sync_is_corruption_and_changes_nothing() -> None:
-    """Every bit of every record that a later mark vouches for."""
-    batch = PersistBatch(
-        HardState(1, "n1"),
-        [Entry(1, 0, EntryKind.WRITE, b"data", Session(b"client", 3)), *entries(1, 2)],
-    )
-    disk = await written([batch], [PersistBatch(entries=entries(0, 1, 2))], [PersistBatch()])
-    contents = disk.contents(segment_path())
-    spans = list(records(disk))
-    vouched = spans[-1][0]  # the last mark's own write is not vouched for by anything
-    for position in range(vouched):
-        offset = next(start for start, _, end in spans if start <= position < end)
-        flipped = contents[position] ^ (1 << (position % 8))
-        disk.corrupt(segment_path(), position, bytes([flipped]))
-        damaged = disk.contents(segment_path())
-        with pytest.raises(CorruptionError) as caught:
-            await opened(disk)
-        assert (caught.value.file, caught.value.offset) == (segment_path(), offset)
-        assert f"offset {offset}" in str(caught.value)
-        assert disk.contents(segment_path()) == damaged
-        disk.corrupt(segment_path(), position, contents[position : position + 1])
-    assert (await opened(disk)).recovered.tail == entries(0, 1, 2)
-
-
 async def test_after_a_clean_close_the_last_batch_is_vouched_for_too() -> None:
     disk = await written([PersistBatch(entries=entries(0, 3))], close=True)
     last = [offset for offset, kind, _ in records(disk) if kind == 6][-1]
@@ -146,62 +79,6 @@ async def test_an_acknowledged_batch_that_a_later_write_followed_is_vouched_for(
     third = [offset for offset, kind, _ in records(disk) if kind == 6][2]
     disk.corrupt(segment_path(), third, b"\xff\xff\xff\xff")
     with pytest.raises(CorruptionError):
-        await opened(disk)
-
-
-@pytest.mark.parametrize("position", [0, 30, 90, -1])
-async def test_damage_in_any_file_but_the_last_is_corruption(position: int) -> None:
-    groups = [[PersistBatch(entries=entries(i, i + 1, size=80))] for i in range(10)]
-    disk = await written(*groups, segment_bytes=300)
-    size = len(disk.contents(segment_path(1)))
-    assert disk.exists(segment_path(3))
-    at = position % size
-    disk.corrupt(segment_path(1), at, bytes([disk.contents(segment_path(1))[at] ^ 1]))
-    with pytest.raises(CorruptionError) as caught:
-        await opened(disk)
-    assert caught.value.file == segment_path(1)
-
-
-async def test_a_missing_file_is_corruption() -> None:
-    groups = [[PersistBatch(entries=entries(i, i + 1, size=80))] for i in range(10)]
-    disk = await written(*groups, segment_bytes=300)
-    disk.unlink(segment_path(2))
-    with pytest.raises(CorruptionError, match=r"002\.log: .* the file is missing"):
-        await opened(disk)
-    disk.unlink(segment_path(1))
-    with pytest.raises(CorruptionError, match="begins after entry"):
-        await opened(disk)
-
-
-async def test_a_file_of_another_group_or_place_is_corruption() -> None:
-    groups = [[PersistBatch(entries=entries(i, i + 1, size=80))] for i in range(10)]
-    disk = await written(*groups, segment_bytes=300)
-    with pytest.raises(CorruptionError) as caught:
-        await FileStorage.open(FOLDER, b"another", SteppedWriter(), filesystem=disk)
-    assert (caught.value.file, caught.value.offset) == (segment_path(1), 0)
-    second = disk.contents(segment_path(2))
-    disk.corrupt(segment_path(3), 0, second)
-    with pytest.raises(CorruptionError) as caught:
-        await opened(disk)
-    assert caught.value.file == segment_path(3)
-
-
-async def test_an_emptied_file_is_corruption() -> None:
-    disk = await written([PersistBatch(entries=entries(0, 3))])
-    shortened(disk, 0)
-    with pytest.raises(CorruptionError):
-        await opened(disk)
-
-
-async def test_a_snapshot_without_a_log_is_corruption() -> None:
-    """Without the log the vote is lost, and voting twice loses data."""
-    disk, writer = SimDisk(), SteppedWriter()
-    storage = await open_on(disk, writer)
-    async with storage.create_snapshot() as snapshot:
-        await snapshot.write(b"state")
-        await snapshot.commit(meta(5))
-    disk.unlink(segment_path())
-    with pytest.raises(CorruptionError, match="no log"):
         await opened(disk)
 
 
@@ -282,35 +159,3 @@ async def test_the_tail_keeps_to_its_budget() -> None:
     assert await storage.read(0, 2, BIG) == entries(0, 2, size=100)
     storage = await open_on(disk, SteppedWriter(), tail_bytes=1)
     assert storage.recovered.tail == entries(99, 100, size=100)
-
-
-async def test_rot_is_found_when_an_entry_is_read() -> None:
-    disk, writer = SimDisk(), SteppedWriter()
-    storage = await open_on(disk, writer)
-    storage.persist(PersistBatch(entries=entries(0, 5)), Answers())
-    writer.step()
-    offset = [offset for offset, kind, _ in records(disk) if kind == 6][3]
-    disk.corrupt(segment_path(), offset + 20, b"\xff\xff")
-    assert await storage.read(0, 3, BIG) == entries(0, 3)
-    with pytest.raises(CorruptionError) as caught:
-        await storage.read(2, 5, BIG)
-    assert (caught.value.file, caught.value.offset) == (segment_path(), offset)
-
-
-async def test_rot_in_a_snapshot_is_found() -> None:
-    disk, writer = SimDisk(), SteppedWriter()
-    storage = await open_on(disk, writer)
-    storage.persist(PersistBatch(entries=entries(0, 9)), Answers())
-    writer.step()
-    async with storage.create_snapshot() as snapshot:
-        await snapshot.write(b"state" * 20)
-        await snapshot.commit(meta(5))
-    path = next(f"{FOLDER}/{n}" for n in disk.list_directory(FOLDER) if n.endswith(".snapshot"))
-    contents = disk.contents(path)
-    rng = random.Random(0)
-    for position in range(len(contents)):
-        disk.corrupt(path, position, bytes([contents[position] ^ (1 << rng.randrange(8))]))
-        with pytest.raises(CorruptionError) as caught:
-            await read_snapshot(await opened(disk), 33)
-        assert caught.value.file == path
-        disk.corrupt(path, position, contents[position : position + 1])
