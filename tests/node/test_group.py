@@ -17,7 +17,6 @@ from trioraft.raft.errors import (
     NotLeaderError,
     OverloadedError,
     ProposalDroppedError,
-    TrioraftError,
 )
 from trioraft.raft.types import Role
 
@@ -131,40 +130,6 @@ async def test_a_broken_machine_stops_the_group_and_says_why(
         assert "stopped" in caplog.text
 
 
-async def test_a_follower_far_behind_gets_a_snapshot(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5)
-    async with loop_cluster(settings=settings) as cluster:
-        leader = await cluster.leader()
-        behind = next(name for name in cluster.groups if name != leader.node_id)
-        cluster.kill(behind)
-        for number in range(100):
-            await leader.propose(b"%d" % number)
-        assert leader.status().snapshot_index > 50
-        cluster.start(behind)
-        await cluster.until(lambda: len(cluster.machines[behind].seen) == 100)
-        assert cluster.machines[behind].restored == 1
-        assert cluster.machines[behind].seen == cluster.machines[leader.node_id].seen
-        assert await leader.propose(b"more") == b"101"
-        await cluster.until(lambda: len(cluster.machines[behind].seen) == 101)
-
-
-async def test_restart_restores_the_snapshot_and_replays_the_log(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5)
-    async with loop_cluster(names=("n1",), settings=settings) as cluster:
-        leader = await cluster.leader()
-        for number in range(50):
-            await leader.propose(b"%d" % number)
-        cluster.kill("n1")
-        cluster.start("n1")
-        again = await cluster.leader()
-        assert await again.propose(b"next") == b"51"
-        assert cluster.machines["n1"].restored == 1
-
-
 async def test_leadership_is_handed_over(autojump_clock: trio.testing.MockClock) -> None:
     async with loop_cluster() as cluster:
         leader = await cluster.leader()
@@ -241,62 +206,6 @@ async def test_failed_pre_votes_are_repeated(autojump_clock: trio.testing.MockCl
         assert await leader.propose(b"a") == b"1"
 
 
-async def test_a_refused_snapshot_leaves_nothing_open(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """Warnings are errors here, also for a generator that nobody closed."""
-    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5, snapshot_chunk_bytes=1)
-    async with loop_cluster(settings=settings) as cluster:
-        leader = await cluster.leader()
-        behind = next(name for name in cluster.groups if name != leader.node_id)
-        cluster.kill(behind)
-        for number in range(60):
-            await leader.propose(b"%d" % number)
-        cluster.start(behind)
-        await trio.sleep(0.3)
-        cluster.kill(leader.node_id)
-        second = await cluster.leader()
-        assert int(await second.propose(b"x")) == 61
-
-
-async def test_a_large_state_is_not_written_again_for_every_few_entries(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[int] = []
-    settings = RuntimeSettings(snapshot_after_entries=5, keep_entries=5)
-    async with loop_cluster(names=("n1",), settings=settings) as cluster:
-        leader = await cluster.leader()
-        for number in range(200):
-            await leader.propose(b"%0500d" % number)
-            index = leader.status().snapshot_index
-            if index not in taken:
-                taken.append(index)
-    assert 5 < len(taken) < 25
-
-
-async def test_a_sender_that_dies_while_its_snapshot_is_installed(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """What has begun is finished: the machine, the snapshot and the core stay in step."""
-    settings = RuntimeSettings(snapshot_after_entries=20, keep_entries=5)
-    async with loop_cluster(settings=settings) as cluster:
-        leader = await cluster.leader()
-        behind = next(name for name in cluster.groups if name != leader.node_id)
-        cluster.kill(behind)
-        for number in range(60):
-            await leader.propose(b"%d" % number)
-        cluster.start(behind)
-        await cluster.until(lambda: cluster.machines[behind].restoring)
-        cluster.kill(leader.node_id)
-        await cluster.until(lambda: cluster.machines[behind].restored == 1)
-        group = cluster.groups[behind]
-        await cluster.until(lambda: group.commit_index >= group.applied_index)
-        assert group.failure is None
-        second = await cluster.leader()
-        assert await second.propose(b"x") == b"61"
-        await cluster.until(lambda: len(cluster.machines[behind].seen) == 61)
-
-
 async def test_a_handover_to_a_dead_node_is_given_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -322,16 +231,3 @@ async def test_stopping_answers_whoever_asks_the_driver(
             await slot.wait()
         with pytest.raises(GroupStoppedError):
             await leader.transfer_leadership()
-
-
-async def test_a_snapshot_of_nothing_is_refused_and_stops_nobody(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with loop_cluster() as cluster:
-        group = next(iter(cluster.groups.values()))
-        with pytest.raises(TrioraftError, match="nothing has been applied"):
-            await group.take_snapshot()
-        leader = await cluster.leader()
-        assert await leader.propose(b"a") == b"1"
-        await cluster.until(lambda: group.applied_index == leader.applied_index)
-        assert (await group.take_snapshot()).index == group.applied_index
