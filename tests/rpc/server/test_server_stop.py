@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from _raw_client import MAX_STREAM_ID, raw, raw_client
+from _raw_client import raw
 from echo_grpc import EchoStub
 from echo_pb2 import EchoReply, EchoRequest
 from echo_service import CHAT, Echo, One, chat
@@ -17,11 +17,9 @@ from echo_service import CHAT, Echo, One, chat
 from trioraft._proto.grpc.health_grpc import HealthStub
 from trioraft._proto.grpc.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from trioraft.rpc import (
-    Cardinality,
     GRPCError,
     Limited,
     Limits,
-    Service,
     Status,
     Unawaited,
     open_channel,
@@ -54,67 +52,6 @@ async def test_open_calls_go_on_and_new_ones_go_elsewhere() -> None:
             with trio.fail_after(5):
                 await server.wait_stopped()
     assert server.connections == 0
-
-
-async def test_the_two_goaways(autojump_clock: trio.testing.MockClock) -> None:
-    async with raw([Echo()]) as (server, client, _), trio.open_nursery() as nursery:
-        client.pongs = False
-        first, second = await client.request(CHAT), await client.request(CHAT)
-        await trio.testing.wait_all_tasks_blocked()
-        begin = trio.current_time()
-        nursery.start_soon(server.stop)
-        await client.until(client.pings)
-        assert client.goaways() == [(MAX_STREAM_ID, 0, b"")]
-        client.engine.end_stream(first)
-        await client.flush()
-        await client.until(lambda: client.statuses().get(first) == (0, ""))
-        await client.until(lambda: len(client.goaways()) > 1)
-        assert trio.current_time() - begin == pytest.approx(5)  # for want of a pong
-        assert client.goaways()[1] == (second, 0, b"")
-        client.engine.end_stream(second)
-        await client.flush()
-        await client.until(lambda: client.statuses().get(second) == (0, ""))
-        await server.wait_stopped()
-
-
-async def test_with_a_pong_it_takes_no_time(autojump_clock: trio.testing.MockClock) -> None:
-    async with raw([Echo()]) as (server, client, _), trio.open_nursery() as nursery:
-        call = await client.request(CHAT)
-        await trio.testing.wait_all_tasks_blocked()
-        begin = trio.current_time()
-        nursery.start_soon(server.stop)
-        await client.until(lambda: len(client.goaways()) > 1)
-        assert [last for last, _, _ in client.goaways()] == [MAX_STREAM_ID, call]
-        client.engine.end_stream(call)
-        await client.flush()
-        await server.wait_stopped()
-        assert trio.current_time() == begin
-
-
-async def test_requests_that_cross_the_first_goaway_are_served(autojump_clock: object) -> None:
-    listener = MemoryListener()
-    async with open_server([Echo()], listeners=[listener]) as server:
-        async with raw_client(listener.dial) as client, trio.open_nursery() as nursery:
-            client.pongs = False
-            await client.request(CHAT)
-            # Framed by the client before it reads the GOAWAY, sent after that.
-            crossing = client.engine.send_request(
-                [
-                    (b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"),
-                    (b":path", CHAT.encode()), (b"te", b"trailers"),
-                    (b"content-type", b"application/grpc"),
-                ],
-                end_stream=True,
-            )  # fmt: skip
-            held = client.engine.data_to_send()
-            nursery.start_soon(server.stop)
-            await client.until(client.goaways)
-            await client.stream.send_all(held)
-            await client.until(lambda: crossing in client.statuses())
-            assert client.statuses()[crossing][0] == 0
-            await client.until(lambda: len(client.goaways()) > 1)
-            assert client.goaways()[1][0] == crossing
-            nursery.cancel_scope.cancel()
 
 
 async def test_idle_connections_end_at_once(autojump_clock: object) -> None:
@@ -199,34 +136,6 @@ async def test_a_handler_that_cleans_up_is_waited_for(autojump_clock: object) ->
         assert tidy
 
 
-async def test_clients_that_say_nothing_do_not_keep_it(autojump_clock: object) -> None:
-    listener = MemoryListener()
-    async with open_server([Echo()], listeners=[listener]) as server:
-        await listener.dial()
-        await trio.testing.wait_all_tasks_blocked()
-        assert server.connections == 1
-        begin = trio.current_time()
-        await server.stop(grace=2)
-        assert trio.current_time() - begin <= 3.1
-
-
-async def test_a_greeting_that_comes_late_is_answered_with_goaway(autojump_clock: object) -> None:
-    listener = MemoryListener()
-    async with open_server([Echo()], listeners=[listener]) as server:
-        stream = await listener.dial()
-        await trio.testing.wait_all_tasks_blocked()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.stop)
-            await trio.sleep(1)
-
-            async def dial() -> trio.abc.Stream:
-                return stream
-
-            async with raw_client(dial) as client:
-                await client.until(client.goaways)
-                await server.wait_stopped()
-
-
 async def test_load_balancers_get_notice(autojump_clock: object) -> None:
     health, listener = HealthService(), MemoryListener()
     async with (
@@ -297,51 +206,6 @@ async def test_the_handshake_limit_still_holds(autojump_clock: object) -> None:
         begin = trio.current_time()
         await server.stop()
         assert trio.current_time() - begin == pytest.approx(3, abs=0.3)
-
-
-BACKGROUND = "/test.Background/Forever"
-
-
-def background() -> Service:
-    """A service with a stream that never ends by itself."""
-
-    async def forever(stream: Any) -> None:
-        while await stream.recv_message() is not None:
-            await stream.send_message(EchoReply(payload=b"here"))
-
-    return One(forever, Cardinality.STREAM_STREAM, BACKGROUND)
-
-
-async def test_calls_that_nobody_waits_for_end_with_the_last_other_one(
-    autojump_clock: object,
-) -> None:
-    services = [Echo(), Limited(Unawaited(background()), 100)]
-    async with raw(services) as (server, client, listener), trio.open_nursery() as nursery:
-        async with raw_client(listener.dial) as peer:
-            attends = await peer.request(BACKGROUND)
-            call = await client.request(CHAT)
-            await trio.testing.wait_all_tasks_blocked()
-            begin = trio.current_time()
-            nursery.start_soon(server.stop)
-            await trio.sleep(100)
-            assert not peer.statuses()  # the other call may need it
-            client.engine.end_stream(call)
-            await client.flush()
-            await client.until(lambda: client.statuses().get(call) == (0, ""))
-            await peer.until(peer.statuses)
-            assert peer.statuses()[attends][0] == Status.UNAVAILABLE.value
-            await server.wait_stopped()
-            assert trio.current_time() - begin == pytest.approx(100, abs=2)
-
-
-async def test_with_nothing_to_wait_for_it_takes_no_time(autojump_clock: object) -> None:
-    async with raw([Unawaited(background())]) as (server, client, _):
-        attends = await client.request(BACKGROUND)
-        await trio.testing.wait_all_tasks_blocked()
-        begin = trio.current_time()
-        await server.stop()
-        assert client.statuses()[attends][0] == Status.UNAVAILABLE.value
-        assert trio.current_time() - begin < 2
 
 
 async def test_what_is_announced_is_told_once(autojump_clock: object) -> None:
