@@ -16,7 +16,8 @@ import notes_pb2 as _notes_pb2
 class NotesBase:
     """The service notes.Notes.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Add(self, request: _notes_pb2.Note) -> _notes_pb2.Nothing:
@@ -48,7 +49,8 @@ class NotesBase:
 class NotesStub:
     """The service notes.Notes.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

@@ -171,7 +171,7 @@ def watch_load(
 
     The first comes at once, further ones each `interval` seconds, or as often as the server wants.
     Request costs are not in them. On a channel with several addresses they are those of whichever
-    server the balancer picks. Leaving the block ends the stream.
+    server the balancer picks. Leaving the block, or cancelling it, ends the stream.
 
     Raises, where reports are taken:
         GRPCError: UNIMPLEMENTED: the server has no such service. INTERNAL: not a report.

@@ -105,7 +105,8 @@ def open_test_channel(
         compression: That of the server, as for `serve`.
         client_compression: That of the channel, as for `open_channel`.
 
-    What the block raises comes out as it is, in no exception group.
+    What the block raises comes out as it is, in no exception group. Cancelling it ends both at
+    once, handlers included.
     """
     listener = MemoryListener()
     return _TestChannel(

@@ -16,7 +16,8 @@ import chat_pb2 as _chat_pb2
 class RoomBase:
     """One room.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Join(
@@ -42,7 +43,8 @@ class RoomBase:
 class RoomStub:
     """One room.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

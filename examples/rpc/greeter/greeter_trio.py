@@ -16,7 +16,8 @@ import greeter_pb2 as _greeter_pb2
 class GreeterBase:
     """Says hello.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Greet(self, request: _greeter_pb2.Hello) -> _greeter_pb2.Greeting:
@@ -49,7 +50,8 @@ class GreeterBase:
 class GreeterStub:
     """Says hello.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:
@@ -92,7 +94,8 @@ class GreeterStub:
 class PartingBase:
     """Says good-bye.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Part(self, request: _greeter_pb2.Hello) -> _greeter_pb2.Greeting:
@@ -112,7 +115,8 @@ class PartingBase:
 class PartingStub:
     """Says good-bye.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

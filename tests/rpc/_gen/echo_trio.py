@@ -16,7 +16,8 @@ import echo_pb2 as _echo_pb2
 class EchoBase:
     """The service trioraft.testing.Echo.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Unary(self, request: _echo_pb2.EchoRequest) -> _echo_pb2.EchoReply:
@@ -73,7 +74,8 @@ class EchoBase:
 class EchoStub:
     """The service trioraft.testing.Echo.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

@@ -33,6 +33,11 @@ class ChannelBlock(Watched):
     _nursery: trio.Nursery | None  # while it is open
 
     async def __aenter__(self) -> Self:
+        """Begin the channel's block; nothing is dialled yet. Never waits.
+
+        Raises:
+            RuntimeError: The channel was opened already, or Trio does not run.
+        """
         if self._manager is not None:
             raise RuntimeError("this channel was opened already")
         need_trio("open_channel")
@@ -51,6 +56,10 @@ class ChannelBlock(Watched):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End every call with UNAVAILABLE, then the connections.
+
+        Takes no longer than `Limits.close_timeout`, also when it is cancelled: nothing is left.
+        """
         nursery, self._nursery = self._nursery, None
         assert nursery is not None
         # The block's own exception must come out as it is, neither in the nursery's group nor, if

@@ -129,6 +129,10 @@ class Requests(trio.abc.SendChannel[Request]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End the requests as `aclose` does, unless an exception ends the block.
+
+        Cancelled, it has ended them.
+        """
         if error is None:
             await self.aclose()
         else:

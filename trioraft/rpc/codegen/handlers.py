@@ -134,7 +134,7 @@ class _Requests(trio.abc.ReceiveChannel[Request]):
         self._closed = False
 
     async def receive(self) -> Request:
-        """Wait for the next request, as `ServerStream.recv_message` does.
+        """Wait for the next request, as `ServerStream.recv_message` does. Cancelling takes nothing.
 
         Raises:
             trio.EndOfChannel: The caller has ended its stream.
@@ -155,7 +155,10 @@ class _Requests(trio.abc.ReceiveChannel[Request]):
         return self._call
 
     async def aclose(self) -> None:
-        """Receive no more. What the caller still sends stays unread, within the call's window."""
+        """Receive no more. What the caller still sends stays unread, within the call's window.
+
+        Cancelled, it has done so.
+        """
         self._closed = True
         await trio.lowlevel.checkpoint()
 
@@ -174,6 +177,8 @@ class _Replies(trio.abc.SendChannel[Reply]):
     async def send(self, value: Reply) -> None:
         """Send one reply, as `ServerStream.send_message` does: waits while too much is unsent.
 
+        Cancelled while waiting, the reply is not sent.
+
         Raises:
             trio.ClosedResourceError: After `aclose`.
             ProtocolError, GRPCError, TypeError: As `send_message`.
@@ -181,6 +186,6 @@ class _Replies(trio.abc.SendChannel[Reply]):
         raise trio.ClosedResourceError
 
     async def aclose(self) -> None:
-        """Send no more."""
+        """Send no more. Cancelled, it has done so."""
         self.__dict__.pop("send", None)
         await trio.lowlevel.checkpoint()

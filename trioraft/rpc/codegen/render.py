@@ -54,7 +54,10 @@ def render(file: File) -> str:
 
 def _base(service: Service, names: _Names) -> list[str]:
     text = clean(service.comment) or f"The service {service.full_name}."
-    text += "\n\nDerive from it; methods that are left out answer UNIMPLEMENTED."
+    text += (
+        "\n\nDerive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller"
+        " cancels,\nor whose deadline passes, is cancelled."
+    )
     lines = [f"class {service.name}Base:", *docstring(text, " " * 4), ""]
     for method in service.methods:
         lines += [*_handler(method, names), ""]
@@ -95,7 +98,10 @@ def _handler(method: Method, names: _Names) -> list[str]:
 
 def _stub(service: Service, names: _Names) -> list[str]:
     text = clean(service.comment) or f"The service {service.full_name}."
-    text += "\n\nEach method takes `timeout`, `deadline` and `metadata` by keyword."
+    text += (
+        "\n\nEach method takes the options of `runtime.CallOptions` by keyword. Cancelling a call,"
+        " or\nleaving its block early, cancels it at the server."
+    )
     if service.deprecated:
         text += "\n\nDeprecated."
     lines = [f"class {service.name}Stub:", *docstring(text, " " * 4), ""]

@@ -58,6 +58,7 @@ class Taking(Flow, Generic[R]):
         return self
 
     async def __anext__(self) -> R:
+        """The next message, as `recv_message`. Cancelling takes nothing."""
         if self._inbox and self._streak < FAIR_SHARE and not self._inflating:
             self._streak += 1
             return self._take()

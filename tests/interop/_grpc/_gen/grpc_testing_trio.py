@@ -16,7 +16,8 @@ from _grpc._gen import grpc_testing_pb2 as _grpc__gen_grpc_testing_pb2
 class TestServiceBase:
     """The service grpc.testing.TestService.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def EmptyCall(
@@ -111,7 +112,8 @@ class TestServiceBase:
 class TestServiceStub:
     """The service grpc.testing.TestService.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:
@@ -226,7 +228,8 @@ class TestServiceStub:
 class UnimplementedServiceBase:
     """No server has it.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def UnimplementedCall(
@@ -248,7 +251,8 @@ class UnimplementedServiceBase:
 class UnimplementedServiceStub:
     """No server has it.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

@@ -16,7 +16,8 @@ import calls_pb2 as _calls_pb2
 class CallsBase:
     """The service calls.Calls.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Upper(self, request: _calls_pb2.Text) -> _calls_pb2.Text:
@@ -89,7 +90,8 @@ class CallsBase:
 class CallsStub:
     """The service calls.Calls.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

@@ -22,7 +22,8 @@ _message___Hidden: _Any = getattr(_odd_words_pb2, "__Hidden")
 class classBase:
     """The service odd.class.class.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def pass_(self, request: _Any) -> _Any:
@@ -61,7 +62,8 @@ class classBase:
 class classStub:
     """The service odd.class.class.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:

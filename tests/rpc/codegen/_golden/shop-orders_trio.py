@@ -20,7 +20,8 @@ class OrdersBase:
 
     Prices are "net"; see C:\\new\\prices, and \"""beware\""".
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Place(self, request: _shop_orders_pb2.Order) -> _shop_orders_pb2.Total:
@@ -175,7 +176,8 @@ class OrdersStub:
 
     Prices are "net"; see C:\\new\\prices, and \"""beware\""".
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:
@@ -381,7 +383,8 @@ class OrdersStub:
 class NothingBase:
     """The service shop.Nothing.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     def __mapping__(self) -> dict[str, _rpc.Handler]:
@@ -391,7 +394,8 @@ class NothingBase:
 class NothingStub:
     """The service shop.Nothing.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
     """
 
     def __init__(self, channel: _rpc.Channel) -> None:
@@ -401,7 +405,8 @@ class NothingStub:
 class OldBase:
     """Gone soon.
 
-    Derive from it; methods that are left out answer UNIMPLEMENTED.
+    Derive from it; methods that are left out answer UNIMPLEMENTED. A call that its caller cancels,
+    or whose deadline passes, is cancelled.
     """
 
     async def Ask(self, request: _shop_orders_pb2.Order) -> _shop_orders_pb2.Total:
@@ -420,7 +425,8 @@ class OldBase:
 class OldStub:
     """Gone soon.
 
-    Each method takes `timeout`, `deadline` and `metadata` by keyword.
+    Each method takes the options of `runtime.CallOptions` by keyword. Cancelling a call, or
+    leaving its block early, cancels it at the server.
 
     Deprecated.
     """

@@ -65,6 +65,7 @@ class StateChanges:
         return self
 
     async def __anext__(self) -> ConnectivityState:
+        """Wait for a state other than the last one. Cancelled, it can be asked again."""
         if self._last == ConnectivityState.SHUTDOWN:
             raise StopAsyncIteration
         self._last = await self._connectivity.wait_change(self._last)
