@@ -21,14 +21,8 @@ from trioraft.raft.types import (
 from trioraft.rpc import Cardinality, ClientStream, Encoded
 
 OPENRAFT = dialect("openraft")
-
-
 SERVICE = "/coordinode.v1.replication.RaftService/"
-
-
 T3, T5 = pack_term(3, 1), pack_term(5, 1)
-
-
 OK_NONE = bytes.fromhex("81a24f6bc0")
 
 

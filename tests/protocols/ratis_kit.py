@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from peer_wire import GROUP
+from fake_group import GROUP
 
 from trioraft._proto.ratis.grpc_grpc import RaftServerProtocolServiceStub
 from trioraft.protocols import dialect

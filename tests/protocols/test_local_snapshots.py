@@ -10,7 +10,8 @@ from zlib import crc32
 
 import pytest
 import trio
-from peer_wire import GROUP, Chunks, FakeRouter, Wire, wired
+from fake_group import GROUP, FakeRouter
+from peer_wire import Chunks, Wire, wired
 
 from trioraft._proto.local import snapshot_pb2 as pb
 from trioraft._proto.local.snapshot_grpc import SnapshotServiceStub

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import trio
+from fake_group import GROUP
 from fetching import Depot
 from loopback import loop_cluster
-from peer_wire import GROUP, Wire, pieces, wired
+from peer_wire import Wire, pieces, wired
 from trio.testing import MockClock
 
 from trioraft._proto.ratis import raft_pb2 as pb

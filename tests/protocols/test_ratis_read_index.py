@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from peer_wire import GROUP, wired
+from fake_group import GROUP
+from peer_wire import wired
 from ratis_kit import RATIS, ROUTE, server
 
 from trioraft._proto.ratis import raft_pb2 as pb

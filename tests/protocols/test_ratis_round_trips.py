@@ -23,11 +23,7 @@ from trioraft.raft.messages import AppendRequest, VoteReply, VoteRequest
 from trioraft.raft.types import Configuration, Entry, EntryKind, Member, Session
 
 terms = st.integers(1, 2**63 - 1)
-
-
 indices = st.integers(0, 2**63 - 2)
-
-
 sessions = st.none() | st.builds(
     Session,
     st.binary(min_size=16, max_size=16).filter(lambda data: any(data) and data != NOBODY),
@@ -36,8 +32,6 @@ sessions = st.none() | st.builds(
 
 
 addresses = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-
-
 members = st.builds(
     Member,
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
@@ -55,8 +49,6 @@ def configurations(draw: st.DrawFn) -> Configuration:
 
 
 writes = st.builds(Entry, terms, indices, st.just(EntryKind.WRITE), st.binary(), sessions)
-
-
 metadata = st.builds(
     Entry, terms, indices, st.just(EntryKind.METADATA), st.binary(min_size=8, max_size=8)
 )

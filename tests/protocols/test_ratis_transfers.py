@@ -6,7 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from peer_wire import GROUP, Chunks, pieces, settle, wired
+from fake_group import GROUP
+from peer_wire import Chunks, pieces, settle, wired
 from ratis_kit import CONFIGURATION, RATIS, ROUTE, server
 
 from trioraft._proto.ratis import raft_pb2 as pb
