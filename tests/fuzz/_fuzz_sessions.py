@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rpc" / "hostile
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rpc" / "_gen"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rpc"))
 
-from _attacker import (
+from _frames import (
     ACK,
     CHAT,
     COLLECT,

@@ -6,11 +6,11 @@ import struct
 import zlib
 
 from _attack import CALM, Attacks
-from _attacker import (
+from _attacker import Attacker
+from _frames import (
     CHAT,
     PADDED,
     UNARY,
-    Attacker,
     Kind,
     data,
     frame,

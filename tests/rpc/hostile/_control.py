@@ -6,10 +6,10 @@ import itertools
 import struct
 
 from _attack import CALM, Attacks, flood
-from _attacker import (
+from _attacker import Attacker
+from _frames import (
     EXPAND,
     MAX_WINDOW,
-    Attacker,
     Kind,
     Set,
     data,

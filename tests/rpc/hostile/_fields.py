@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from _attack import CALM, Attacks
-from _attacker import (
+from _attacker import Attacker
+from _frames import (
     END_HEADERS,
     END_STREAM,
     UNARY,
-    Attacker,
     Kind,
     block,
     data,

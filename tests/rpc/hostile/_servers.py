@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import trio
-from _attacker import (
+from _attacker import Attacker, GoneError
+from _frames import (
     ACK,
     END_HEADERS,
     MAX_WINDOW,
     PREFACE,
-    Attacker,
     Code,
-    GoneError,
     Kind,
     block,
     data,

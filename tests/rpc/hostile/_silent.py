@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
-from _attacker import PREFACE, settings
+from _frames import PREFACE, settings
 
 
 async def dial(address: str) -> trio.SocketStream:

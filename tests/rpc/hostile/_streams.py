@@ -6,10 +6,10 @@ import struct
 from collections.abc import Callable
 
 from _attack import CALM, Attacks, flood
-from _attacker import (
+from _attacker import Attacker
+from _frames import (
     MAX_WINDOW,
     UNARY,
-    Attacker,
     Kind,
     data,
     frame,

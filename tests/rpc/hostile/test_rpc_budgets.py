@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
-from _attacker import (
+from _attacker import attacking
+from _frames import (
     CHAT,
     UNARY,
     Kind,
-    attacking,
     data,
     frame,
     headers,

@@ -8,7 +8,8 @@ from pathlib import Path
 import _control
 import pytest
 import trio
-from _attacker import PREFACE, attacking, settings
+from _attacker import attacking
+from _frames import PREFACE, settings
 from _silent import client_hello, crowd, dial, drip, hung_up, reset
 from echo_grpc import EchoStub
 from echo_pb2 import EchoRequest
