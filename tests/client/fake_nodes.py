@@ -25,8 +25,6 @@ from trioraft.raft.errors import (
 from trioraft.rpc import GRPCError, Status, serve
 
 Answer = Callable[[ProposeRequest], Awaitable[bytes]]
-
-
 FAST = RetryPolicy(timeout=3.0, attempt_timeout=0.6, pause_min=0.01, pause_max=0.05)
 
 

@@ -46,11 +46,7 @@ async def answer_with(
 
 
 OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-
-
 DONE = [(b"grpc-status", b"0")]
-
-
 EMPTY = b"\0\0\0\0\0"
 
 

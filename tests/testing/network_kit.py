@@ -9,8 +9,6 @@ from trioraft.testing.network import LinkSettings, SimListener, SimNetwork, SimS
 from trioraft.testing.scheduler import SeededRun, run_seeded
 
 INSTANT = LinkSettings(latency_min=0.0, latency_max=0.0)
-
-
 STEADY = LinkSettings(latency_min=0.010, latency_max=0.010)
 
 

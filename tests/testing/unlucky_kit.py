@@ -17,11 +17,7 @@ from trioraft.testing.cluster import SimCluster
 from trioraft.testing.scheduler import SeededRun, run_seeded
 
 logger = logging.getLogger(__name__)
-
-
 SEEDS = range(6)
-
-
 Story = Callable[[SimCluster, SeededRun], Awaitable[None]]
 
 

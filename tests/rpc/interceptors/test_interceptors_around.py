@@ -1,16 +1,15 @@
-"""Interceptors around what else calls do: retries, hedging, compression, unknown methods."""
+"""Interceptors around what else calls do: retries, compression, methods that nobody knows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from attempts_kit import RETRY, Flaky, config, connected, points
 from echo_pb2 import EchoReply, EchoRequest
 from echo_trio import EchoBase, EchoStub
 from intercepted_echo import ANSWERS, CALL, KINDS, Diary, service
@@ -24,7 +23,6 @@ from trio.testing import MockClock
 
 from trioraft.rpc import (
     Cardinality,
-    Channel,
     ClientCall,
     Deadline,
     Encoded,
@@ -32,62 +30,12 @@ from trioraft.rpc import (
     ServerCall,
     ServerStream,
     Status,
-    current_call,
-    open_channel,
-    serve,
 )
 from trioraft.rpc.interceptors import Traffic
 from trioraft.rpc.interceptors.logs import log_calls
-from trioraft.rpc.interceptors.metrics import measure_channel, measure_server
+from trioraft.rpc.interceptors.metrics import measure_server
 from trioraft.rpc.interceptors.prometheus import count_server
 from trioraft.rpc.interceptors.traces import trace_server
-from trioraft.rpc.testing import MemoryListener
-
-RETRY = {
-    "maxAttempts": 3,
-    "initialBackoff": "1s",
-    "maxBackoff": "1s",
-    "backoffMultiplier": 1,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-HEDGE = {"maxAttempts": 3, "hedgingDelay": "1s", "nonFatalStatusCodes": ["UNAVAILABLE"]}
-
-
-def config(**policy: Any) -> dict[str, Any]:
-    return {"methodConfig": [{"name": [{}], **policy}]}
-
-
-@asynccontextmanager
-async def connected(
-    services: list[Any], client: dict[str, Any], **server: Any
-) -> AsyncIterator[Channel]:
-    """A server and a channel in memory, with options of either."""
-    listener = MemoryListener()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, services, listeners=[listener], **server))
-        async with open_channel("in-memory", dial=listener.dial, **client) as channel:
-            yield channel
-        nursery.cancel_scope.cancel()
-
-
-class Flaky(EchoBase):
-    """Fails twice, then answers; each failure takes a second."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    async def Unary(self, request: EchoRequest) -> EchoReply:
-        self.seen.append(str(current_call().metadata.get("token")))
-        if len(self.seen) < 3:
-            await trio.sleep(1)
-            raise GRPCError(Status.UNAVAILABLE, "not yet")
-        return EchoReply(payload=request.payload)
-
-    async def Collect(self, requests: Any) -> EchoReply:
-        payloads = [request.payload async for request in requests]
-        await self.Unary(EchoRequest())
-        return EchoReply(payload=b"".join(payloads))
-
 
 # ---- retries -------------------------------------------------------------------------------------
 
@@ -155,69 +103,6 @@ async def test_a_call_that_would_be_retried_is_answered(autojump_clock: MockCloc
     async with connected([EchoBase()], client) as channel:
         for kind in ("Unary", "Collect"):
             assert await CALL["trioraft"](channel, kind) == [b"mine"]
-
-
-# ---- attempts ------------------------------------------------------------------------------------
-
-
-def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
-    data = reader.get_metrics_data()
-    assert data is not None
-    [scope] = data.resource_metrics[0].scope_metrics
-    return {metric.name: list(metric.data.data_points) for metric in scope.metrics}
-
-
-def durations(found: list[Any]) -> dict[str, tuple[int, Any]]:
-    return {
-        point.attributes["grpc.status"]: (point.count, pytest.approx(point.sum, abs=0.5))
-        for point in found
-    }
-
-
-async def test_attempts_of_a_retried_call_are_counted(autojump_clock: MockClock) -> None:
-    reader = InMemoryMetricReader()
-    measured = measure_channel(provider=MeterProvider([reader]))
-    client = {"interceptors": [measured, measured], "service_config": config(retryPolicy=RETRY)}
-    async with connected([Flaky()], client) as channel:
-        assert await CALL["trioraft"](channel, "Unary") == [b"ab"]
-    found = points(reader)
-    [started] = found["grpc.client.attempt.started"]
-    assert started.value == 2 * 3  # it is there twice
-    assert durations(found["grpc.client.attempt.duration"]) == {
-        "UNAVAILABLE": (2 * 2, 2 * 2),
-        "OK": (2 * 1, 0),
-    }
-    [call] = found["grpc.client.call.duration"]
-    assert (call.count, call.attributes["grpc.status"]) == (2, "OK")
-    assert call.sum > 2 * 3  # two failures of a second, and the pauses
-    sent = found["grpc.client.attempt.sent_total_compressed_message_size"]
-    assert {point.attributes["grpc.status"]: point.sum for point in sent} == {
-        "UNAVAILABLE": 2 * 2 * 4,
-        "OK": 2 * 4,
-    }
-
-
-async def test_attempts_of_a_hedged_call_are_counted(autojump_clock: MockClock) -> None:
-    class Slow(EchoBase):
-        calls = 0
-
-        async def Unary(self, request: EchoRequest) -> EchoReply:
-            self.calls += 1
-            await trio.sleep(0 if self.calls == 3 else 60)
-            return EchoReply(payload=request.payload)
-
-    reader, diary = InMemoryMetricReader(), Diary()
-    measured = measure_channel(provider=MeterProvider([reader]))
-    client = {
-        "interceptors": [diary.named("c"), measured],
-        "service_config": config(hedgingPolicy=HEDGE),
-    }
-    async with connected([Slow()], client) as channel:
-        assert await CALL["trioraft"](channel, "Unary") == [b"ab"]
-    assert diary.entries == ["c in", "c OK"]
-    found = points(reader)
-    assert found["grpc.client.attempt.started"][0].value == 3
-    assert durations(found["grpc.client.attempt.duration"]) == {"CANCELLED": (2, 3), "OK": (1, 0)}
 
 
 # ---- compression ---------------------------------------------------------------------------------
