@@ -64,7 +64,7 @@ class Deadline:
         if at != at:
             raise ValueError("a deadline must not be NaN")
         #: Absolute time as `trio.current_time()` counts it.
-        self.at = at
+        self.at: float = at
 
     @classmethod
     def from_timeout(cls, seconds: float) -> Deadline:

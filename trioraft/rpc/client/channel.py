@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import trio
 from grpclib.const import Cardinality
@@ -29,6 +29,11 @@ from .connections.connecting import connector_for, target_of
 from .connections.connection import ClientConnection
 from .options import ChannelOptions, check_names
 from .view import ChannelView, StubChannel
+
+if TYPE_CHECKING:
+    from trioraft.rpc.interceptors.client import ClientInterceptor
+
+    from .connections.connector import Connector
 
 _MAX_CACHED_PATHS = 1024
 
@@ -56,16 +61,16 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         """
         check_names(options)
         self.target = target
-        self.compression = Compression.of(options.get("compression"))
+        self.compression: Compression = Compression.of(options.get("compression"))
         self._encoder = self.compression.choose(self.compression.send)
         #: Whether the deadlines of Trio scopes around a call are sent to its server.
-        self.inherit_deadlines = options.get("inherit_deadlines", True)
+        self.inherit_deadlines: bool = options.get("inherit_deadlines", True)
         #: What runs around every call, the first one outermost.
-        self.interceptors = tuple(options.get("interceptors", ()))
-        self.limits = options.get("limits") or Limits()
+        self.interceptors: tuple[ClientInterceptor, ...] = tuple(options.get("interceptors", ()))
+        self.limits: Limits = options.get("limits") or Limits()
         #: The source of randomness.
-        self.rng = options.get("rng") or random.Random()
-        self.wait_for_ready = options.get("wait_for_ready", False)
+        self.rng: random.Random = options.get("rng") or random.Random()
+        self.wait_for_ready: bool = options.get("wait_for_ready", False)
         dial, dial_address = options.get("dial"), options.get("dial_address")
         resolver, ssl_context = options.get("resolver"), options.get("ssl_context")
         parsed = target_of(
@@ -75,7 +80,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
             resolver=resolver,
             authority=options.get("authority"),
         )
-        self.connector = connector_for(
+        self.connector: Connector = connector_for(
             target,
             parsed,
             limits=self.limits,
@@ -109,7 +114,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = options.get("registry")
         self.entry: ChannelEntry | None = None
-        self.timers = Timers()
+        self.timers: Timers = Timers()
         self._manager: Any = None
         self._nursery: trio.Nursery | None = None
 

@@ -31,7 +31,7 @@ class Replies(trio.abc.ReceiveChannel[Reply]):
 
     def __init__(self, stream: ClientStream[Any, Reply]) -> None:
         #: The call itself, with everything else that it can do.
-        self.stream = stream
+        self.stream: ClientStream[Any, Reply] = stream
         self._closed = False
 
     @property

@@ -53,7 +53,7 @@ class Inflation:
         self._position = 0  # of the input that was taken
         self._chunks: list[bytes] = []
         #: Bytes that are inflated so far.
-        self.size = 0
+        self.size: int = 0
 
     def __len__(self) -> int:
         return self._wire

@@ -29,7 +29,7 @@ class ClientCall(InterceptedCall):
     def __init__(self, stream: InterceptedClientStream[Any, Any]) -> None:
         super().__init__(stream.path, stream.cardinality, stream.outcome)
         #: The call itself, which the application has.
-        self.stream = stream
+        self.stream: InterceptedClientStream[Any, Any] = stream
 
     @property
     def target(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType, new_class
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from multidict import MultiDict
@@ -16,6 +16,9 @@ from trioraft.rpc.status import GRPCError, Status, read_status
 from .client import ClientCall, ClientInterceptor
 from .client_messages import WatchedClientStream
 from .onion import Layers, Outcome
+
+if TYPE_CHECKING:
+    from grpclib.const import Cardinality
 
 __all__ = ["InterceptedClientStream", "intercepted"]
 
@@ -33,7 +36,7 @@ class InterceptedClientStream(WatchedClientStream[S, R]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.cardinality = arguments[2]
+        self.cardinality: Cardinality = arguments[2]
 
     # ---- for `ClientCall` --------------------------------------------------------------------
 

@@ -46,8 +46,10 @@ class Traffic:
     __slots__ = ("received", "received_bytes", "sent", "sent_bytes")
 
     def __init__(self) -> None:
-        self.sent = self.sent_bytes = 0
-        self.received = self.received_bytes = 0
+        self.sent: int = 0
+        self.sent_bytes: int = 0
+        self.received: int = 0
+        self.received_bytes: int = 0
 
 
 class InterceptedCall:
@@ -71,16 +73,16 @@ class InterceptedCall:
         judge: Callable[[BaseException | None], Outcome],
     ) -> None:
         #: The path of the method: `/package.Service/Method`.
-        self.method = method
-        self.cardinality = cardinality
+        self.method: str = method
+        self.cardinality: Cardinality = cardinality
         #: What has risen through the layers inside of the one that is being left. Internal.
         self.error: BaseException | None = None
         #: Whether the layers are being left. Internal.
-        self.left = False
+        self.left: bool = False
         self._judge = judge
         self._final: Outcome | None = None
         #: Whether an interceptor has given the reply: nothing inside of it runs then.
-        self.answered = False
+        self.answered: bool = False
         #: The reply that an interceptor has given.
         self.reply: Any = None
 

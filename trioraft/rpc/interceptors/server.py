@@ -27,7 +27,7 @@ class ServerCall(InterceptedCall):
     def __init__(self, stream: InterceptedStream[Any, Any]) -> None:
         super().__init__(stream.method_name, stream.method.handler.cardinality, stream.outcome)
         #: The call itself, which the handler gets.
-        self.stream = stream
+        self.stream: InterceptedStream[Any, Any] = stream
         self._metadata: Metadata | None = None
         self._request: Any = None
 

@@ -76,9 +76,9 @@ class _Entry:
 
     def __init__(self, registry: Registry, name: str) -> None:
         self._registry = registry
-        self.id = registry.new_id()
+        self.id: int = registry.new_id()
         self.name = name
-        self.trace = Trace()
+        self.trace: Trace = Trace()
         self._past = Totals()  # of what has ended
 
 
@@ -136,7 +136,9 @@ class ServerEntry(_Carrier):
     def __init__(self, registry: Registry, name: str, listeners: list[ListenSocket]) -> None:
         super().__init__(registry, name)
         #: By id, until they are closed.
-        self.listeners = {registry.new_id(): listener for listener in listeners}
+        self.listeners: dict[int, ListenSocket] = {
+            registry.new_id(): listener for listener in listeners
+        }
         registry.sockets.update(self.listeners)
 
     def stopping(self) -> None:
@@ -155,7 +157,7 @@ class SubchannelEntry(_Carrier):
         super().__init__(registry, name)
         self._channel = channel
         #: SHUTDOWN once it takes no more calls.
-        self.state = ConnectivityState.IDLE
+        self.state: ConnectivityState = ConnectivityState.IDLE
 
     def enter(self, state: ConnectivityState) -> None:
         """Another state, or the same one."""
@@ -193,7 +195,7 @@ class ChannelEntry(_Entry):
         super().__init__(registry, target)
         self.max_connections = max_connections
         #: Connectivity, in gRPC's words.
-        self.state = ConnectivityState.IDLE
+        self.state: ConnectivityState = ConnectivityState.IDLE
         self.subchannels: dict[int, SubchannelEntry] = {}
         self._repeated = 0  # streams that were not the first of their call
         self._addresses = ""

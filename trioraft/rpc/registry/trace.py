@@ -46,10 +46,10 @@ class Trace:
 
     def __init__(self) -> None:
         #: When it began, Trio's time.
-        self.created = trio.current_time()
+        self.created: float = trio.current_time()
         self.events: deque[TraceEvent] = deque(maxlen=MAX_EVENTS)
         #: Events so far, those that are forgotten included.
-        self.logged = 0
+        self.logged: int = 0
 
     def add(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -29,6 +29,11 @@ from .shared import Shared
 from .stream import ServerStream
 from .workers import Workers
 
+if TYPE_CHECKING:
+    from trioraft.rpc.compression import Compression
+
+    from .overdue import Overdue
+
 log = logging.getLogger(__name__)
 
 _CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
@@ -47,8 +52,8 @@ class ServerConnection(ManagedConnection):
     def __init__(self, stream: trio.abc.Stream, shared: Shared) -> None:
         super().__init__(stream, shared)
         self._methods = shared.methods
-        self.overdue = shared.overdue
-        self.compression = shared.compression
+        self.overdue: Overdue = shared.overdue
+        self.compression: Compression = shared.compression
         self._encoder = self.compression.choose(self.compression.send)
         # A caller's headers are mostly the same each time: the last ones that passed the checks.
         self._usual: tuple[tuple[tuple[bytes, bytes], ...], Method, Agreed | None] | None = None

@@ -49,7 +49,7 @@ class RequestedCall(Call[S, R]):
         self._connection = connection
         self._id = stream_id
         #: The path of the method: `/package.Service/Method`.
-        self.method_name = method.path
+        self.method_name: str = method.path
         self.method = method
         self._handler = handler
         self._headers = headers

@@ -107,7 +107,7 @@ class Intercepted:
 
     def __init__(self, service: Service, interceptors: Sequence[ServerInterceptor]) -> None:
         self.service = service
-        self.interceptors = tuple(interceptors)
+        self.interceptors: tuple[ServerInterceptor, ...] = tuple(interceptors)
 
     def __mapping__(self) -> dict[str, Handler]:
         return self.service.__mapping__()

@@ -43,4 +43,4 @@ class Shared:
     leaving: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
-        self.budget = Budget(self.limits.max_handlers, self.connections)
+        self.budget: Budget = Budget(self.limits.max_handlers, self.connections)

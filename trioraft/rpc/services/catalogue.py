@@ -41,7 +41,7 @@ class Catalogue:
                         pools.append(descriptor.file.pool)
         self._pools = [*pools, default]
         #: Full names of the services, sorted.
-        self.names = tuple(sorted(names))
+        self.names: tuple[str, ...] = tuple(sorted(names))
 
     def file(self, name: str) -> FileDescriptor:
         """The file called `name`, as others import it."""

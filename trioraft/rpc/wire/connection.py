@@ -56,7 +56,7 @@ class Connection(Running):
         self.keepalives_sent = 0
         #: The code of the GOAWAY that the peer has sent, if it has.
         self.goaway_code: int | None = None
-        self.peer_leaves = False  # GOAWAY has come
+        self.peer_leaves: bool = False  # GOAWAY has come
         self._control = Budget(limits.control_burst, limits.control_rate)
         self._progress = 0  # of calls and messages when the last PING came
         self._handlers: dict[type, Callable[[Any], None]] = {

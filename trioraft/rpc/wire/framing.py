@@ -39,7 +39,7 @@ class Encoded:
     __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data: bytes = data
 
     def SerializeToString(self) -> bytes:
         """The bytes, as they are."""

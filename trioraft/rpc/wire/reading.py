@@ -46,11 +46,11 @@ class Reading(Writing):
     def __init__(self, stream: trio.abc.Stream, engine: Engine, limits: Limits, name: str) -> None:
         super().__init__(stream, engine, name)
         self.limits = limits
-        self.bulk_streams = 0  # that have a window of `Limits.bulk_window`
+        self.bulk_streams: int = 0  # that have a window of `Limits.bulk_window`
         #: Bytes that calls keep of messages which are not complete.
         self.held = 0
         #: The most of them. One message of the largest size is always possible.
-        self.max_held = max(limits.max_buffered, 2 * limits.max_receive_message)
+        self.max_held: int = max(limits.max_buffered, 2 * limits.max_receive_message)
         self._warnings = 0
         self._deliveries: list[Receiving[Any]] = []  # calls whose sink gets what a read brought
         self._broken = 0  # the error that the engine has closed the connection over

@@ -33,7 +33,7 @@ class Receiving(Taking[R]):
 
     _taken = False  # a message was
     #: Whether the message taken last was compressed on its way here.
-    message_compressed = False
+    message_compressed: bool = False
 
     def __init__(self, limits: Limits, receive_type: type[Any], max_receive: int) -> None:
         self._limits = limits

@@ -33,7 +33,7 @@ class Running(Reading):
     def __init__(self, stream: trio.abc.Stream, engine: Engine, limits: Limits, name: str) -> None:
         super().__init__(stream, engine, limits, name)
         #: Why the connection ended, once it has.
-        self.end_reason = ""
+        self.end_reason: str = ""
         #: Why we end the connection ourselves, if we do.
         self.end_cause = ""
         #: GOAWAY is queued that says all that there is to say.

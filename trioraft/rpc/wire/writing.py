@@ -40,9 +40,9 @@ class Writing:
         #: Calls with a task that waits for their output to drain.
         self.blocked: dict[int, Call[Any, Any]] = {}
         self._pipe = open_pipe(stream)
-        self.dirty = False  # something is queued and the writer task knows
+        self.dirty: bool = False  # something is queued and the writer task knows
         self._parked: Task | None = None  # the writer task, while it sleeps
-        self.opened = False  # a request is queued that the engine has not framed yet
+        self.opened: bool = False  # a request is queued that the engine has not framed yet
         self._early = b""  # what was taken from the engine before its turn; sent first
         self._sending = False
         self._over = False  # the engine has nothing more to do

@@ -26,7 +26,7 @@ class TimedCall(AnsweredCall[S, R]):
     """
 
     #: Whether the block waits for nothing but the call. To be said before it begins.
-    waits_alone = False
+    waits_alone: bool = False
     _timer = False  # one of the channel's is set
     _scope: trio.CancelScope | None = None
     _reopening: trio.CancelScope | None = None  # around the task that opens another stream

@@ -60,9 +60,9 @@ class ClientConnection(Connection):
     ) -> None:
         """slots: where calls wait for a free stream. pace: of the keepalive, if there is one."""
         super().__init__(stream, client_engine(limits), limits, name)
-        self.peer = Peer(stream)
+        self.peer: Peer = Peer(stream)
         #: Whether new calls may start here.
-        self.accepting = False
+        self.accepting: bool = False
         #: The last `grpc-accept-encoding` that a call with compression got; None before that.
         self.accepted_encodings: bytes | None = None
         self._refused: list[StreamClosed] = []

@@ -32,7 +32,7 @@ class Connectivity:
     """A state that can be watched by any number of tasks."""
 
     def __init__(self) -> None:
-        self.state = ConnectivityState.IDLE
+        self.state: ConnectivityState = ConnectivityState.IDLE
         self._changed = trio.Event()
 
     def set(self, state: ConnectivityState) -> None:

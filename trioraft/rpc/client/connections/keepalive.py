@@ -56,9 +56,9 @@ class Pace:
     """The keepalive of one channel, with the time as it is by now."""
 
     def __init__(self, keepalive: Keepalive) -> None:
-        self.time = max(keepalive.time, keepalive.floor)
-        self.timeout = keepalive.timeout
-        self.without_calls = keepalive.without_calls
+        self.time: float = max(keepalive.time, keepalive.floor)
+        self.timeout: float = keepalive.timeout
+        self.without_calls: bool = keepalive.without_calls
         if self.time > keepalive.time:
             log.warning("keepalive time %g s raised to %g s", keepalive.time, self.time)
 

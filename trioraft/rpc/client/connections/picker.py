@@ -27,7 +27,7 @@ class Picker(ABC):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._waiting = shared.waiting
-        self.connectivity = Connectivity()
+        self.connectivity: Connectivity = Connectivity()
         #: The connection that new calls use, if there is only one to choose.
         self.current: ClientConnection | None = None
         self._turns: tuple[ClientConnection, ...] = ()  # else one of each subchannel, in turn

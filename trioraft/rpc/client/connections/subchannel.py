@@ -62,12 +62,12 @@ class Subchannel:
     ) -> None:
         """changed: called after each change that `connect` has not made. It must not wait."""
         self.address = address
-        self.state = _IDLE
+        self.state: ConnectivityState = _IDLE
         #: Those that take calls, oldest first.
         self.connections: list[ClientConnection] = []
         #: Why the last attempt has failed, and when the pause after it ends.
         self.error: GRPCError | None = None
-        self.retry_at = 0.0
+        self.retry_at: float = 0.0
         self._shared = shared
         self._name = name
         self._changed = changed

@@ -54,9 +54,9 @@ class Attempt(OpeningCall[Any, Any]):
     """
 
     #: Whether nothing that happens to the stream matters any more.
-    over = False
+    over: bool = False
     #: What is known of it once it has failed.
-    fate = Fate.SEEN
+    fate: Fate = Fate.SEEN
 
     def __init__(self, call: RepeatingCall[Any, Any], number: int, transparent: bool) -> None:
         super().__init__(

@@ -14,8 +14,8 @@ class Account:
     __slots__ = ("limit", "used")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
+        self.limit: int = limit
+        self.used: int = 0
 
 
 class Replay:
@@ -30,7 +30,7 @@ class Replay:
         self._limit = limit
         self._account = account
         self.messages: list[bytes] = []
-        self.size = 0
+        self.size: int = 0
 
     def add(self, data: bytes) -> bool:
         """Keep one more message. False: it is over a limit, and was not taken."""

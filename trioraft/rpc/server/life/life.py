@@ -60,7 +60,7 @@ class Life:
         if age != inf:
             age *= shared.rng.uniform(1 - JITTER, 1 + JITTER)
         #: Whether the connection is on its way out.
-        self.leaving = False
+        self.leaving: bool = False
         self._why = ""
         self._age_at = now + age
         self._cut_at = inf  # when the calls that are still open end

@@ -34,15 +34,15 @@ class ManagedConnection(Connection):
     """A connection of a server, apart from what it does with requests."""
 
     def __init__(self, stream: trio.abc.Stream, shared: Shared) -> None:
-        self.peer = Peer(stream)
+        self.peer: Peer = Peer(stream)
         limits = shared.limits
         super().__init__(stream, server_engine(limits), limits, f"client {self.peer}")
         self.shared = shared
         #: Whether the client has sent SETTINGS.
-        self.greeted = False
+        self.greeted: bool = False
         #: Handlers that run, including those whose stream is gone already, and how many may.
         self.running = self.allowance = 0
-        self.life = Life(self, shared)
+        self.life: Life = Life(self, shared)
         self._scope: trio.CancelScope | None = None  # of the connection's tasks
         self._handlers[PingAcknowledged] = self.life.ping_acknowledged
 
@@ -115,7 +115,7 @@ class ManagedConnection(Connection):
 
     def announce_end(self, payload: bytes) -> None:
         """The first GOAWAY, which refuses nothing yet, and PING behind it."""
-        self.lingers = True
+        self.lingers: bool = True
         try:
             self.engine.send_shutdown_notice()
             # Taken at once, or PING, which the engine prefers, overtakes it.

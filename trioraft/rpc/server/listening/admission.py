@@ -20,7 +20,7 @@ class Place:
     __slots__ = ("host",)
 
     def __init__(self, host: str | None) -> None:
-        self.host = host
+        self.host: str | None = host
 
 
 class Admission:
@@ -30,7 +30,7 @@ class Admission:
         self._max = limits.max_connections
         self._max_per_peer = limits.max_connections_per_peer
         #: Connections that are open.
-        self.count = 0
+        self.count: int = 0
         self._by_host: dict[str, int] = {}
         self._empty = trio.lowlevel.ParkingLot()
         self._refusing = False
