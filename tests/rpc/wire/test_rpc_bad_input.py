@@ -20,6 +20,7 @@ from ngh2 import (
     StreamReset,
     TrailersReceived,
 )
+from raw_exchange import PREFACE, assert_alive, exchange
 
 from trioraft.rpc import (
     Cardinality,
@@ -31,29 +32,7 @@ from trioraft.rpc import (
     open_channel,
 )
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HURRIED = Limits(handshake_timeout=0.1)
-
-
-async def exchange(address: str, data: bytes) -> bytes:
-    """Send raw bytes and read until the server closes."""
-    host, port = address.split(":")
-    stream = await trio.open_tcp_stream(host, int(port))
-    async with stream:
-        answer = b""
-        try:
-            await stream.send_all(data)
-            while chunk := await stream.receive_some(65536):
-                answer += chunk
-        except trio.BrokenResourceError:
-            pass  # a reset instead of an orderly close is as good
-        return answer
-
-
-async def assert_alive(address: str) -> None:
-    async with open_channel(address) as channel:
-        reply = await EchoStub(channel).Unary(EchoRequest(payload=b"ok"))
-        assert reply.payload == b"ok"
 
 
 @pytest.mark.parametrize(

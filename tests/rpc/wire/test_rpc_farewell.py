@@ -7,7 +7,7 @@ import logging
 import pytest
 import trio
 from echo_service import Echo, serving
-from test_rpc_bad_input import PREFACE, assert_alive, exchange
+from raw_exchange import PREFACE, assert_alive, exchange
 
 SETTINGS = bytes.fromhex("000000 04 00 00000000")
 
