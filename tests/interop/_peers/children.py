@@ -15,7 +15,6 @@ import trio
 from .model import Call, Outcome, dumps, fields_of, loads, outcome_from
 
 HERE = Path(__file__).resolve().parent
-START_TIMEOUT = 30.0
 CALLS_TIMEOUT = 30.0
 
 

@@ -1,6 +1,6 @@
 """Long work in steps: how one request over a million keys lets the node's other tasks run.
 
-The Raft clock never stands behind the state machine (architecture, Invariants), and the
+The Raft clock never stands behind the state machine (docs/architecture.md, Rules), and the
 machine shares one thread with it. So whatever can touch many keys is a generator that pauses every
 few hundred of them and returns its result; who runs it decides what a pause is. The store is
 never read or written by anyone else in between: the runtime calls one method at a time.

@@ -41,10 +41,9 @@ from trioraft.raft.errors import (
 )
 from trioraft.rpc import GRPCError, Status
 
-__all__ = ["ERROR_TRAILER", "LEADER_TRAILER", "error_of", "status_of"]
+__all__ = ["ERROR_TRAILER", "error_of", "status_of"]
 
 ERROR_TRAILER = "trioraft-error"
-LEADER_TRAILER = "trioraft-leader"  # address of the leader, when known
 
 _STATUS: dict[type[TrioraftError], Status] = {
     ChangeInProgressError: Status.FAILED_PRECONDITION,
