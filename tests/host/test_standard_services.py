@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
+from counter_nodes import FAST, Counter, free_ports
 from google.protobuf import descriptor_database, descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from test_open_node import FAST, Counter, free_ports
 
 import trioraft
 from trioraft._proto.grpc.health_grpc import HealthStub

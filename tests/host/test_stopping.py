@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import trio
-from test_open_node import FAST, Counter, free_ports
+from counter_nodes import FAST, Counter, free_ports
 
 import trioraft
 from trioraft import Node, Role
