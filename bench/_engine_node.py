@@ -2,7 +2,7 @@
 
     load COUNT PROPOSERS    propose so many entries, so many at a time (this node must lead)
     wait COUNT              until so many entries have been applied here
-    stats                   CPU seconds and peak memory
+    stats                   CPU seconds, memory at its peak and now, MiB
 
 and answers each with a line of JSON. The state machine does nothing, so the engine alone is
 measured. The node `n1` is eager to lead and the others are not, so it does.
@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 
@@ -75,7 +76,12 @@ async def wait(machine: NullMachine, count: int) -> dict[str, float]:
 
 def stats() -> dict[str, float]:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 1024}
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "cpu": used.ru_utime + used.ru_stime,
+        "memory": used.ru_maxrss / 1024,
+        "resident": pages * resource.getpagesize() / 2**20,
+    }
 
 
 async def obey(node: trioraft.Node, machine: NullMachine, order: str) -> dict[str, float]:

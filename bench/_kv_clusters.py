@@ -40,10 +40,17 @@ class Running:
 
     def peak_memory(self) -> float:
         """Sum of the nodes' largest resident sizes so far, MiB."""
+        return self._memory("VmHWM")
+
+    def memory(self) -> float:
+        """Sum of the nodes' resident sizes now, MiB."""
+        return self._memory("VmRSS")
+
+    def _memory(self, name: str) -> float:
         total = 0
         for pid in self.pids:
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM"):
+                if line.startswith(name):
                     total += int(line.split()[1])
         return total / 1024
 
