@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trioraft.testing.faults import FAULTS
 from trioraft.testing.planted import BUGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulation.md"
@@ -16,6 +17,12 @@ def test_every_planted_bug_is_listed() -> None:
     rows = PAGE.read_text(encoding="utf-8").splitlines()
     for bug in BUGS:
         assert f"| `{bug.name}` | {bug.level} | {bug.what} | {bug.seeds:,} |" in rows
+
+
+def test_every_kind_of_fault_is_named() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    names = text.partition("Their names, for `simulate(faults=...)`:")[2].split("\n\n")[1]
+    assert tuple(re.findall(r"`([^`]+)`", names)) == FAULTS
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

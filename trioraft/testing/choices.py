@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trioraft.host import LinkSettings as HostLinkSettings
@@ -13,7 +15,7 @@ from trioraft.storage import StorageSettings
 
 from .network import LinkSettings
 
-__all__ = ["HOST_LINKS", "LINKS", "REST", "SMALL", "TIGHT_SESSIONS", "tightened"]
+__all__ = ["HOST_LINKS", "LINKS", "REST", "SMALL", "TIGHT_SESSIONS", "draw_priorities", "tightened"]
 
 # Snapshots are frequent, and what followers need is often gone from the log, whose files are
 # small: they are begun, sealed, deleted and recovered from all the time.
@@ -37,6 +39,13 @@ LINKS = (
     LinkSettings(latency_min=0.0005, latency_max=0.03, split=0.3),
     LinkSettings(latency_min=0.01, latency_max=0.04),
 )
+
+
+def draw_priorities(rng: random.Random, names: Sequence[str]) -> dict[str, int]:
+    """Who should rather lead: in every third seed some, in the others everybody alike."""
+    if rng.random() < 2 / 3:
+        return {}
+    return {name: rng.randrange(3) for name in names}
 
 
 def tightened(config: RaftConfig, settings: RuntimeSettings) -> tuple[RaftConfig, RuntimeSettings]:

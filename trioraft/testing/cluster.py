@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -44,6 +44,7 @@ class SimCluster:
     services: more services of a node, as `open_node` takes them.
     size: number of nodes; they are called 1, 2, 3..., which every dialect can express.
     spares: further nodes, that wait to be added to the group.
+    priorities: of founders by name, as `open_node` takes them.
     links: how the network behaves between any two machines.
     clock_drift: how much faster than virtual time a machine's clock may run; each draws its own.
     host_links, rest: let the group rest when it is idle, as `open_node` takes them.
@@ -54,6 +55,7 @@ class SimCluster:
     an error while starting, unless it is `fragile`.
 
     nodes: those that run. machines: their state machines. disks: of all nodes, by name.
+    addresses: where nodes listen, or will.
     rests: how often one of them went to rest.
     fragile: nodes that may stop of their own accord, because somebody harms their disks.
     """
@@ -66,6 +68,7 @@ class SimCluster:
         services: Callable[[Node], Sequence[Service]] | None = None,
         size: int = 3,
         spares: int = 0,
+        priorities: Mapping[str, int] | None = None,
         wire: str = "ratis",
         config: RaftConfig | None = None,
         settings: RuntimeSettings | None = None,
@@ -84,7 +87,9 @@ class SimCluster:
         self._rest = rest
         self.names = [str(number + 1) for number in range(size + spares)]
         self.addresses = {name: f"node{name}:{_PORT}" for name in self.names}
+        self.priorities = dict(priorities or {})
         self._founders = {name: self.addresses[name] for name in self.names[:size]}
+        self._founders_left = set(self._founders)  # whose disks were never replaced
         self.network = SimNetwork(run.rng("network"), links, trace=run.trace)
         self.disks = {name: SimDisk() for name in self.names}
         self.processes = Processes()
@@ -167,6 +172,23 @@ class SimCluster:
         await self.start(name)
         self.fragile.discard(name)
 
+    def move(self, name: str) -> None:
+        """Give a node that is down another address, from its next start on."""
+        host, port = self.addresses[name].split(":")
+        self.addresses[name] = f"{host}:{int(port) + 1}"
+        self._run.trace.record(f"move {name} to {self.addresses[name]}")
+
+    def wipe(self, name: str) -> None:
+        """Pull the plug and put an empty disk in: a new node that waits to be added.
+
+        It must have been removed from the group before.
+        """
+        self.kill(name)
+        self._run.trace.record(f"wipe {name}")
+        self.disks[name] = SimDisk()
+        self.invariants.forget(name)
+        self._founders_left.discard(name)
+
     def pause(self, name: str) -> None:
         """The node's process stands still until `resume`."""
         self._run.trace.record(f"pause {name}")
@@ -197,7 +219,7 @@ class SimCluster:
         self._boots += 1
         rng = self._run.rng(f"boot/{self._boots}/{name}")
         machine = self._new_machine()
-        founds = name in self._founders
+        founds = name in self._founders_left
         ended = self._ended[name] = trio.Event()
         environment = SimEnvironment(
             self.host_of(name),
@@ -212,6 +234,7 @@ class SimCluster:
                 async with open_node(
                     id=name,
                     peers=self._founders if founds else None,
+                    priorities=self.priorities if founds else None,
                     join=not founds,
                     listen=self.addresses[name],
                     machine=ObservedMachine(machine, self.applied, name),

@@ -18,7 +18,7 @@ from trioraft.raft import RaftConfig
 from trioraft.raft.errors import NotLeaderError, OverloadedError
 from trioraft.rpc import Service
 
-from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, tightened
+from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, draw_priorities, tightened
 from .cluster import QUICK_ELECTIONS, SimCluster
 from .faults import FaultInjector, choose_faults
 from .invariants import InvariantViolatedError
@@ -180,7 +180,8 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
         new_machine=plan.new_machine,
         services=plan.services,
         size=plan.size,
-        spares=2 if "membership" in kinds else 0,
+        spares=2 if "membership" in kinds or "members set" in kinds else 0,
+        priorities=_priorities(run, plan),
         wire=plan.wire,
         config=config,
         settings=settings,
@@ -208,7 +209,7 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
             await faults.repair()
             stopping.set()
             nursery.cancel_scope.deadline = trio.current_time() + _FINISHING
-        await _converge(cluster)
+        await _converge(cluster, faults)
         members = cluster.members()
         await plan.workload.check_replicas({name: cluster.machines[name] for name in members})
         await plan.workload.check(client("checker"))
@@ -226,10 +227,17 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
     )
 
 
-async def _converge(cluster: SimCluster) -> None:
+def _priorities(run: SeededRun, plan: _Plan) -> dict[str, int]:
+    if plan.wire != "ratis":  # openraft has none
+        return {}
+    names = [str(number + 1) for number in range(plan.size)]
+    return draw_priorities(run.rng("priorities"), names)
+
+
+async def _converge(cluster: SimCluster, faults: FaultInjector) -> None:
     """Wait until all nodes follow one leader and have applied everything it has."""
     with trio.move_on_after(_CONVERGENCE):
-        while not await _agree(cluster):
+        while not (await faults.amend() and await _agree(cluster)):
             await trio.sleep(0.05)
         return
     state = ", ".join(

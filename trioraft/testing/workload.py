@@ -21,6 +21,7 @@ from trioraft.rpc import Channel, Limits, open_channel
 
 from .cluster import SimCluster
 from .invariants import InvariantViolatedError
+from .network import SimStream
 from .trace import Trace
 
 __all__ = ["SimClient", "Workload"]
@@ -49,26 +50,33 @@ class SimClient:
             list(self.cluster.addresses.values()),
             policy=RetryPolicy(timeout=timeout),
             rng=random.Random(self.rng.getrandbits(64)),
-            dial=partial(self.cluster.network.dial, self.name),
+            dial=self._dial,
         ) as client:
             yield client
 
     @asynccontextmanager
     async def channels(self) -> AsyncIterator[list[Channel]]:
-        """A channel to every node, for the stubs of other services."""
+        """A channel to every node, wherever that moves, for the stubs of other services."""
         limits = Limits(reconnect_min=0.01, reconnect_max=0.2, connect_timeout=1.0)
         async with AsyncExitStack() as stack:
             yield [
                 await stack.enter_async_context(
                     open_channel(
                         address,
-                        dial=partial(self.cluster.network.dial, self.name, address),
+                        dial=partial(self._dial, address),
                         limits=limits,
                         rng=random.Random(self.rng.getrandbits(64)),
                     )
                 )
                 for address in self.cluster.addresses.values()
             ]
+
+    async def _dial(self, address: str) -> SimStream:
+        """To wherever the node at `address` is by now, as by a name that is looked up again."""
+        host = address.partition(":")[0]
+        addresses = self.cluster.addresses.values()
+        present = next((a for a in addresses if a.partition(":")[0] == host), address)
+        return await self.cluster.network.dial(self.name, present)
 
     async def think(self) -> None:
         """Pause for a moment, as between two calls."""

@@ -13,6 +13,7 @@ from trioraft.testing.trace import Trace
 
 from .disks import DiskFaults
 from .links import LinkFaults
+from .members import MemberFaults
 from .operators import Operators
 from .processes import ProcessFaults
 from .victims import Victims
@@ -22,7 +23,8 @@ __all__ = ["FAULTS", "FaultInjector", "choose_faults"]
 FAULTS = (
     "leader crash", "crash", "power cut", "restart", "leader isolated", "link cut",
     "connection reset", "slow link", "pause", "leader pause", "transfer", "snapshot",
-    "membership", "disk full", "disk error", "rot",
+    "membership", "disk full", "disk error", "rot", "election pause", "members set",
+    "move", "wipe",
 )  # fmt: skip
 
 
@@ -50,6 +52,7 @@ class FaultInjector:
         self._victims = victims = Victims(cluster, rng)
         self._processes = ProcessFaults(cluster, victims, rng)
         self._links = LinkFaults(cluster, rng, trace)
+        self._members = MemberFaults(cluster, victims, rng, trace)
         self._operators = Operators(cluster, victims, rng, trace)
         self._disks = DiskFaults(cluster, victims, rng, trace)
         self.counts: Counter[str] = Counter()
@@ -70,7 +73,7 @@ class FaultInjector:
 
     def _actions(self) -> dict[str, Callable[[], Awaitable[bool]]]:
         processes, links = self._processes, self._links
-        operators, disks = self._operators, self._disks
+        operators, disks, members = self._operators, self._disks, self._members
         return {
             "leader crash": processes.crash_leader,
             "crash": processes.crash_any,
@@ -84,10 +87,14 @@ class FaultInjector:
             "leader pause": processes.pause_leader,
             "transfer": operators.transfer,
             "snapshot": operators.snapshot,
-            "membership": operators.change_members,
+            "membership": members.change,
             "disk full": disks.fill,
             "disk error": disks.fail,
             "rot": disks.rot,
+            "election pause": operators.pause_elections,
+            "members set": members.set,
+            "move": members.move,
+            "wipe": members.wipe,
         }
 
     async def _harm(self, chosen: list[tuple[str, Callable[[], Awaitable[bool]]]]) -> None:
@@ -112,3 +119,8 @@ class FaultInjector:
             # One with a broken disk may be about to stop over it.
             if name not in cluster.nodes or name in cluster.fragile:
                 await cluster.restart(name)
+        await self._operators.resume_elections()
+
+    async def amend(self) -> bool:
+        """Tell the leader who has moved. False: it may not know everything yet, so try again."""
+        return await self._members.tell_addresses()

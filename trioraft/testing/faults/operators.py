@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
 
 import trio
 
@@ -55,32 +52,23 @@ class Operators:
                 self._trace.record(f"snapshot of {name} at {meta.index}")
         return True
 
-    async def change_members(self) -> bool:
-        """Add, remove, promote or demote somebody, asked of any node."""
-        name, target = self._victims.any(), self._rng.choice(self._cluster.names)
+    async def pause_elections(self) -> bool:
+        """Some node does not stand for election for a while."""
+        name = self._victims.any()
         if name is None:
             return False
         node = self._cluster.nodes[name]
-        configuration = node.configuration
-        change: Callable[[], Awaitable[Any]]
-        if configuration.member(target) is None:
-            learner = self._rng.random() < 0.4
-            address = self._cluster.addresses[target]
-            what, change = "add", partial(node.add_member, target, address, learner=learner)
-        elif configuration.is_voter(target) and len(configuration.voters) <= 2:
-            return False
-        elif self._rng.random() < 0.5:
-            what, change = "remove", partial(node.remove_member, target)
-        elif configuration.is_voter(target):
-            what, change = "demote", partial(node.demote, target)
-        else:
-            what, change = "promote", partial(node.promote, target)
-        with trio.move_on_after(2.0):
-            try:
-                await change()
-            except TrioraftError as error:
-                self._trace.record(f"{what} {target}, asked of {name}: {type(error).__name__}")
-            else:
-                self._trace.record(f"{what} {target}, asked of {name}")
-                return True
-        return False
+        try:
+            await node.pause_elections()
+            self._trace.record(f"elections paused on {name}")
+            await trio.sleep(self._rng.uniform(0.2, 2.0))
+            await node.resume_elections()
+            self._trace.record(f"elections resumed on {name}")
+        except TrioraftError as error:  # it has stopped meanwhile, and forgets it
+            self._trace.record(f"pause of elections on {name}: {type(error).__name__}")
+        return True
+
+    async def resume_elections(self) -> None:
+        """Every node that runs stands for election again."""
+        for name in list(self._cluster.nodes):
+            await self._cluster.nodes[name].resume_elections()
