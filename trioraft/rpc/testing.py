@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from types import TracebackType
 
@@ -78,8 +78,18 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         return await self._arriving.receive()
 
     async def aclose(self) -> None:
-        """Accept no more. Connections go on. Done also if it is cancelled."""
+        """Accept no more. Connections go on, but for those that were not accepted yet.
+
+        Done also if it is cancelled.
+        """
+        waiting: list[trio.abc.Stream] = []
+        with suppress(trio.WouldBlock, trio.ClosedResourceError):
+            while True:
+                waiting.append(self._arriving.receive_nowait())
         await self._arriving.aclose()
+        with trio.CancelScope(shield=True):  # which takes no time
+            for stream in waiting:
+                await trio.aclose_forcefully(stream)
 
 
 def open_test_channel(

@@ -138,3 +138,32 @@ async def test_disconnect_breaks_all_of_them_though_cancelled() -> None:
     for end in ends:
         with pytest.raises(trio.ClosedResourceError):
             await end.send_all(b"x")
+
+
+async def test_who_was_not_accepted_when_a_listener_closes_hears_of_it_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    listener = MemoryListener(backlog=2)
+    ends: list[trio.abc.Stream] = []
+
+    async def dial() -> None:
+        ends.append(await listener.dial())
+
+    start = trio.current_time()
+    async with (
+        open_channel("memory", dial=listener.dial) as channel,
+        trio.open_nursery() as nursery,
+    ):
+        channel.connect()
+        for _ in range(3):  # one of them waits for the backlog
+            nursery.start_soon(dial)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await listener.aclose()
+        await channel.wait_for_state_change("CONNECTING")
+        assert channel.state == "TRANSIENT_FAILURE"
+    assert len(ends) == 3
+    for end in ends:
+        assert await end.receive_some() == b""
+    assert trio.current_time() == start
