@@ -151,10 +151,12 @@ class NodeAdmin(NodeView):
     async def transfer_leadership(
         self, target: NodeId | None = None, *, forward: bool = False
     ) -> NodeId:
-        """Hand leadership over, to `target` or the best voter; returns who got it.
+        """Hand leadership over, to `target` or the best voter; returns who leads now.
 
-        Raises NotLeaderError if this node does not lead and `forward` is False; else see
-        `Group.transfer_leadership`. Cancelling stops waiting, not the transfer.
+        With `forward` the leader is asked for it from any node; without, a node that does not
+        lead raises NotLeaderError. If a named target does not get it, NoQuorumError says why, and
+        who leads; see `Group.transfer_leadership` for the others. Cancelling stops waiting, not
+        the transfer.
         """
         return await self._at_leader(
             lambda: self._group.transfer_leadership(target),

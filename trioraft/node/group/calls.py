@@ -124,16 +124,20 @@ class GroupCalls(GroupView):
         return await self._snapshots.take()
 
     async def transfer_leadership(self, target: NodeId | None = None) -> NodeId:
-        """Hand leadership to `target`, or to the most caught-up voter; returns who got it.
+        """Hand leadership to `target`, or to the best voter; returns who leads now.
 
-        Raises NotLeaderError if this node does not lead, ConfigurationError for an unknown
-        target, NoQuorumError if the target refuses, or did not take over within the longest
-        election timeout (this node leads on, and takes writes again), GroupStoppedError.
+        That is `target` if one was named, as etcd and Ratis have it: another that wins the
+        election is an error, though leadership has moved. Raises NotLeaderError if this node does
+        not lead, ChangeInProgressError, ConfigurationError for a target that cannot lead,
+        GroupStoppedError, and NoQuorumError, whose message says which, if the target refuses or
+        does not take over within the longest election timeout (this node leads on, and takes
+        writes again), if another won, or if no leader is heard of for two of those timeouts.
         Cancelling stops waiting, not the transfer.
         """
         core = self._core
         heir = await self._driver.ask(lambda now: core.transfer_leadership(target, now)).wait()
-        while core.role is Role.LEADER:
+        term = core.term
+        while core.role is Role.LEADER and core.term == term:
             self._driver.check_running()
             if core.handover_refused_by == heir:
                 raise NoQuorumError(
@@ -145,9 +149,33 @@ class GroupCalls(GroupView):
                     f"{heir} did not take over in time, {self._node_id} leads on: "
                     f"check that {heir} runs and keeps up, then try again"
                 )
-            with trio.move_on_after(_TRANSFER_POLL):
-                await self._changed.wait()
-        return heir
+            await self._changed_soon()
+        leader = await self._next_leader()
+        if target is not None and leader != target:
+            raise NoQuorumError(
+                f"{leader} has won the election and leads now, not {target}: "
+                f"hand leadership over from there if it must be {target}"
+            )
+        return leader
+
+    async def _next_leader(self) -> NodeId:
+        """Who leads, once that is known here. Raises NoQuorumError, GroupStoppedError."""
+        core = self._core
+        patience = 2 * core.config.election_timeout_max
+        deadline = trio.current_time() + patience
+        while (leader := core.leader_id) is None:
+            self._driver.check_running()
+            if trio.current_time() >= deadline:
+                raise NoQuorumError(
+                    f"{self._node_id} leads no more, and has heard of no new leader "
+                    f"for {patience:g} s: check the other nodes"
+                )
+            await self._changed_soon()
+        return leader
+
+    async def _changed_soon(self) -> None:
+        with trio.move_on_after(_TRANSFER_POLL):
+            await self._changed.wait()
 
     async def wait_change(self) -> None:
         """Wait until role, term or leader changes, or the group stops. Cancelling is safe."""
