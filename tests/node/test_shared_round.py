@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from trioraft.node import SharedRound
+from trioraft.raft.errors import OverloadedError
 
 
 class Clock:
@@ -135,3 +136,29 @@ async def test_who_is_not_cancelled_gets_the_round(autojump_clock: trio.testing.
                 await trio.testing.wait_all_tasks_blocked()
                 leaving.cancel_scope.cancel()
         assert len(answers) == 1
+
+
+async def test_more_callers_than_the_limit_are_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock = Clock()
+    shared = SharedRound(clock.ask, limit=5)
+    outcomes: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await shared.get()
+            outcomes.append("answered")
+        except OverloadedError:
+            outcomes.append("refused")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)  # begins a round
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            nursery.start_soon(ask)
+        await trio.sleep(1.5)  # their round is on its way
+        for _ in range(6):
+            nursery.start_soon(ask)
+    assert sorted(outcomes) == ["answered"] * 7 + ["refused"] * 3
+    assert await shared.get() >= 3, "and it is free afterwards"

@@ -43,11 +43,12 @@ class Node(NodeAdmin):
         forwarder: Forwarder,
         patience: float,
         retry_interval: float,
+        max_reads: int,
     ) -> None:
         self._host = host
         self._group = group
         self._forwarder = forwarder
-        self._read_round = SharedRound(self._ask_read_index)
+        self._read_round = SharedRound(self._ask_read_index, max_reads)
         self._patience = patience
         self._retry_interval = retry_interval
         self.address = host.address

@@ -103,11 +103,12 @@ class Server:
     ) -> Node:
         """As `open_group`, with the id and the members as they are."""
         config = config or RaftConfig()
+        settings = settings or RuntimeSettings()
         group = await self._host.start_group(
             group_id=group_id,
             configuration=configuration,
             config=config,
-            settings=settings or RuntimeSettings(),
+            settings=settings,
             machine=machine,
         )
         patience = _PATIENCE * config.election_timeout_max
@@ -124,6 +125,7 @@ class Server:
             ),
             patience=patience,
             retry_interval=config.heartbeat_interval,
+            max_reads=settings.max_reads,
         )
         self._nodes[name] = self._by_id[group_id] = node
         if self._health is not None and name:

@@ -34,6 +34,7 @@ class RuntimeSettings:
     max_proposals: int = 16384  # proposals that wait for their outcome
     max_reads: int = 16384  # queries that wait for a quorum, and for their index or their turn
     max_watches: int = 16384  # calls that wait for one level of replication
+    max_orders: int = 1024  # what operators ask for and its turn has not come, snapshots apart
     max_unwritten_bytes: int = 128 << 20
     apply_batch_bytes: int = 4 << 20
     snapshot_after_entries: int = 100_000

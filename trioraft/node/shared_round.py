@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 import trio
 
+from trioraft.raft.errors import OverloadedError
+
 from .wakeups import Slot
 
 __all__ = ["SharedRound"]
@@ -27,10 +29,14 @@ _YOUR_TURN = _Turn()
 
 
 class SharedRound(Generic[T]):
-    """Runs `ask` for groups of callers, in the task of one of them, one round at a time."""
+    """Runs `ask` for groups of callers, in the task of one of them, one round at a time.
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    limit: callers that may wait, for the round that is on its way and the next one together.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], limit: int = 16_384) -> None:
         self._ask = ask
+        self._limit = limit
         self._busy = False
         # Ordered by who waits longest. Who is cancelled leaves them himself.
         self._waiting: dict[Slot[T | _Turn], None] = {}
@@ -40,9 +46,12 @@ class SharedRound(Generic[T]):
     async def get(self) -> T:
         """The answer of a round that began after this call.
 
-        Raises what `ask` raises. Cancelling is safe: another caller carries on the round.
+        Raises what `ask` raises, and OverloadedError at the limit. Cancelling is safe: another
+        caller carries on the round.
         """
         if self._busy:
+            if len(self._waiting) + len(self._members) >= self._limit:
+                raise OverloadedError(f"{self._limit} callers wait for the same answer")
             answer = await self._wait()
             if not isinstance(answer, _Turn):
                 return answer

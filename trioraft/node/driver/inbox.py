@@ -61,16 +61,21 @@ class Inbox:
         self._doorbell.ring()
 
     def call(self, work: Callable[[float], Any]) -> None:
-        """Run `work(now)` in the driver's next pass, between steps of the core."""
+        """Run `work(now)` in the driver's next pass, between steps of the core.
+
+        Never refused: for what the group's own tasks report, each of them once per turn or so.
+        """
         self._calls.append((work, None))
         self._doorbell.ring()
 
     def ask(self, work: Callable[[float], T]) -> Slot[T]:
         """As `call`, with an answer: what `work` returns, or the error that it refuses with.
 
-        Raises GroupStoppedError, and so does the slot if the group stops first.
+        Raises OverloadedError, and GroupStoppedError, as does the slot if the group stops first.
         """
         self.check_running()
+        if len(self._calls) >= self._settings.max_orders:
+            raise OverloadedError(f"{len(self._calls)} orders are waiting for their turn")
         slot: Slot[T] = Slot()
 
         def answer(now: float) -> None:

@@ -104,13 +104,22 @@ class Snapshots:
         """Snapshot at the applied index, after what is being applied now.
 
         If the newest one is of that index, it is that one. Raises TrioraftError if nothing has
-        been applied yet, StorageError if it cannot be written, GroupStoppedError. Cancelling
-        stops waiting, not the snapshot.
+        been applied yet, StorageError if it cannot be written, OverloadedError if `max_orders`
+        callers wait for the next one, GroupStoppedError. Cancelling stops waiting, not the
+        snapshot.
         """
+        if len(self._wanted) >= self._settings.max_orders:
+            raise OverloadedError(f"{len(self._wanted)} callers wait for the next snapshot")
         done: Slot[SnapshotMeta] = Slot()
         self._wanted.append(done)
         self._doorbell.ring()
-        return await done.wait()
+        try:
+            return await done.wait()
+        except trio.Cancelled:
+            # The last of them stands for all: the snapshot is still wanted.
+            if done in self._wanted and len(self._wanted) > 1:
+                self._wanted.remove(done)
+            raise
 
     async def install(
         self,
