@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 from raft_group import Group, ids, members
+from raft_node import Disk, Packet
+from raft_rig import Rig, only_reply
 
 from trioraft.raft.errors import ChangeInProgressError, NotLeaderError
 from trioraft.raft.membership import MembershipChange
-from trioraft.raft.types import Role
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.types import Configuration, Role
 
 
 def test_three_become_five_and_three_others() -> None:
@@ -164,3 +167,49 @@ def test_a_removed_node_tells_of_its_removal_when_it_knows() -> None:
     assert told.count("  n3 is removed") == 1
     group.change(MembershipChange.add(members("n3")))
     assert told.count("  n3 is back") == 1
+
+
+@pytest.mark.parametrize("writes", [0, 1, 7])
+def test_what_a_removed_member_acknowledged_ends_below_its_return(writes: int) -> None:
+    """`protocols.acked` outlives a replica and rests on this: all of it is committed by then."""
+    group = Group("n1", "n2", "n3", "n4")
+    group.elect("n1")
+    cluster, acknowledged = group.cluster, -1
+
+    def note(packet: Packet) -> bool:
+        nonlocal acknowledged
+        reply = packet.message
+        if packet.source == "n4" and isinstance(reply, AppendReply) and reply.success:
+            acknowledged = max(acknowledged, reply.match_index)
+        return False
+
+    group.lose = note
+    cluster.change("n1", MembershipChange.remove("n4"))
+    for number in range(writes):
+        cluster.propose("n1", b"%d" % number)
+    group.settle()
+    assert acknowledged >= cluster.core("n1").commit - writes
+    before = acknowledged
+    with pytest.raises(ChangeInProgressError):
+        cluster.propose("n1", b"uncommitted")
+        cluster.change("n1", MembershipChange.remove("n3"))
+        cluster.change("n1", MembershipChange.add(members("n4")))
+    group.run(5)
+    assert acknowledged == before, "a removed member is told nothing more"
+    cluster.crash("n4")
+    cluster.nodes["n4"].disk = Disk()
+    cluster.join("n4")
+    committed = cluster.core("n1").commit
+    assert isinstance(group.change(MembershipChange.add(members("n4"))), Configuration)
+    returns = next(
+        entry.index
+        for entry in cluster.core("n1").log.configurations
+        if entry.index > committed and Configuration.decode(entry.data).is_voter("n4")
+    )
+    assert before <= committed < returns
+
+
+def test_a_heartbeat_does_not_vouch_for_what_is_not_in_the_log() -> None:
+    rig = Rig(term=1)
+    rig.step(AppendRequest(1, "n2", 7, 1, (), 7, heartbeat=True), "h")
+    assert not only_reply(rig.settle()).success

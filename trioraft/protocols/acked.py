@@ -20,6 +20,14 @@ class AckedIndex:
     """The highest index acknowledged, per group, in the newest term that was acknowledged.
 
     Within a term there is one leader and its log only grows, so an acknowledgement stands.
+
+    It outlives the replica. A group that is deleted here and opened again in the same process and
+    term, empty, would have heartbeats answered before the disk has what they ask about. Nobody
+    counts on that: this member had to be removed before (consensus.md, "Members"), and was told
+    nothing behind the entry that removed it, which was committed before the change that added
+    it again could begin. So what is remembered ends below the entry that gives it a vote again; up
+    to there everything is committed without it, and above nothing is covered. Nor does a heartbeat
+    ever vouch for what is not in the log at all: the core compares it with the log first.
     Holds one pair per group that has been a follower here, of the last `_MAX_GROUPS` at most:
     groups come and go for as long as a server runs.
     """
