@@ -83,3 +83,15 @@ def test_members_have_progress_and_nobody_else() -> None:
     assert rig.core.progress("n1") is None
     assert rig.core.progress("n9") is None
     assert rig.core.configuration.member("n4") == Member("n4", "n4")
+
+
+def test_a_deposed_leader_keeps_what_it_has_written() -> None:
+    """A majority may count on its copy, though it does not know that (CCF #5674)."""
+    rig = leader()
+    propose(rig, b"a", b"b")
+    rig.settle()
+    rig.step(AppendReply(7, "n2", False))
+    rig.settle()
+    assert rig.role() is Role.FOLLOWER
+    assert rig.core.last_index == 3 - 1
+    assert rig.core.log.durable_index == rig.core.last_index
