@@ -58,7 +58,12 @@ async def admin(tmp_path: Path) -> AsyncIterator[Operator]:
 async def test_a_cluster_grows_and_shrinks(admin: Operator) -> None:
     cluster = admin.cluster
     node = cluster.plan_joiner("n4")
+    refused = await admin.refused("add", f"n4={node.address}", "--learner")
+    assert f"nothing was changed: no node answers at {node.address}" in refused
+    assert "Start n4 there with --join, or say --absent" in refused
     await cluster.start("n4")
+    refused = await admin.refused("add", f"n5={node.address}", "--learner")
+    assert f"nothing was changed: the node at {node.address} is n4, not n5" in refused
     told = await admin("add", f"n4={node.address}", "--learner")
     assert told == "n4 is a learner now; voters: n1, n2, n3; learners: n4\n"
     with trio.fail_after(20):
@@ -67,9 +72,17 @@ async def test_a_cluster_grows_and_shrinks(admin: Operator) -> None:
     assert (await admin.members())["n4"]["part"] == "learner"
     assert await admin("promote", "n4") == "promoted n4; voters: n1, n2, n3, n4\n"
     assert (await admin.members())["n4"]["role"] == "follower"
+    told = await admin("promote", "n4", "n1")
+    assert told == "n1 is a voter already; n4 is a voter already; voters: n1, n2, n3, n4\n"
     told = await admin("demote", "n1")
     assert told == "demoted n1; voters: n2, n3, n4; learners: n1\n"
+    told = await admin("demote", "n1")
+    assert told == "n1 is a learner already; voters: n2, n3, n4; learners: n1\n"
     assert await admin("remove", "n1") == "removed n1; voters: n2, n3, n4\n"
+    [nowhere] = free_addresses(1)
+    told = await admin("add", f"n5={nowhere}", "--learner", "--absent")
+    assert told == "n5 is a learner now; voters: n2, n3, n4; learners: n5\n"
+    assert "--absent goes with --learner" in await admin.refused("add", f"n6={nowhere}", "--absent")
     table = await admin("members")
     assert "n4" in table
     assert "voter" in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from snapshot_journals import MANUAL, CapturedJournal, captured
 
 from trioraft.node import RuntimeSettings
 from trioraft.raft.errors import OverloadedError
+from trioraft.raft.membership import MembershipChange
 
 
 async def test_orders_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
@@ -66,3 +68,17 @@ async def test_callers_that_went_away_take_no_room_and_have_their_snapshot(
             machine.gate.set()
         at = group.applied_index
         await cluster.until(lambda: group.status().snapshot_index == at)
+
+
+async def test_a_removed_node_says_what_to_do_with_it(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        gone = next(name for name in cluster.groups if name != leader.node_id)
+        with caplog.at_level(logging.WARNING):
+            await leader.admin.change_membership(MembershipChange.remove(gone))
+            await cluster.until(lambda: cluster.groups[gone].admin.removed)
+        [said] = [r.getMessage() for r in caplog.records if "removed" in r.getMessage()]
+        assert said.startswith(f"{gone}/")
+        assert "Stop it; to use its name again, start it with an empty data directory" in said

@@ -113,7 +113,8 @@ class GroupOutbound:
     def removal_noticed(self, removed: bool) -> None:
         if removed:
             logger.warning(
-                "%s: this node was removed from the group; it keeps its data and stays quiet",
+                "%s: this node was removed from the group; it keeps its data and stays quiet. Stop "
+                "it; to use its name again, start it with an empty data directory and add it",
                 self._name,
             )
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,13 @@ import trio
 from rich.console import Console
 
 from trioraft.cli.peers import parse_address, parse_member, parse_members
+from trioraft.client.failover import describe_failure
+from trioraft.client.status import fetch_status
 from trioraft.protocols.local import admin as calls
+from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.membership import MembershipChange
 from trioraft.raft.types import Configuration, Member
+from trioraft.rpc import GRPCError, Status
 
 from .cluster import ClusterView, at_leader, watch_joining
 from .common import common_options, run_at_cluster
@@ -30,18 +34,28 @@ _priority_option = click.option(
 @click.command()
 @click.argument("member", metavar="ID=HOST:PORT")
 @click.option("--learner", is_flag=True, help="It gets the log, but no vote.")
+@click.option("--absent", is_flag=True, help="Add a learner that does not run yet.")
 @_priority_option
 @common_options
-def add(member: str, learner: bool, priority: int | None, **where: Any) -> None:
+def add(member: str, learner: bool, absent: bool, priority: int | None, **where: Any) -> None:
     """Add a node that was started with --join.
 
     A new voter is brought up to date first; the command returns when it votes. Cancelling it
-    (Ctrl-C) while the node catches up gives the addition up.
+    (Ctrl-C) while the node catches up gives the addition up. A learner is added at once, if it
+    answers.
     """
+    if absent and not learner:
+        raise click.UsageError("--absent goes with --learner: a voter has to catch up first.")
     node_id, address = parse_member(member)
     new = (Member(node_id, address, priority or 0),)
     change = MembershipChange.add(learners=new) if learner else MembershipChange.add(new)
-    _change(lambda _: change, f"{node_id} is a {'learner' if learner else 'voter'} now", **where)
+
+    async def check(_: ClusterView) -> None:
+        if learner and not absent:
+            await _check_joiner(node_id, address)
+
+    done = f"{node_id} is a {'learner' if learner else 'voter'} now"
+    _change(lambda _: change, lambda _: done, check=check, **where)
 
 
 @click.command()
@@ -65,7 +79,7 @@ def update(id: str, address: str | None, priority: int | None, **where: Any) -> 
             )
         )
 
-    _change(change, f"{id} is updated", **where)
+    _change(change, lambda _: f"{id} is updated", **where)
 
 
 @click.command()
@@ -76,7 +90,8 @@ def remove(ids: tuple[str, ...], **where: Any) -> None:
 
     A removed node keeps its data and stays quiet. To use its id again, delete its data first.
     """
-    _change(lambda _: MembershipChange.remove(*ids), f"removed {', '.join(ids)}", **where)
+    done = f"removed {', '.join(ids)}"
+    _change(lambda _: MembershipChange.remove(*ids), lambda _: done, **where)
 
 
 @click.command()
@@ -84,7 +99,11 @@ def remove(ids: tuple[str, ...], **where: Any) -> None:
 @common_options
 def promote(ids: tuple[str, ...], **where: Any) -> None:
     """Make voters of learners."""
-    _change(lambda _: MembershipChange.promote(*ids), f"promoted {', '.join(ids)}", **where)
+    _change(
+        lambda _: MembershipChange.promote(*ids),
+        lambda view: _what_changed(view, ids, "promoted", "voter"),
+        **where,
+    )
 
 
 @click.command()
@@ -92,7 +111,11 @@ def promote(ids: tuple[str, ...], **where: Any) -> None:
 @common_options
 def demote(ids: tuple[str, ...], **where: Any) -> None:
     """Make learners of voters."""
-    _change(lambda _: MembershipChange.demote(*ids), f"demoted {', '.join(ids)}", **where)
+    _change(
+        lambda _: MembershipChange.demote(*ids),
+        lambda view: _what_changed(view, ids, "demoted", "learner"),
+        **where,
+    )
 
 
 @click.command("set")
@@ -118,13 +141,47 @@ def set_members(voters: str, learners: str, expect: str | None, **where: Any) ->
         )
         return MembershipChange.compare_and_set(expected, *wanted)
 
-    _change(change, "done", **where)
+    _change(change, lambda _: "done", **where)
+
+
+async def _check_joiner(node_id: str, address: str) -> None:
+    """Raises ConfigurationError if nobody answers there, or another node than is meant.
+
+    A server of another make, which has no such call, will do.
+    """
+    try:
+        found = (await fetch_status(address)).node_id
+    except GRPCError as error:
+        if error.status is Status.UNIMPLEMENTED:
+            return
+        raise ConfigurationError(
+            f"nothing was changed: no node answers at {address} "
+            f"({describe_failure(address, error)}). Start {node_id} there with --join, or say "
+            "--absent if it is to be a learner before it runs"
+        ) from error
+    if found != node_id:
+        raise ConfigurationError(
+            f"nothing was changed: the node at {address} is {found}, not {node_id}"
+        )
+
+
+async def _check_nothing(_: ClusterView) -> None:
+    """What need not be looked at before."""
+
+
+def _what_changed(view: ClusterView, ids: tuple[str, ...], verb: str, part: str) -> str:
+    """Which of them were changed, and which were what was asked for already."""
+    already = [m.node_id for m in view.members if m.part == part and m.node_id in ids]
+    changed = [node_id for node_id in ids if node_id not in already]
+    said = [f"{verb} {', '.join(changed)}"] if changed else []
+    return "; ".join([*said, *(f"{node_id} is a {part} already" for node_id in already)])
 
 
 def _change(
     make: Callable[[ClusterView], MembershipChange],
-    done: str,
+    done: Callable[[ClusterView], str],
     *,
+    check: Callable[[ClusterView], Awaitable[None]] = _check_nothing,
     endpoints: str,
     group: str,
     timeout: float,
@@ -132,19 +189,20 @@ def _change(
     """Have the members changed, show how new ones catch up, and say what came of it."""
     console = Console(stderr=True)
 
-    async def run(view: ClusterView) -> Configuration:
+    async def run(view: ClusterView) -> tuple[str, Configuration]:
         change = make(view)
+        await check(view)
         call = partial(calls.change_membership, change=change, group_id=view.group_id)
         with console.status("changing the members") as line:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch_joining, endpoints, view.group_id, 2.0, line.update)
                 now = await at_leader(view, call)
                 nursery.cancel_scope.cancel()
-        return now
+        return done(view), now
 
-    now = run_at_cluster(run, endpoints=endpoints, group=group, timeout=timeout)
+    said, now = run_at_cluster(run, endpoints=endpoints, group=group, timeout=timeout)
     learners = ", ".join(m.id for m in now.learners)
     click.echo(
-        f"{done}; voters: {', '.join(m.id for m in now.voters)}"
+        f"{said}; voters: {', '.join(m.id for m in now.voters)}"
         + (f"; learners: {learners}" if learners else "")
     )
