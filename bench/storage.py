@@ -32,7 +32,7 @@ from trioraft.storage import (
     PersistBatch,
     open_disk_writer,
 )
-from trioraft.storage.entries import decode_run, encode_entries
+from trioraft.storage.log.entries import decode_run, encode_entries
 
 
 def codec(data: bytes) -> dict[str, float]:

@@ -18,7 +18,7 @@ from trioraft.node.peers import SnapshotChunk
 from trioraft.raft.errors import ConfigurationError, GroupStoppedError, StorageError
 from trioraft.raft.messages import SnapshotRequest
 from trioraft.raft.types import Session, SnapshotMeta
-from trioraft.storage.snapshot_memory import MemorySnapshotWriter
+from trioraft.storage.snapshots.in_memory import MemorySnapshotWriter
 
 SETTINGS = RuntimeSettings(snapshot_after_entries=10**9, keep_entries=0, fetch_snapshots=True)
 CALL = Session(b"c" * 16, 1)

@@ -18,7 +18,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import StorageError
 from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.raft.types import Configuration, Member
-from trioraft.storage.snapshot_memory import MemorySnapshotWriter
+from trioraft.storage.snapshots.in_memory import MemorySnapshotWriter
 
 SETTINGS = RuntimeSettings(
     snapshot_after_entries=10**9, fetch_snapshots=True, partial_snapshot_timeout=20.0

@@ -23,7 +23,7 @@ from trioraft.raft.errors import (
 )
 from trioraft.raft.messages import SnapshotRequest
 from trioraft.raft.types import SnapshotMeta
-from trioraft.storage.snapshot_file import describe_file
+from trioraft.storage.snapshots.container import describe_file
 
 
 async def test_several_files_reach_a_follower(autojump_clock: trio.testing.MockClock) -> None:

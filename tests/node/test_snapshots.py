@@ -21,7 +21,7 @@ from trioraft.raft.errors import (
     StorageError,
     TrioraftError,
 )
-from trioraft.storage.snapshot_memory import MemorySnapshotWriter
+from trioraft.storage.snapshots.in_memory import MemorySnapshotWriter
 
 
 async def test_applying_goes_on_while_a_snapshot_is_written(

@@ -22,8 +22,8 @@ from trioraft.raft.errors import (
 )
 from trioraft.raft.messages import SnapshotRequest
 from trioraft.raft.types import SnapshotMeta
-from trioraft.storage.snapshot_file import describe_file
-from trioraft.storage.snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
+from trioraft.storage.snapshots.container import describe_file
+from trioraft.storage.snapshots.in_memory import MemorySnapshotReader, MemorySnapshotWriter
 
 
 async def test_a_follower_without_room_goes_on_and_takes_it_later(

@@ -13,7 +13,7 @@ from storage_kit import (
 )
 
 from trioraft.storage import FileStorage, PersistBatch
-from trioraft.storage.record import record_at, salt_of
+from trioraft.storage.log.record import record_at, salt_of
 from trioraft.testing.disk import SimDisk
 
 BIG = 1 << 30

@@ -13,7 +13,7 @@ from storage_kit import FOLDER, SteppedWriter, Twin, entries, meta, open_on, tak
 from trioraft.raft.errors import CorruptionError, StorageError
 from trioraft.raft.types import SnapshotFile
 from trioraft.storage import PersistBatch
-from trioraft.storage.snapshot_file import (
+from trioraft.storage.snapshots.container import (
     BLOCK_BYTES,
     MAGIC,
     MAX_FILES,

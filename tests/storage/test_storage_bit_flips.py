@@ -22,7 +22,7 @@ from storage_kit import (
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import Entry, EntryKind, HardState, Session
 from trioraft.storage import PersistBatch, RecoveredState
-from trioraft.storage.record import RecordType, record_at, salt_of
+from trioraft.storage.log.record import RecordType, record_at, salt_of
 from trioraft.testing.disk import SimDisk
 
 SESSIONS = [

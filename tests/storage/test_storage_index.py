@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trioraft.storage.index import LogIndex, Segment
+from trioraft.storage.log.index import LogIndex, Segment
 
 RECORD = 10  # bytes of every record here
 STRIDE = 3 * RECORD - 1  # a point at every third record
@@ -19,7 +19,7 @@ STRIDE = 3 * RECORD - 1  # a point at every third record
 @pytest.fixture(autouse=True, scope="module")
 def _small_stride() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trioraft.storage.index.POINT_STRIDE", STRIDE)
+        patch.setattr("trioraft.storage.log.index.POINT_STRIDE", STRIDE)
         yield
 
 

@@ -24,8 +24,8 @@ from storage_kit import (
 from trioraft.raft.errors import CorruptionError, DataDirectoryError, StorageError
 from trioraft.raft.types import HardState
 from trioraft.storage import DataDirectory, FileStorage, PersistBatch
-from trioraft.storage.record import record_at, salt_of
-from trioraft.storage.segments import SEALING_SIZE
+from trioraft.storage.log.record import record_at, salt_of
+from trioraft.storage.log.segments import SEALING_SIZE
 from trioraft.testing.disk import SimDisk
 
 

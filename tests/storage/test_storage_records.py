@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioraft.raft.types import Entry, EntryKind, HardState, Session
-from trioraft.storage.entries import POINT_STRIDE, decode_entry, decode_run, encode_entries
-from trioraft.storage.record import (
+from trioraft.storage.log.entries import POINT_STRIDE, decode_entry, decode_run, encode_entries
+from trioraft.storage.log.record import (
     MARK_SIZE,
     MAX_TERM,
     BadRecordError,

@@ -15,11 +15,11 @@ import trio
 from trioraft.raft.errors import StorageError
 from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, EntryKind, HardState, SnapshotMeta
 
-from .batch import check_batch
 from .interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
-from .pending import take_within
-from .snapshot_file import describe_file, with_files
-from .snapshot_memory import MemorySnapshotReader, MemorySnapshotWriter
+from .log.batch import check_batch
+from .log.pending import take_within
+from .snapshots.container import describe_file, with_files
+from .snapshots.in_memory import MemorySnapshotReader, MemorySnapshotWriter
 
 __all__ = ["MemoryStorage"]
 

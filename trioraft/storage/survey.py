@@ -15,9 +15,9 @@ from zlib import crc32
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import Entry, HardState, SnapshotMeta
 
-from .entries import decode_entry, entry_position
 from .filesystem import FileSystem
-from .record import (
+from .log.entries import decode_entry, entry_position
+from .log.record import (
     HEAD,
     BadRecordError,
     RecordType,
@@ -25,11 +25,11 @@ from .record import (
     decode_segment_header,
     salt_of,
 )
-from .recovery import examine_log, segment_numbers
-from .scan import examine_rest, scan
-from .segments import segment_name
-from .snapshot_file import BLOCK_BYTES, MAGIC, read_contents
-from .snapshots import find_newest
+from .log.recovery import examine_log, segment_numbers
+from .log.scan import examine_rest, scan
+from .log.segments import segment_name
+from .snapshots.container import BLOCK_BYTES, MAGIC, read_contents
+from .snapshots.store import find_newest
 
 __all__ = [
     "Damage",

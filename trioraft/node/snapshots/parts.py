@@ -15,7 +15,7 @@ from trioraft.node.sessions import SessionTable
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.interface import SnapshotReader, SnapshotWriter
-from trioraft.storage.snapshot_file import DATA_FILE, MAX_FILES, check_file_name
+from trioraft.storage.snapshots.container import DATA_FILE, MAX_FILES, check_file_name
 
 __all__ = [
     "DATA_FILE",

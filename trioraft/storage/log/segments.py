@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from trioraft.raft.errors import StorageError
+from trioraft.storage.filesystem import File, FileSystem, storage_error, write_aside
+from trioraft.storage.handles import HandleCache
+from trioraft.storage.settings import StorageSettings
 
-from .filesystem import File, FileSystem, storage_error, write_aside
-from .handles import HandleCache
 from .record import MARK_SIZE, SEAL_SIZE, encode_mark, encode_seal
-from .settings import StorageSettings
 
 __all__ = [
     "SEALING_SIZE",

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import NO_INDEX, Entry, EntryKind, HardState
+from trioraft.storage.filesystem import File
 
 from .entries import ENTRY_BODY, POINT_STRIDE, decode_entry, entry_position
-from .filesystem import File
 from .index import LogIndex, Segment
 from .record import (
     HEAD,

@@ -22,8 +22,7 @@ from zlib import crc32
 
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import Configuration, SnapshotFile, SnapshotMeta
-
-from .filesystem import File
+from trioraft.storage.filesystem import File
 
 __all__ = [
     "BLOCK_BYTES", "DATA_FILE", "MAGIC", "MAX_FILES", "Contents", "check_file_name",

@@ -11,9 +11,10 @@ import trio
 
 from trioraft.raft.errors import CorruptionError, StorageError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
+from trioraft.storage.filesystem import File, storage_error
+from trioraft.storage.writer import DiskWriter
 
-from .filesystem import File, storage_error
-from .snapshot_file import (
+from .container import (
     BLOCK_BYTES,
     DATA_FILE,
     MAGIC,
@@ -24,7 +25,6 @@ from .snapshot_file import (
     file_checksum,
     with_files,
 )
-from .writer import DiskWriter
 
 __all__ = ["FileSnapshotReader", "FileSnapshotWriter", "Publisher"]
 

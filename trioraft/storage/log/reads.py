@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.types import Entry
+from trioraft.storage.filesystem import FileSystem
 
 from .entries import decode_run
-from .filesystem import FileSystem
 from .index import Span
 from .record import HEAD, BadRecordError, salt_of
 from .scan import SLICE

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from trioraft.storage.writer import DiskWriter
+
 from .segments import LogFiles
-from .writer import DiskWriter
 
 __all__ = ["Upkeep"]
 

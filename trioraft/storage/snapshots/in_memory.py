@@ -9,7 +9,7 @@ import trio
 from trioraft.raft.errors import StorageError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 
-from .snapshot_file import DATA_FILE, MAX_FILES, check_file_name, describe_file
+from .container import DATA_FILE, MAX_FILES, check_file_name, describe_file
 
 __all__ = ["MemorySnapshotReader", "MemorySnapshotWriter"]
 

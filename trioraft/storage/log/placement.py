@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trioraft.raft.types import HardState
+from trioraft.storage.interface import PersistBatch
 
 from .entries import encode_entries
 from .index import LogIndex, Segment
-from .interface import PersistBatch
 from .record import (
     MARK_SIZE,
     RecordType,

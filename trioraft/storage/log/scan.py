@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-from .filesystem import File
+from trioraft.storage.filesystem import File
+
 from .record import (
     HEAD,
     MARK_PATTERN,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trioraft.raft.types import HardState, SnapshotMeta
+from trioraft.storage.interface import PersistBatch
 
-from .interface import PersistBatch
 from .record import MAX_TERM
 
 __all__ = ["check_batch"]

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from trioraft.raft.errors import CorruptionError
 from trioraft.raft.log import ENTRY_OVERHEAD
 from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, HardState, SnapshotMeta
+from trioraft.storage.filesystem import File, FileSystem, write_aside
 
-from .filesystem import File, FileSystem, write_aside
 from .index import LogIndex
 from .reads import read_spans
 from .record import (

@@ -17,21 +17,21 @@ import trio
 
 from trioraft.raft.errors import OverloadedError, StorageError
 from trioraft.raft.types import NO_INDEX, Entry, SnapshotMeta
+from trioraft.storage.filesystem import FileSystem, OsFileSystem, storage_error
+from trioraft.storage.handles import HandleCache
+from trioraft.storage.interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
+from trioraft.storage.settings import StorageSettings
+from trioraft.storage.snapshots.store import SnapshotStore, delete_leftovers, find_newest
+from trioraft.storage.writer import DiskWriter
 
 from .batch import check_batch
-from .filesystem import FileSystem, OsFileSystem, storage_error
-from .handles import HandleCache
 from .index import Span
-from .interface import PersistBatch, RecoveredState, SnapshotReader, SnapshotWriter
 from .pending import PendingEntries, take_within
 from .placement import LogEnd
 from .reads import read_spans
 from .recovery import OpenedLog, open_log
 from .segments import LogFiles
-from .settings import StorageSettings
-from .snapshots import SnapshotStore, delete_leftovers, find_newest
 from .upkeep import Upkeep
-from .writer import DiskWriter
 
 __all__ = ["FileStorage"]
 

@@ -1,6 +1,6 @@
 """Snapshots on the disk: written aside, synced, renamed; the newest one counts.
 
-Each is one container (`snapshot_file`), named after its position.
+Each is one container (`container`), named after its position.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import trio
 
 from trioraft.raft.errors import CorruptionError, StorageError
 from trioraft.raft.types import Configuration, SnapshotMeta
+from trioraft.storage.filesystem import File, FileSystem, storage_error
+from trioraft.storage.writer import DiskWriter
 
-from .filesystem import File, FileSystem, storage_error
-from .snapshot_file import Contents, read_contents
-from .snapshot_io import FileSnapshotReader, FileSnapshotWriter
-from .writer import DiskWriter
+from .container import Contents, read_contents
+from .on_disk import FileSnapshotReader, FileSnapshotWriter
 
 __all__ = ["SnapshotStore", "delete_leftovers", "find_newest"]
 
