@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raft_rig import Rig, append, sent
+from raft_rig import HEARTBEAT, Rig, append, sent
 
 from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.raft.reads import MAX_READ_ROUNDS
@@ -117,6 +117,23 @@ def test_rounds_in_flight_are_bounded_and_the_rest_wait_together() -> None:
     (last,) = {m.round for _, m in sent(ready, AppendRequest) if m.heartbeat}
     rig.step(beat(last))
     assert rig.ready().reads[-1] == (list(range(MAX_READ_ROUNDS, MAX_READ_ROUNDS + 5)), 0)
+
+
+def test_heartbeats_by_the_clock_begin_no_more_rounds_for_reads_than_that() -> None:
+    rig = leader()
+    begun = []
+    for token in range(MAX_READ_ROUNDS + 1):
+        rig.core.read_index(token, rig.now)
+        begun += rounds(rig)
+    rig.wait(HEARTBEAT)
+    (beating,) = rounds(rig)
+    assert rig.core.read_rounds == MAX_READ_ROUNDS
+    rig.step(beat(beating))
+    ready = rig.ready()
+    assert [tokens for tokens, _ in ready.reads] == [[token] for token in range(MAX_READ_ROUNDS)]
+    (last,) = {m.round for _, m in sent(ready, AppendRequest) if m.heartbeat}
+    rig.step(beat(last))
+    assert rig.ready().reads == [([MAX_READ_ROUNDS], 0)]
 
 
 def test_reads_of_a_deposed_leader_are_dropped() -> None:

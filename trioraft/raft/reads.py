@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_READ_ROUNDS", "ReadQueue", "lease_end"]
 
-# Rounds begun for reads and not confirmed; further reads wait for the next one that begins.
+# Rounds that reads wait for and that are not confirmed; further reads wait until one is.
 MAX_READ_ROUNDS = 8
 
 
@@ -57,8 +57,12 @@ class ReadQueue:
         return bool(self.waiting) and len(self.begun) < MAX_READ_ROUNDS
 
     def begin(self, round_number: int, index: int) -> None:
-        """Heartbeat round `round_number` begins now; `index` is what its reads must see."""
-        if self.waiting:
+        """Heartbeat round `round_number` begins now; `index` is what its reads must see.
+
+        One that begins because it is time takes no reads along when enough rounds are open. Its
+        answers confirm those, and with that a round for the others begins.
+        """
+        if self.wants_round:
             self.begun.append(ReadBatch(round_number, index, self.waiting))
             self.waiting = []
 
