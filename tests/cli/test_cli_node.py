@@ -15,8 +15,9 @@ import trio
 from click.testing import CliRunner, Result
 
 from trioraft.cli import main
-from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, open_cluster
 from trioraft.cli.demo.ports import free_addresses
+from trioraft.cli.demo.processes import NodeStartError
 
 #: Elections that do not make a test wait; the machine may be busy, so not faster.
 FAST = ("--election-timeout", "500", "--heartbeat", "100")

@@ -14,7 +14,8 @@ from trioraft._proto.etcd.rpc_grpc import KVStub
 from trioraft._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
 from trioraft._proto.grpc.health_grpc import HealthStub
 from trioraft._proto.grpc.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, open_cluster
+from trioraft.cli.demo.processes import NodeStartError
 from trioraft.rpc import Channel, GRPCError, Status, open_channel
 
 #: Elections that do not make a test wait; the machine may be busy, so not faster.

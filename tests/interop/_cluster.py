@@ -13,6 +13,7 @@ In an async test::
 The processes end with the test. See `trioraft.cli.demo.cluster` for everything it can do.
 """
 
-from trioraft.cli.demo.cluster import LocalCluster, NodeStartError, open_cluster
+from trioraft.cli.demo.cluster import LocalCluster, open_cluster
+from trioraft.cli.demo.processes import NodeStartError
 
 __all__ = ["LocalCluster", "NodeStartError", "open_cluster"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import trio
 from torture_net import PORT, Machine, Network, mount_disk, unmount_disk
 
-from trioraft.cli.demo.cluster import LocalCluster, NodeProcess
+from trioraft.cli.demo.cluster import LocalCluster
+from trioraft.cli.demo.processes import NodeProcess
 
 __all__ = ["MachineCluster"]
 
