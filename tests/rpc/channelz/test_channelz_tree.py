@@ -1,4 +1,4 @@
-"""channelz: subchannels and their sockets, listeners, and what has happened to each."""
+"""channelz: channels, their subchannels and sockets, servers and their listeners."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 import trio
-from channelz_world import World, asking, calls, told
+from channelz_world import asking, calls, told
 from echo_grpc import EchoStub
 from echo_pb2 import EchoReply, EchoRequest
 from echo_service import MemoryNetwork, One
 from fleet import addresses, fleet_of
 
 from trioraft._proto.grpc import channelz_pb2 as pb
-from trioraft.rpc import GRPCError, Limits, Resolution, Status, open_channel, open_server
+from trioraft.rpc import GRPCError, Limits, Resolution, open_channel, open_server
 from trioraft.rpc.client.naming.resolver import ResolverUpdates
-from trioraft.rpc.registry.trace import MAX_EVENTS, Trace
 from trioraft.rpc.services import Registry
 
 State = pb.ChannelConnectivityState
@@ -152,62 +151,6 @@ async def test_a_subchannel_may_have_several_sockets(autojump_clock: object) -> 
             ]
 
 
-async def test_a_call_that_is_retried_is_one_call(autojump_clock: object) -> None:
-    """Of the channel. The subchannel counts attempts."""
-    registry, network = Registry(), MemoryNetwork()
-    came = 0
-
-    async def third_time_lucky(stream: Any) -> None:
-        nonlocal came
-        came += 1
-        await stream.recv_message()
-        if came % 3:
-            raise GRPCError(Status.UNAVAILABLE)
-        await stream.send_message(EchoReply())
-
-    policy = {
-        "maxAttempts": 3,
-        "initialBackoff": "0.1s",
-        "maxBackoff": "1s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    config = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
-    async with asking(registry) as world, open_server([One(third_time_lucky)], listeners=[network]):
-        async with open_channel(
-            "there", dial=network.dial, registry=registry, service_config=config
-        ) as channel:
-            for _ in range(2):
-                await EchoStub(channel).Unary(EchoRequest())
-            [subchannel] = await world.subchannels()
-            assert calls(subchannel.data) == (6, 2, 4)
-            assert calls((await world.channel()).data) == (2, 2, 0)
-
-
-async def test_hedges_are_one_call_too(autojump_clock: object) -> None:
-    registry, network = Registry(), MemoryNetwork()
-
-    async def slow(stream: Any) -> None:
-        await stream.recv_message()
-        await trio.sleep(0.25)
-        await stream.send_message(EchoReply())
-
-    hedging = {"maxAttempts": 3, "hedgingDelay": "0.1s"}
-    config = {"methodConfig": [{"name": [{}], "hedgingPolicy": hedging}]}
-    async with asking(registry) as world, open_server([One(slow)], listeners=[network]):
-        async with open_channel(
-            "there", dial=network.dial, registry=registry, service_config=config
-        ) as channel:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(EchoStub(channel).Unary, EchoRequest())
-                await trio.sleep(0.22)
-                assert calls((await world.channel()).data) == (1, 0, 0)
-            await trio.sleep(1)
-            [subchannel] = await world.subchannels()
-            assert calls(subchannel.data) == (3, 1, 2)
-            assert calls((await world.channel()).data) == (1, 1, 0)
-
-
 async def test_listeners_until_the_server_stops(autojump_clock: object) -> None:
     registry, networks = Registry(), [MemoryNetwork(), MemoryNetwork()]
     gate = trio.Event()
@@ -238,48 +181,3 @@ async def test_listeners_until_the_server_stops(autojump_clock: object) -> None:
                     await world.socket(ref.socket_id)
                 gate.set()
                 await server.wait_stopped()
-
-
-async def test_a_trace_has_a_bound(world: World, autojump_clock: object) -> None:
-    [entry] = world.registry.channels.values()
-    for number in range(100):
-        entry.problem(f"{number} " + "x" * 1000)
-    trace = (await world.channel()).data.trace
-    assert trace.num_events_logged == 100
-    assert len(trace.events) == MAX_EVENTS
-    assert [told(trace)[n].split()[0] for n in (0, -1)] == ["80", "99"]
-    assert {len(line) for line in told(trace)} == {200}
-
-
-async def test_resolvers_and_their_configs(autojump_clock: object) -> None:
-    class Failing:
-        async def run(self, updates: ResolverUpdates) -> None:
-            updates.failed(OSError("no such name"))
-            await trio.sleep(1)
-            updates.found(Resolution(addresses("a"), {"methodConfig": 7}))
-            updates.found(Resolution(addresses("a")))
-            await trio.sleep_forever()
-
-    registry = Registry()
-    async with asking(registry) as world, fleet_of("a") as fleet:
-        async with open_channel(
-            "a", dial_address=fleet.dial, resolver=Failing(), registry=registry
-        ) as channel:
-            channel.connect()
-            await trio.sleep(10)
-            trace = (await world.channel()).data.trace
-    lines = told(trace)
-    assert lines[1] == "cannot resolve: no such name"
-    assert lines[2].startswith("state: TRANSIENT_FAILURE: ")
-    assert lines[3].startswith("service config refused: ")
-    assert [line for line in lines if line.startswith("resolved")] == ["resolved: a:1"]
-    assert {event.severity for event in trace.events[1:4]} == {Event.CT_WARNING}
-
-
-async def test_a_trace_knows_its_beginning(autojump_clock: object) -> None:
-    began = trio.current_time()
-    trace = Trace()
-    await trio.sleep(5)
-    trace.add("something")
-    [event] = trace.events
-    assert (trace.created, event.at, trace.logged) == (began, began + 5, 1)
