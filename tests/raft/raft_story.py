@@ -12,9 +12,10 @@ from typing import Any
 
 from raft_cluster import Cluster
 from raft_node import Disk, Packet
-from raft_words import describe, show_configuration, show_term
+from raft_wishes import Wishes
+from raft_words import describe
 
-from trioraft.raft import MembershipChange, RaftConfig
+from trioraft.raft import RaftConfig
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.types import (
     Configuration,
@@ -22,7 +23,6 @@ from trioraft.raft.types import (
     EntryKind,
     HardState,
     Member,
-    ReplicationLevel,
 )
 
 
@@ -49,14 +49,7 @@ def retell(text: str) -> str:
     return "\n".join(told) + "\n"
 
 
-def parse_member(word: str) -> Member:
-    """n4, n4@address, n4:priority"""
-    name, _, address = word.partition("@")
-    node_id, _, priority = name.partition(":")
-    return Member(node_id, address or f"{node_id}:1", int(priority or 0))
-
-
-class Story:
+class Story(Wishes):
     """The commands. Each narrates through `say`."""
 
     def __init__(self) -> None:
@@ -74,9 +67,6 @@ class Story:
         except (TrioraftError, ValueError) as error:
             self.say(f"  {type(error).__name__}: {error}")
         return self.lines
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
     # --- setting the scene
 
@@ -213,124 +203,6 @@ class Story:
 
     def do_restart(self, node_id: str) -> None:
         self.cluster.start(self.cluster.nodes[node_id])
-
-    # --- what applications do
-
-    def do_propose(self, node_id: str, *data: str) -> None:
-        self.cluster.propose(node_id, *(d.encode() for d in data))
-
-    def do_read(self, node_id: str, *tokens: str) -> None:
-        self.cluster.read(node_id, *tokens)
-
-    def do_leaseread(self, node_id: str, token: str) -> None:
-        self.cluster.read(node_id, token, lease=True)
-
-    def do_transfer(self, node_id: str, target: str | None = None) -> None:
-        chosen = self.cluster.core(node_id).transfer_leadership(target, self.cluster.clock(node_id))
-        self.say(f"  {node_id} hands over to {chosen}")
-        self.cluster.flush(node_id)
-
-    def do_stepdown(self, node_id: str) -> None:
-        self.cluster.core(node_id).step_down(self.cluster.clock(node_id))
-        self.cluster.flush(node_id)
-
-    def do_elections(self, node_id: str, what: str) -> None:
-        """elections n1 pause|resume"""
-        core = self.cluster.core(node_id)
-        if what == "pause":
-            core.pause_elections()
-        else:
-            core.resume_elections(self.cluster.clock(node_id))
-
-    def do_change(self, node_id: str, form: str, *words: str) -> None:
-        """change n1 add|learners|set|remove|promote|demote|move|expect MEMBER...
-
-        A member is n4, n4@address or n4:priority; expect takes n1,n2 first, then the new voters.
-        """
-        first, *rest = words
-        members = tuple(map(parse_member, words))
-        changes = {
-            "add": lambda: MembershipChange.add(members),
-            "learners": lambda: MembershipChange.add((), members),
-            "set": lambda: MembershipChange.set(members),
-            "remove": lambda: MembershipChange.remove(*words),
-            "promote": lambda: MembershipChange.promote(*words),
-            "demote": lambda: MembershipChange.demote(*words),
-            "move": lambda: MembershipChange.update(*members),
-            "expect": lambda: MembershipChange.compare_and_set(
-                Configuration(tuple(map(parse_member, first.split(",")))),
-                tuple(map(parse_member, rest)),
-            ),
-        }
-        self.cluster.change(node_id, changes[form]())
-
-    def do_abandon(self, node_id: str) -> None:
-        given_up = self.cluster.core(node_id).abandon_change(self.cluster.clock(node_id))
-        self.cluster.flush(node_id)
-        if not given_up:
-            self.say("  too late")
-
-    def do_rest(self, *node_ids: str) -> None:
-        for node_id in node_ids:
-            resting = self.cluster.core(node_id).rest(self.cluster.clock(node_id))
-            self.say(f"  {node_id} {'rests' if resting else 'cannot rest'}")
-
-    def do_wake(self, *node_ids: str) -> None:
-        for node_id in node_ids:
-            self.cluster.core(node_id).wake(self.cluster.clock(node_id))
-
-    def do_compact(self, node_id: str, keep_after: str) -> None:
-        """compact n1 5: snapshot what is applied, forget the log up to entry 5"""
-        self.cluster.compact(node_id, int(keep_after))
-
-    # --- looking
-
-    def do_status(self) -> None:
-        for node in self.cluster.nodes.values():
-            if node.core is None:
-                self.say(f"  {node.id} down")
-                continue
-            core = node.core
-            log = core.log
-            terms = " ".join(
-                show_term(log.term_at(i)) for i in range(log.base_index + 1, core.last_index + 1)
-            )
-            behind = f"from {log.base_index + 1} " if log.base_index >= 0 else ""
-            role = core.role.name.lower().replace("_", "-")
-            term = show_term(core.term)
-            self.say(f"  {node.id} {role} term {term} commit {core.commit} log {behind}[{terms}]")
-
-    def do_members(self) -> None:
-        """Whom each node takes for members, and how far a change has come."""
-        for node in self.cluster.nodes.values():
-            if node.core is not None:
-                phase = node.core.change_phase
-                told = f", {phase.value}" if phase else ""
-                if node.core.staged:
-                    told += f" {' '.join(node.core.staged)}"
-                self.say(f"  {node.id}: {show_configuration(node.core.configuration)}{told}")
-
-    def do_peers(self, node_id: str) -> None:
-        """Whom this node must be able to reach."""
-        self.say("  " + " ".join(f"{m.id}@{m.address}" for m in self.cluster.core(node_id).peers))
-
-    def do_lease(self, node_id: str) -> None:
-        valid = self.cluster.core(node_id).lease_valid(self.cluster.clock(node_id))
-        self.say(f"  {node_id} has {'a' if valid else 'no'} lease")
-
-    def do_levels(self, node_id: str) -> None:
-        core = self.cluster.core(node_id)
-        for level in ReplicationLevel:
-            self.say(f"  {level.name.lower().replace('_', '-')} {core.replicated(level)}")
-
-    def do_progress(self, leader: str) -> None:
-        for follower in self.cluster.nodes:
-            progress = self.cluster.core(leader).progress(follower)
-            if progress is not None:
-                self.say(
-                    f"  {follower} {progress.state.name.lower()} match {progress.match_index}"
-                    f" next {progress.next_index} in flight {len(progress.inflight)}"
-                )
 
     # --- the network's list
 

@@ -1,4 +1,4 @@
-"""What happens between cores, in the words of transcripts."""
+"""The words of transcripts: how members, terms and what happens between cores are written."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from trioraft.raft.types import (
     Configuration,
     Entry,
     EntryKind,
+    Member,
 )
 
 
@@ -86,3 +87,10 @@ def _show_entry(entry: Entry) -> str:
     if entry.kind is EntryKind.CONFIGURATION:
         return f"{entry.index}:({show_configuration(Configuration.decode(entry.data))})"
     return f"{entry.index}:({entry.kind.name.lower()})"
+
+
+def parse_member(word: str) -> Member:
+    """n4, n4@address, n4:priority"""
+    name, _, address = word.partition("@")
+    node_id, _, priority = name.partition(":")
+    return Member(node_id, address or f"{node_id}:1", int(priority or 0))
