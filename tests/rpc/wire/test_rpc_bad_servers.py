@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
+import echo_trio
 import pytest
 import trio
 from echo_grpc import EchoStub
-from echo_pb2 import EchoRequest
+from echo_pb2 import EchoReply, EchoRequest
 from ngh2 import (
     Configuration,
     Connection,
@@ -16,6 +18,8 @@ from ngh2 import (
 )
 
 from trioraft.rpc import (
+    Cardinality,
+    Channel,
     GRPCError,
     Status,
     open_channel,
@@ -84,6 +88,49 @@ async def test_bad_replies(
         with trio.fail_after(10), pytest.raises(GRPCError) as caught:
             await EchoStub(channel).Unary(EchoRequest())
         assert caught.value.status is Status[status]
+    nursery.cancel_scope.cancel()
+
+
+async def grpclib_unary(channel: Channel) -> None:
+    await EchoStub(channel).Unary(EchoRequest())
+
+
+async def our_unary(channel: Channel) -> None:
+    await echo_trio.EchoStub(channel).Unary(EchoRequest())
+
+
+async def our_upload(channel: Channel) -> None:
+    async with echo_trio.EchoStub(channel).Collect() as upload:
+        await upload.send(EchoRequest())
+        await upload.reply()
+
+
+async def taken_as_it_comes(channel: Channel) -> None:
+    method = "/trioraft.testing.Echo/Unary"
+    async with channel.request(method, Cardinality.UNARY_UNARY, EchoRequest, EchoReply) as stream:
+        await stream.send_message(EchoRequest())
+        await stream.recv_initial_metadata()
+        stream.recv_message_nowait()
+
+
+@pytest.mark.parametrize("end", [DONE, [(b"grpc-status", b"5")]], ids=["OK", "NOT_FOUND"])
+@pytest.mark.parametrize("call", [grpclib_unary, our_unary, our_upload, taken_as_it_comes])
+async def test_one_reply_too_many(
+    call: Callable[[Channel], Awaitable[None]],
+    end: list[tuple[bytes, bytes]],
+    nursery: trio.Nursery,
+) -> None:
+    """Nobody could say which of them counts; but a bad status does."""
+
+    async def handle(stream: trio.SocketStream) -> None:
+        await answer_with(OK, EMPTY * 2, end, stream)
+
+    [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        with trio.fail_after(10), pytest.raises(GRPCError) as caught:
+            await call(channel)
+        assert caught.value.status is (Status.INTERNAL if end is DONE else Status.NOT_FOUND)
     nursery.cancel_scope.cancel()
 
 

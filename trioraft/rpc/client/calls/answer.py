@@ -114,8 +114,14 @@ class AnsweredCall(Call[S, R]):
         self._settle(read_status(headers))
 
     def _settle(self, outcome: GRPCError | Status) -> None:
-        if self._failure is None and isinstance(outcome, GRPCError):
-            self._failure = outcome
+        if self._failure is None:
+            if isinstance(outcome, GRPCError):
+                self._failure = outcome
+            elif len(self._inbox) + self._taken > 1 and not self._server_streaming:
+                self._inbox.clear()
+                self._failure = GRPCError(
+                    Status.INTERNAL, "the server sent more than one reply to a call that has one"
+                )
         self.end_received()
 
     def _abandon(self, error: GRPCError) -> None:
