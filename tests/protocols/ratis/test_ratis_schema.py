@@ -11,7 +11,7 @@ import pytest
 from trioraft._proto.ratis import grpc_pb2
 from trioraft._proto.ratis import raft_pb2 as pb
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_generated_code_is_up_to_date() -> None:
