@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trioraft.raft.types import Role
+
 from .scene import Scene
 from .weather import healthy_round
 
@@ -30,10 +32,18 @@ def partition(s: Scene) -> None:
 
 
 def pause(s: Scene) -> None:
-    """A process stands still, or goes on."""
-    victim = s.some_leader() if s.paused is None else None
-    s.paused = None if victim is None else victim.id
-    s.say(f"# stands still: {s.paused or 'nobody'}")
+    """A process stands still, or goes on: with a read, before it looks at clock or network."""
+    if s.paused is None:
+        victim = s.some_leader()
+        s.paused = None if victim is None else victim.id
+        s.say(f"# stands still: {s.paused or 'nobody'}")
+        return
+    node = s.group.nodes[s.paused]
+    s.paused = None
+    s.say(f"# {node.id} goes on")
+    if node.core is not None and node.core.role is Role.LEADER:
+        s.asked_reads += 1
+        s.group.read(node, s.asked_reads, lease=True)
 
 
 def depose(s: Scene) -> None:

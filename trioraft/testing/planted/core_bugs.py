@@ -173,6 +173,6 @@ CORE_BUGS = (
          _read_without_a_round),
     _bug("read-too-soon", "serve reads before the leader's term has committed", 3000,
          _read_before_the_first_commit),
-    _bug("lease-for-ever", "trust a lease that has run out", 20_000, _lease_for_ever),
+    _bug("lease-for-ever", "trust a lease that has run out", 3000, _lease_for_ever),
     _bug("one-majority", "ask one majority of a joint configuration", 3000, _one_majority),
 )  # fmt: skip
