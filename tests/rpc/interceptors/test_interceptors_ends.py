@@ -210,4 +210,4 @@ async def test_the_deadline_holds_on_the_way_in(autojump_clock: MockClock) -> No
         assert caught.value.status is Status.DEADLINE_EXCEEDED
         assert trio.current_time() - started == pytest.approx(3)
         assert await EchoStub(channel).Unary(EchoRequest(payload=b"x"), timeout=11)
-    assert diary.entries == ["c in", "c Cancelled", "c CANCELLED", "c in", "c OK"]
+    assert diary.entries == ["c in", "c Cancelled", "c DEADLINE_EXCEEDED", "c in", "c OK"]

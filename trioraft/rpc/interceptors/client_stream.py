@@ -10,6 +10,7 @@ import trio
 from multidict import MultiDict
 
 from trioraft.rpc.client.calls.stream import ClientStream
+from trioraft.rpc.client.calls.timing import DEADLINE_EXCEEDED
 from trioraft.rpc.metadata import Metadata
 from trioraft.rpc.status import GRPCError, Status, read_status
 
@@ -72,6 +73,8 @@ class InterceptedClientStream(WatchedClientStream[S, R]):
         known = known or self._failure
         if isinstance(known, GRPCError):
             return Outcome(known.status, known.message, known.details)
+        if known is None and self._entering is not None and self._entering.cancel_called:
+            return _OVERDUE
         return _CANCELLED if known is None else _OK
 
     # ---- the block ---------------------------------------------------------------------------
@@ -133,11 +136,12 @@ class InterceptedClientStream(WatchedClientStream[S, R]):
         kind = None if result is None else type(result)
         self._entering.__exit__(kind, result, None if result is None else result.__traceback__)
         if self._entering.cancelled_caught:
-            raise GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded") from None
+            raise GRPCError(Status.DEADLINE_EXCEEDED, DEADLINE_EXCEEDED) from None
         return result
 
 
 _OK = Outcome(Status.OK)
+_OVERDUE = Outcome(Status.DEADLINE_EXCEEDED, DEADLINE_EXCEEDED)
 _CANCELLED = Outcome(Status.CANCELLED, "the call's block has ended")
 
 

@@ -45,7 +45,7 @@ def read_throttling(value: Any) -> Throttling:
 class Throttle:
     """The tokens of one channel, whose calls all take from them and give back to them.
 
-    Counted are the calls of methods that have a retry or hedging policy.
+    Failures are counted of attempts that a policy could repeat, successes of every call.
     """
 
     __slots__ = ("_max", "_ratio", "_tokens")
