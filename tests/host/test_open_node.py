@@ -41,6 +41,19 @@ async def test_leadership_moves_on_request(tmp_path: Path) -> None:
                 await leader.transfer_leadership()
 
 
+@pytest.mark.parametrize("wire", ["ratis", "openraft"])
+async def test_who_refuses_to_lead_is_believed_on_every_wire(tmp_path: Path, wire: str) -> None:
+    async with three_nodes(tmp_path, wire) as nodes:
+        with trio.fail_after(20):
+            await nodes[0].propose(b"5")
+            leader = next(n for n in nodes if n.role is Role.LEADER)
+            target = next(n for n in nodes if n is not leader)
+            await target.pause_elections()
+            with pytest.raises(trioraft.NoQuorumError, match=f"{target.id} refuses to take over"):
+                await leader.transfer_leadership(target.id)
+            await leader.propose(b"6")
+
+
 async def test_the_local_protocol_tells_status_and_errors(tmp_path: Path) -> None:
     async with three_nodes(tmp_path, "ratis") as nodes:
         with trio.fail_after(20):
