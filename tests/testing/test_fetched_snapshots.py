@@ -17,8 +17,8 @@ from trioraft.node import (
     SnapshotSource,
 )
 from trioraft.storage import StorageSettings
+from trioraft.testing.counting import CounterWorkload
 from trioraft.testing.simulation import Outcome, simulate
-from trioraft.testing.workloads import CounterWorkload
 
 SETTINGS = RuntimeSettings(
     snapshot_after_entries=6,

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from trioraft.machines.counter import CounterMachine
+from trioraft.testing.counting import CounterWorkload
 from trioraft.testing.simulation import simulate
-from trioraft.testing.workloads import CounterWorkload
 
 KINDS = ("members set", "move", "wipe", "election pause")
 

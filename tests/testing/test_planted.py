@@ -14,7 +14,7 @@ EVERYTHING = os.environ.get("TRIORAFT_PLANTED_BUGS") == "all"
 QUICK = {
     "acknowledge-before-disk", "acknowledge-early", "apply-uncommitted", "count-old-terms",
     "count-unsynced", "forget-vote", "forget-votes", "keep-conflicts", "never-sync",
-    "vote-twice",
+    "read-at-once", "vote-twice", "watch-too-soon",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ call of a registered session may be applied at one index only: exactly once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trioraft.node.machine import (
     Command,
@@ -39,6 +39,10 @@ class AppliedModel:
     def count(self) -> int:
         """Commands applied, each counted once."""
         return len(self._order)
+
+    def replies(self) -> Iterator[bytes]:
+        """What each of them was answered, in order."""
+        return (self._commands[index][2] for index in self._order)
 
     def applied(self, name: str, last: int | None, command: Command, reply: bytes) -> None:
         """A replica has applied `command` behind `last`, None right after start or restore.

@@ -65,6 +65,7 @@ class GroupInvariants:
     def __init__(self, is_stored: Callable[[NodeId, int, int], bool] | None = None) -> None:
         self.leaders: dict[int, NodeId] = {}
         self.committed: list[int] = []  # the term of each committed index, from 0 on
+        self.told: dict[NodeId, int] = {}  # the last index that a node ever knew to be committed
         self._written: dict[tuple[int, int], tuple[bytes, int, int]] = {}
         self._nodes: dict[NodeId, _Seen] = {}
         self._is_stored = is_stored
@@ -73,6 +74,11 @@ class GroupInvariants:
     def newest_commit(self) -> int:
         """The last index that any node has ever known to be committed, or -1."""
         return len(self.committed) - 1
+
+    @property
+    def durable(self) -> dict[NodeId, int]:
+        """The last index that each node's disk has promised to hold."""
+        return {node_id: seen.durable[0] for node_id, seen in self._nodes.items()}
 
     def started(self, core: RaftCore) -> None:
         """A core was built from its disk: what that had promised must be in it."""
@@ -104,6 +110,7 @@ class GroupInvariants:
     def forget(self, node_id: NodeId) -> None:
         """The node's disk was replaced by an empty one: it comes back as a new member."""
         self._nodes.pop(node_id, None)
+        self.told.pop(node_id, None)
 
     # -- one promise each
 
@@ -169,6 +176,7 @@ class GroupInvariants:
             if self._is_stored is not None:
                 self._check_quorum(core, seen, self._is_stored)
         seen.commit = core.commit
+        self.told[core.node_id] = max(self.told.get(core.node_id, NO_INDEX), core.commit)
 
     def _check_quorum(
         self, core: RaftCore, seen: _Seen, is_stored: Callable[[NodeId, int, int], bool]

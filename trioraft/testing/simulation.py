@@ -20,12 +20,13 @@ from trioraft.rpc import Service
 
 from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, draw_priorities, tightened
 from .cluster import QUICK_ELECTIONS, SimCluster
+from .counting import CounterWorkload
 from .faults import FaultInjector, choose_faults
 from .invariants import InvariantViolatedError
 from .scheduler import SeededRun, run_seeded
 from .trace import Trace
 from .workload import SimClient, Workload
-from .workloads import CounterWorkload, KeyWorkload
+from .workloads import KeyWorkload
 
 __all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 

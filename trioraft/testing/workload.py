@@ -44,10 +44,14 @@ class SimClient:
         self.stopping = stopping
 
     @asynccontextmanager
-    async def connect(self, *, timeout: float = 10.0) -> AsyncIterator[Client]:
-        """trioraft's own client of the cluster: finds the leader, retries for `timeout` s."""
+    async def connect(self, *names: str, timeout: float = 10.0) -> AsyncIterator[Client]:
+        """trioraft's own client of the cluster: finds the leader, retries for `timeout` s.
+
+        names: the nodes to ask; all of them if there are none.
+        """
+        addresses = self.cluster.addresses
         async with open_client(
-            list(self.cluster.addresses.values()),
+            [addresses[name] for name in names or addresses],
             policy=RetryPolicy(timeout=timeout),
             rng=random.Random(self.rng.getrandbits(64)),
             dial=self._dial,

@@ -1,4 +1,4 @@
-"""Workloads for the machines that ship: shared keys through the etcd API, and a shared counter."""
+"""A workload for the machine with keys: several clients on the same few, through the etcd API."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from trioraft._proto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from trioraft.raft.errors import TrioraftError
 from trioraft.rpc import GRPCError
 
-from .linearizability import Counter, History, KeyValue, assert_linearizable
+from .linearizability import History, KeyValue, assert_linearizable
 from .workload import SimClient, Workload
 
-__all__ = ["CounterWorkload", "KeyWorkload"]
+__all__ = ["KeyWorkload"]
 
 _TIMEOUT = 1.0  # of one call, in virtual seconds
 
@@ -143,40 +142,3 @@ def _found(reply: TxnResponse) -> bytes | None:
         return None
     kvs = reply.responses[0].response_range.kvs
     return kvs[0].value if kvs else None
-
-
-class CounterWorkload(Workload):
-    """Clients add to one counter with retries; each add must count exactly once.
-
-    trioraft's client repeats a call under the same session until it is answered: there is next
-    to no unknown outcome that an add counted twice could hide behind.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.history = History()
-
-    async def run(self, client: SimClient) -> None:
-        async with client.connect(timeout=60.0) as calls:
-            while not client.stopping.is_set():
-                kind = "read" if client.rng.random() < 0.3 else "add"
-                amount = None if kind == "read" else client.rng.randint(1, 9)
-                try:
-                    with self.history.call(client.name, kind, amount) as call:
-                        if amount is None:
-                            total = int(await calls.query(b""))
-                        else:
-                            total = int(await calls.propose(b"%d" % amount))
-                        call.ok(total)
-                except TrioraftError as error:
-                    client.trace.record(f"{client.name} {kind}: {type(error).__name__}")
-                else:
-                    self.counts["reads" if kind == "read" else "writes"] += 1
-                    client.trace.record(f"{client.name} {kind} {amount or ''} -> {total}")
-                await client.think()
-
-    async def check(self, client: SimClient) -> None:
-        async with client.connect() as calls:
-            with self.history.call(client.name, "read") as call:
-                call.ok(int(await calls.query(b"")))
-        assert_linearizable(self.history.operations, Counter())

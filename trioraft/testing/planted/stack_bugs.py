@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from trioraft.node.applier import Applier
+from trioraft.node.applier import Applier, Read
 from trioraft.node.driver import Driver
+from trioraft.node.group.calls import GroupCalls
 from trioraft.node.sessions import SessionTable
+from trioraft.node.wakeups import Slot
 from trioraft.protocols.local import GrpcForwarder
+from trioraft.raft import RaftCore
 from trioraft.raft.errors import TrioraftError
 from trioraft.raft.ready import Ready
-from trioraft.raft.types import NO_INDEX, NO_TERM, Session
+from trioraft.raft.types import NO_INDEX, NO_TERM, ReplicationLevel, Session
 from trioraft.storage.interface import PersistBatch
 from trioraft.storage.writer import GroupCommit
 from trioraft.testing.disk import SimDisk
@@ -113,6 +116,24 @@ def _take_every_read() -> Patches:
     return ((Driver, "_begin_reads", begin_reads),)
 
 
+def _read_at_once() -> Patches:
+    async def query_at(self: Any, request: bytes, index: int) -> bytes:
+        answer: Slot[bytes] = Slot()
+        self._applier.read_at(NO_INDEX, [Read(request, answer)])
+        return await answer.wait()
+
+    return ((GroupCalls, "query_at", query_at),)
+
+
+def _watch_what_is_committed() -> Patches:
+    honest = RaftCore.replicated
+
+    def replicated(self: RaftCore, level: ReplicationLevel) -> int:
+        return honest(self, ReplicationLevel.MAJORITY)
+
+    return ((RaftCore, "replicated", replicated),)
+
+
 def _bug(name: str, what: str, seeds: int, patches: Any) -> PlantedBug:
     return PlantedBug(name, "stack", what, seeds, patches)
 
@@ -132,5 +153,9 @@ STACK_BUGS = (
          _forget_who_was_evicted),
     _bug("repeat-calls", "apply a retried call again", 200, _repeat_calls),
     _bug("take-every-read", "let reads wait for a quorum without a bound", 200, _take_every_read),
+    _bug("read-at-once", "answer a replica's reads before it has applied their index", 100,
+         _read_at_once),
+    _bug("watch-too-soon", "end a watch of any level when its entry is committed", 100,
+         _watch_what_is_committed),
     _bug("forget-sessions", "leave the sessions out of the snapshot", 400, _forget_sessions),
 )  # fmt: skip
