@@ -9,6 +9,7 @@ import pytest
 from trioraft.node import Occupancy
 from trioraft.node.sessions import SessionLimits, SessionTable
 from trioraft.raft import RaftConfig, RaftCore, RaftLog
+from trioraft.raft.reads import ReadBatch
 from trioraft.raft.types import Configuration, HardState, Member, Proposal, Role, Session
 from trioraft.testing.bounds import core_excess, first_excess
 from trioraft.testing.invariants import GroupInvariants, InvariantViolatedError
@@ -84,8 +85,7 @@ def test_what_is_above_its_bound_is_named(what: str) -> None:
             complaint = "1500 bytes are in flight to 2"
         case "rounds":
             for number in range(9):
-                lead.reads.waiting.append(object())
-                lead.reads.begin(number, 0)
+                lead.reads.begun.append(ReadBatch(number, 0, [object()]))
             complaint = "9 rounds were begun for reads"
         case _:
             state.log._max_cached_bytes = 1 << 20  # so that it keeps too much

@@ -135,6 +135,12 @@ class CoreView:
         return lead.followers.get(follower) if lead is not None else None
 
     @property
+    def followers(self) -> Collection[Progress]:
+        """What this leader knows of each of those it sends to; empty when not leading."""
+        lead = self._s.leadership
+        return lead.followers.values() if lead is not None else ()
+
+    @property
     def transferring_to(self) -> NodeId | None:
         """The target of a handover that is under way."""
         lead = self._s.leadership

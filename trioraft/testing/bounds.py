@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from trioraft.node import Occupancy
 from trioraft.raft import RaftConfig, RaftCore
 from trioraft.raft.log import COPIES, ENTRY_OVERHEAD
-from trioraft.raft.progress import Progress
 from trioraft.raft.reads import MAX_READ_ROUNDS
 from trioraft.raft.types import Role
 
@@ -26,9 +25,11 @@ __all__ = ["core_excess", "first_excess"]
 def core_excess(core: RaftCore) -> str | None:
     """What of a core is above its bound, in words; None if nothing is."""
     config, log = core.config, core.log
-    cached = log.cached_bytes * COPIES + (log.last_index - log.cached_from + 1) * ENTRY_OVERHEAD
-    if cached > config.max_cached_bytes and log.cached_from <= log.durable_index:
-        return f"{cached} bytes of entries are cached, some of which are durable"
+    oldest = log.cached_from
+    if oldest <= log.durable_index:
+        cached = log.cached_bytes * COPIES + (log.last_index - oldest + 1) * ENTRY_OVERHEAD
+        if cached > config.max_cached_bytes:
+            return f"{cached} bytes of entries are cached, some of which are durable"
     return _leader_excess(core, config) if core.role is Role.LEADER else None
 
 
@@ -48,20 +49,12 @@ def _leader_excess(core: RaftCore, config: RaftConfig) -> str | None:
         return f"{size} bytes are uncommitted, in no batch"
     if core.read_rounds > MAX_READ_ROUNDS:
         return f"{core.read_rounds} rounds were begun for reads"
-    for member in core.configuration.members():
-        follower = core.progress(member.id)
-        if follower is not None and (excess := _flight_excess(follower, config)) is not None:
-            return excess
-    return None
-
-
-def _flight_excess(follower: Progress, config: RaftConfig) -> str | None:
-    flight = follower.inflight
-    one_more = max(config.max_append_bytes, config.max_entry_bytes)
-    if len(flight) > config.max_inflight_appends:
-        return f"{len(flight)} appends are in flight to {follower.id}"
-    if flight.bytes >= config.max_inflight_bytes + one_more:
-        return f"{flight.bytes} bytes are in flight to {follower.id}"
-    if not flight and flight.bytes:
-        return f"{flight.bytes} bytes are in flight to {follower.id}, in no append"
+    most_bytes = config.max_inflight_bytes + max(config.max_append_bytes, config.max_entry_bytes)
+    for follower in core.followers:
+        flight = follower.inflight
+        count = len(flight)
+        if count > config.max_inflight_appends:
+            return f"{count} appends are in flight to {follower.id}"
+        if flight.bytes >= (most_bytes if count else 1):
+            return f"{flight.bytes} bytes are in flight to {follower.id} in {count} appends"
     return None
