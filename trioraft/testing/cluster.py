@@ -172,10 +172,10 @@ class SimCluster:
         await self.start(name)
         self.fragile.discard(name)
 
-    def move(self, name: str) -> None:
-        """Give a node that is down another address, from its next start on."""
+    def move(self, name: str, address: str | None = None) -> None:
+        """Give a node that is down another address from its next start on: a new one, or this."""
         host, port = self.addresses[name].split(":")
-        self.addresses[name] = f"{host}:{int(port) + 1}"
+        self.addresses[name] = address or f"{host}:{int(port) + 1}"
         self._run.trace.record(f"move {name} to {self.addresses[name]}")
 
     def wipe(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,6 +20,7 @@ from .victims import Victims
 
 __all__ = ["MemberFaults"]
 
+_HOMELESS = 15.0  # virtual seconds without agreement after which who has moved goes back
 _PATIENCE = 2.0  # virtual seconds that an operator waits for a change
 
 
@@ -33,6 +35,7 @@ class MemberFaults:
         self._rng = rng
         self._trace = trace
         self._moving = False
+        self._put_back_at = math.inf
 
     async def change(self) -> bool:
         """Add, remove, promote or demote somebody, asked of any node."""
@@ -113,6 +116,11 @@ class MemberFaults:
 
     async def tell_addresses(self) -> bool:
         """Tell the leader where its members are; True if it has known that before."""
+        now = trio.current_time()
+        self._put_back_at = min(self._put_back_at, now + _HOMELESS)
+        if now >= self._put_back_at:
+            self._put_back_at = now + _HOMELESS
+            await self._put_back()
         strangers = [name for name in self._cluster.names if not self._is_known(name)]
         for name in strangers:
             await self._tell_address(name)
@@ -164,6 +172,19 @@ class MemberFaults:
         if leader is not None:
             address = self._cluster.addresses[name]
             await self._ask(f"{name} is at {address}", partial(leader.update_member, name, address))
+
+    async def _put_back(self) -> None:
+        """Have everybody where the node with the best log looks for him.
+
+        Nobody else can be elected; and it cannot if the others it needs have moved meanwhile.
+        """
+        cores = [node.group.core for node in self._cluster.nodes.values()]
+        best = max(cores, key=lambda core: (core.log.last_term, core.log.last_index))
+        for member in best.configuration.members():
+            if member.address != self._cluster.addresses[member.id]:
+                await self._cluster.stop(member.id)
+                self._cluster.move(member.id, member.address)
+                await self._cluster.start(member.id)
 
     def _leader(self) -> Node | None:
         leader = self._cluster.leader()
