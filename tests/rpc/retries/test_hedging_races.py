@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import trio
 import trio.testing
 from scripted_server import RESPONSE, Request, scripted
 
-from trioraft.rpc import Cardinality, Channel, Encoded, GRPCError, Limits, Status
+from trioraft.rpc import Cardinality, Channel, ClientCall, Encoded, GRPCError, Limits, Status
 
 HEDGING = {
     "methodConfig": [
@@ -78,3 +80,39 @@ async def test_a_stream_is_free_just_as_the_call_is_settled(
         assert ended == [Status.UNKNOWN, settled, [b"waited"]]
         assert channel.connector.ready is not None
         assert not channel.connector.ready.calls
+
+
+async def test_what_replaces_a_refused_attempt_has_its_number_and_no_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The first of two attempts is refused while the second is under way."""
+    heard: list[tuple[str, int]] = []
+
+    class Observer:
+        def started(self, number: int, transparent: bool) -> None:
+            heard.append(("again" if transparent else "begins", number))
+
+        def ended(self, number: int, status: Status) -> None:
+            heard.append((status.name, number))
+
+    @asynccontextmanager
+    async def observed(call: ClientCall) -> AsyncIterator[None]:
+        assert call.observe_attempts(Observer())
+        yield
+
+    async def script(request: Request) -> None:
+        await trio.sleep(1.5)
+        if request.number == 0:
+            await request.refuse()
+        elif request.number == 2:
+            await request.reply()
+        else:
+            await request.closed.wait()
+
+    opened = scripted(script, service_config=HEDGING, interceptors=[observed])
+    async with opened as (channel, server):
+        assert await once(channel, "/s.S/M") == [b"ok"]
+    previous = [each.headers.get(b"grpc-previous-rpc-attempts") for each in server.requests]
+    assert previous == [None, b"1", None, b"2"]
+    begun = [("begins", 1), ("begins", 2), ("UNAVAILABLE", 1), ("again", 1), ("begins", 3)]
+    assert heard == [*begun, ("CANCELLED", 2), ("CANCELLED", 3), ("OK", 1)]

@@ -78,22 +78,25 @@ class RepeatingCall(ClientStream[S, R], ABC):
         if not self._committed:
             self._scopes.remove(scope)
 
-    def _start_attempt(self, pause: float = 0.0, *, transparent: bool = False) -> None:
-        """Have another attempt made, after a pause. Never waits."""
-        self._coming += 1
-        self._start(self._come, pause, transparent)
+    def _start_attempt(self, pause: float = 0.0, *, replaces: int = 0) -> None:
+        """Have another attempt made, after a pause. Never waits.
 
-    async def _come(self, pause: float, transparent: bool) -> None:
+        replaces: the number of one that no server has looked at: this is its transparent retry.
+        """
+        self._coming += 1
+        self._start(self._come, pause, replaces)
+
+    async def _come(self, pause: float, replaces: int) -> None:
         if pause > 0:
             await trio.sleep(pause)
         self._coming -= 1
-        await self._try(transparent)
+        await self._try(replaces)
 
-    async def _try(self, transparent: bool = False) -> None:
+    async def _try(self, replaces: int = 0) -> None:
         """Open one more stream, once there is a connection for it."""
-        if not transparent:
+        if not replaces:
             self._made += 1
-        attempt = Attempt(self, self._made, transparent)
+        attempt = Attempt(self, replaces or self._made, bool(replaces))
         self._open_attempts.append(attempt)
         while not self._committed:
             connection = self._channel.connector.ready
@@ -149,7 +152,7 @@ class RepeatingCall(ClientStream[S, R], ABC):
         refused = attempt.fate is Fate.REFUSED and not self._refused
         if refused or attempt.fate is Fate.UNSENT:
             self._refused = self._refused or refused
-            self._start_attempt(transparent=True)
+            self._start_attempt(replaces=attempt.number)
             return True
         return self._another(error, pushback)
 
