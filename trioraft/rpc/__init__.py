@@ -10,7 +10,7 @@ Code that protoc's grpclib plugin generates runs on it unchanged. Knows nothing 
 
 from grpclib.const import Cardinality, Handler
 
-from .client.balancing import Balancing, PickFirst, RoundRobin
+from .client.balancing import Balancing, PickFirst, RoundRobin, WeightedRoundRobin
 from .client.calls.stream import ClientStream
 from .client.channel import Channel, open_channel
 from .client.config.service_config import ServiceConfig, parse_service_config
@@ -130,6 +130,7 @@ __all__ = [
     "UnixAbstract",
     "UnixCredentials",
     "UnknownHandler",
+    "WeightedRoundRobin",
     "client_tls",
     "current_call",
     "open_channel",

@@ -15,6 +15,7 @@ from echo_service import One
 
 from trioraft.rpc import Address, Channel, GRPCError, Limits, Resolution, serve
 from trioraft.rpc.client.naming.resolver import ResolverUpdates
+from trioraft.rpc.orca import LoadReport, report_load
 from trioraft.rpc.testing import MemoryListener
 
 
@@ -40,6 +41,8 @@ class Fleet:
         self.gate: trio.Event | None = None
         #: Calls in handlers, by server.
         self.running: dict[str, int] = {}
+        #: What servers say of their load with each call, by name.
+        self.loads: dict[str, LoadReport] = {}
 
     def now(self) -> float:
         """Seconds since the fleet began."""
@@ -67,6 +70,8 @@ class Fleet:
                     await self.gate.wait()
             finally:
                 self.running[name] -= 1
+            if name in self.loads:
+                report_load(self.loads[name], stream)
             await stream.send_message(EchoReply(payload=name.encode()))
 
         with trio.CancelScope() as scope:

@@ -10,7 +10,16 @@ import trio
 import trio.testing
 from fleet import Directory, Fleet, ask, fleet_of
 
-from trioraft.rpc import Channel, GRPCError, Limits, PickFirst, RoundRobin, Status, open_channel
+from trioraft.rpc import (
+    Channel,
+    GRPCError,
+    Limits,
+    PickFirst,
+    RoundRobin,
+    Status,
+    WeightedRoundRobin,
+    open_channel,
+)
 from trioraft.testing.scheduler import SeededRun, run_seeded
 
 NAMES = "abcd"
@@ -64,7 +73,7 @@ class Chaos:
             self.directory.found(" ".join(self.rng.sample(NAMES, self.rng.randint(0, 4))))
 
     def policy(self, channel: Channel) -> None:
-        policies = [PickFirst(), PickFirst(shuffle=True), RoundRobin()]
+        policies = [PickFirst(), PickFirst(shuffle=True), RoundRobin(), WeightedRoundRobin()]
         channel.connector.balance(self.rng.choice(policies))
 
     def silence(self, channel: Channel) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trioraft.rpc import Limits, PickFirst, RoundRobin, open_channel
+from trioraft.rpc import Limits, PickFirst, RoundRobin, WeightedRoundRobin, open_channel
 from trioraft.rpc.client.balancing import balancing_from, balancing_of
 
 
@@ -16,6 +16,7 @@ from trioraft.rpc.client.balancing import balancing_from, balancing_of
         ([{"pick_first": {}}], PickFirst()),
         ([{"pick_first": {"shuffleAddressList": True}}], PickFirst(shuffle=True)),
         ([{"round_robin": {}}], RoundRobin()),
+        ([{"weighted_round_robin": {}}], WeightedRoundRobin()),
         ([{"grpclb": {}}, {"round_robin": {}}, {"pick_first": {}}], RoundRobin()),
     ],
 )
@@ -45,7 +46,7 @@ def test_bad_configs(config: Any) -> None:
 def test_names() -> None:
     assert balancing_of("round_robin") == RoundRobin()
     assert balancing_of(PickFirst(shuffle=True)) == PickFirst(shuffle=True)
-    with pytest.raises(ValueError, match="there are pick_first, round_robin"):
+    with pytest.raises(ValueError, match="there are pick_first, round_robin, weighted_round_robin"):
         open_channel("127.0.0.1:1", balancing="least_request")
 
 

@@ -30,8 +30,8 @@ class ChannelOptions(TypedDict, total=False):
         dial: Opens the byte stream instead of the operating system's network.
         dial_address: The same, for each address that the target stands for.
         resolver: Finds the addresses, instead of DNS.
-        balancing: Which address a call goes to: `"pick_first"`, the default, `"round_robin"`, or a
-            policy.
+        balancing: Which address a call goes to: `"pick_first"`, the default, `"round_robin"`,
+            `"weighted_round_robin"`, or a policy.
         wait_for_ready: Whether calls that do not say so themselves wait while there is no
             connection and none to be had, instead of failing with UNAVAILABLE. Default False.
         keepalive: PINGs on silent connections; None, the default, for none.

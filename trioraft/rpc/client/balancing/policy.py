@@ -35,8 +35,13 @@ class Hub(Protocol):
         ready: Sequence[Subchannel] = (),
         error: GRPCError | None = None,
         retry_at: float = 0.0,
+        order: Callable[[], int] | None = None,
     ) -> None:
-        """The channel's state; if READY, which subchannels take calls, else why there is none."""
+        """The channel's state; if READY, which subchannels take calls, else why there is none.
+
+        order: Called for each call if there are several: the index of the subchannel to take it.
+            By default they take turns.
+        """
 
     def resolve_again(self) -> None:
         """Addresses have failed: newer ones are wished for."""
@@ -66,6 +71,10 @@ class Balancer(ABC):
     def leave_idle(self) -> None:
         """A call needs a connection, and the state is IDLE."""
 
+    def adopt(self, balancing: Balancing) -> bool:
+        """Go on with other settings of the same policy, connections and all, if that can be."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Close all subchannels and do nothing any more."""
@@ -77,7 +86,8 @@ class Balancer(ABC):
 
 
 class Balancing(Protocol):
-    """A policy with its options. `PickFirst` and `RoundRobin` are those that there are."""
+    """A policy with its options. Those that there are: `PickFirst`, `RoundRobin`,
+    `WeightedRoundRobin`."""
 
     def start(self, hub: Hub) -> Balancer:
         """Put it to work on a channel."""
@@ -89,12 +99,17 @@ BalancingLike: TypeAlias = str | Balancing
 def _known() -> dict[str, Callable[[Mapping[str, Any]], Balancing]]:
     from .pick_first import PickFirst
     from .round_robin import RoundRobin
+    from .weighted import WeightedRoundRobin
 
-    return {"pick_first": PickFirst.from_config, "round_robin": RoundRobin.from_config}
+    return {
+        "pick_first": PickFirst.from_config,
+        "round_robin": RoundRobin.from_config,
+        "weighted_round_robin": WeightedRoundRobin.from_config,
+    }
 
 
 def balancing_of(balancing: BalancingLike) -> Balancing:
-    """A policy by its name in gRPC: `pick_first`, `round_robin`. Others are returned as they are.
+    """A policy by its name in gRPC, such as `round_robin`. Others are returned as they are.
 
     Raises:
         ValueError: No such name.

@@ -6,7 +6,7 @@ fails counts as failing until it is connected again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from trioraft.rpc.client.naming.address import Address
 
 from .policy import Balancer, Hub
 
-__all__ = ["RoundRobin"]
+__all__ = ["RoundRobin", "RoundRobinBalancer"]
 
 _READY = ConnectivityState.READY
 _IDLE = ConnectivityState.IDLE
@@ -34,10 +34,12 @@ class RoundRobin:
 
     def start(self, hub: Hub) -> Balancer:
         """Put it to work on a channel."""
-        return _RoundRobin(hub)
+        return RoundRobinBalancer(hub)
 
 
-class _RoundRobin(Balancer):
+class RoundRobinBalancer(Balancer):
+    """The policy at work; `weighted_round_robin` differs in whose turn it is. Internal."""
+
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
         self._subchannels: dict[Address, Subchannel] = {}
@@ -85,10 +87,14 @@ class _RoundRobin(Balancer):
     def _publish(self) -> None:
         ready = [item for item in self._subchannels.values() if item.connections]
         if ready:
-            self._hub.publish(_READY, ready)
+            self._hub.publish(_READY, ready, order=self._order_of(ready))
         elif len(self._failing) < len(self._subchannels):
             self._hub.publish(ConnectivityState.CONNECTING)
         else:
             latest = next(reversed(self._failing.values()))
             soonest = min(item.retry_at for item in self._failing.values())
             self._hub.publish(_FAILING, error=latest.error, retry_at=soonest)
+
+    def _order_of(self, ready: list[Subchannel]) -> Callable[[], int] | None:
+        """What says whose turn it is of these; None: each in turn."""
+        return None

@@ -121,6 +121,15 @@ class Fields:
             raise self.wrong(name, "a number above 0")
         return float(value)
 
+    def number(self, name: str) -> float | None:
+        """A number, never negative; None if absent."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e300:
+            raise self.wrong(name, "a number from 0")
+        return float(value)
+
     def codes(self, name: str) -> frozenset[Status]:
         """A list of status codes by name or number; empty if absent. OK is none."""
         found = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -126,6 +126,24 @@ class ClientConnection(Connection):
     def unsent(self, stream_id: int) -> bool:
         """Whether the request of this stream has certainly not left us."""
         return self.opened and stream_id >= self._first_unsent
+
+    def watch_trailers(self, watcher: Callable[[tuple[tuple[bytes, bytes], ...]], None]) -> None:
+        """Have each call's trailers shown to `watcher` first. It must neither wait nor raise.
+
+        Connections without one do not even ask whether there is one.
+        """
+
+        def on_response(event: ResponseReceived) -> None:
+            if event.end_stream:
+                watcher(event.headers)
+            self._on_response(event)
+
+        def on_trailers(event: TrailersReceived) -> None:
+            watcher(event.headers)
+            self._on_trailers(event)
+
+        self._handlers[ResponseReceived] = on_response
+        self._handlers[TrailersReceived] = on_trailers
 
     async def next_call(self) -> None:
         """Wait until another call starts here. For one task at a time."""

@@ -72,11 +72,12 @@ class Connector(Picker):
         self._sleep(_SHUTDOWN)
 
     def balance(self, balancing: Balancing) -> None:
-        """Use another policy from now on. Calls in flight go on; new ones wait for connections."""
+        """Use another policy from now on. Calls in flight go on; new ones wait for connections,
+        unless it is the same policy with settings that concern none."""
         if balancing == self._balancing:
             return
         self._balancing = balancing
-        if self._balancer is not None:
+        if self._balancer is not None and not self._balancer.adopt(balancing):
             self._balancer.close()
             self._balancer = None
             self.publish(ConnectivityState.CONNECTING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -32,6 +32,8 @@ class Picker(ABC):
         self.current: ClientConnection | None = None
         self._turns: tuple[ClientConnection, ...] = ()  # else one of each subchannel, in turn
         self._turn = 0
+        self._order: Callable[[], int] | None = None  # the balancer's, if not in turn
+        self._choose: Callable[[], ClientConnection | None] = self._in_turn
         self._spare: tuple[ClientConnection, ...] = ()  # the further ones of the subchannels
         self._ready: tuple[Subchannel, ...] = ()
         self._error: GRPCError | None = None
@@ -54,7 +56,7 @@ class Picker(ABC):
         if current is not None and current.has_slot:
             return current
         if self._turns:
-            return self._in_turn()
+            return self._choose()
         return None
 
     def _in_turn(self) -> ClientConnection | None:
@@ -69,6 +71,16 @@ class Picker(ABC):
                 self._turn = turn
                 return connection
         return None
+
+    def _in_order(self) -> ClientConnection | None:
+        """As the balancer says; a connection that is full loses its turn to the next."""
+        turns, order = self._turns, self._order
+        assert order is not None
+        for _ in turns:
+            connection = turns[order()]
+            if connection.has_slot:
+                return connection
+        return self._in_turn()
 
     async def get(self, wait_for_ready: bool) -> ClientConnection:
         """Wait for a connection with a free stream. Cancelling it concerns no other call.
@@ -126,6 +138,7 @@ class Picker(ABC):
         ready: Sequence[Subchannel] = (),
         error: GRPCError | None = None,
         retry_at: float = 0.0,
+        order: Callable[[], int] | None = None,
     ) -> None:
         """What calls find from now on. Those that wait look again if that may be of use."""
         firsts = tuple(subchannel.connections[0] for subchannel in ready)
@@ -134,6 +147,8 @@ class Picker(ABC):
             # Not all clients begin with the same one, nor go on with the one after it.
             self._turn = self._shared.rng.randrange(len(firsts))
         self._turns = firsts if len(firsts) > 1 else ()
+        self._order = order
+        self._choose = self._in_turn if order is None else self._in_order
         self._spare = tuple(
             connection for subchannel in ready for connection in subchannel.connections[1:]
         )
