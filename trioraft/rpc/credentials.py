@@ -72,21 +72,30 @@ def attach(
         authority: Of the channel, for `CallInfo.service_url`.
         refusal: Why they must not be sent; the call gets it as UNAUTHENTICATED.
     """
-    every = [credentials] if callable(credentials) else list(credentials)
-    host = authority.removesuffix(":443")
 
     @asynccontextmanager
     async def attached(call: ClientCall) -> AsyncIterator[None]:
         if refusal:
             raise GRPCError(Status.UNAUTHENTICATED, refusal)
-        service, _, method = call.method.rpartition("/")
-        info = CallInfo(f"https://{host}{service}", method)
-        for one in every:
-            for key, value in _pairs(await _ask(one, info)):
-                call.metadata.add(key, value)
+        for key, value in await metadata_of(credentials, authority, call.method):
+            call.metadata.add(key, value)
         yield
 
     return attached
+
+
+async def metadata_of(
+    credentials: CallCredentials | Sequence[CallCredentials], authority: str, path: str
+) -> list[tuple[str, str | bytes]]:
+    """What credentials give for a call of `/package.Service/Method`; arguments as of `attach`.
+
+    Raises:
+        GRPCError: See `CallCredentials`.
+    """
+    service, _, method = path.rpartition("/")
+    info = CallInfo(f"https://{authority.removesuffix(':443')}{service}", method)
+    every = [credentials] if callable(credentials) else credentials
+    return [pair for one in every for pair in _pairs(await _ask(one, info))]
 
 
 async def _ask(credentials: CallCredentials, info: CallInfo) -> MetadataLike:

@@ -16,6 +16,7 @@ from echo_service import One
 from trioraft.rpc import Address, Channel, GRPCError, Limits, Resolution, serve
 from trioraft.rpc.client.naming.resolver import ResolverUpdates
 from trioraft.rpc.orca import LoadReport, report_load
+from trioraft.rpc.services import OrcaService
 from trioraft.rpc.testing import MemoryListener
 
 
@@ -43,6 +44,9 @@ class Fleet:
         self.running: dict[str, int] = {}
         #: What servers say of their load with each call, by name.
         self.loads: dict[str, LoadReport] = {}
+        #: What they say on streams of reports, and their interval; those not here have none.
+        self.streamed: dict[str, LoadReport] = {}
+        self.interval = 1.0
 
     def now(self) -> float:
         """Seconds since the fleet began."""
@@ -74,11 +78,12 @@ class Fleet:
                 report_load(self.loads[name], stream)
             await stream.send_message(EchoReply(payload=name.encode()))
 
+        services: list[Any] = [One(answer)]
+        if name in self.streamed:
+            services.append(OrcaService(lambda: self.streamed[name], min_interval=self.interval))
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
-                await nursery.start(
-                    partial(serve, [One(answer)], listeners=[listener], limits=limits)
-                )
+                await nursery.start(partial(serve, services, listeners=[listener], limits=limits))
                 task_status.started(scope)
 
     async def stop(self, *names: str) -> None:

@@ -244,12 +244,16 @@ async def test_three_servers_on_sockets() -> None:
 
 def test_a_config_has_all_of_them() -> None:
     config = {
+        "enableOobLoadReport": True,
+        "oobReportingPeriod": "5s",
         "blackoutPeriod": "0s",
         "weightExpirationPeriod": "90s",
         "weightUpdatePeriod": "0.5s",
         "errorUtilizationPenalty": 0,
     }
     assert WeightedRoundRobin.from_config(config) == WeightedRoundRobin(
+        enable_oob_load_report=True,
+        oob_reporting_period=5,
         blackout_period=0,
         weight_expiration_period=90,
         weight_update_period=0.5,
@@ -266,6 +270,9 @@ def test_a_shorter_update_period_is_the_shortest(period: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("enableOobLoadReport", "yes"),
+        ("oobReportingPeriod", "0s"),
+        ("oobReportingPeriod", "often"),
         ("blackoutPeriod", 10),
         ("blackoutPeriod", "10"),
         ("blackoutPeriod", "-1s"),
@@ -297,9 +304,11 @@ def test_fields_of_tomorrow_are_left_alone(caplog: pytest.LogCaptureFixture) -> 
         {"blackout_period": -1},
         {"weight_expiration_period": float("inf")},
         {"weight_update_period": 0.05},
+        {"oob_reporting_period": 0},
+        {"oob_reporting_period": float("nan")},
         {"error_utilization_penalty": float("nan")},
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"weighted_round_robin: {next(iter(wrong))} is a number"):
+    with pytest.raises(ValueError, match=f"weighted_round_robin: {next(iter(wrong))} is "):
         WeightedRoundRobin(**wrong)

@@ -100,16 +100,19 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         if service_config is not None:
             self.configure(service_config)
         self.connector.on_service_config = self.configure
-        self._authority = parsed.authority.encode()
+        self.connector.belong(self)
+        #: `:authority` of the calls.
+        self.authority: str = parsed.authority
         self._no_credentials = ""
         insecure = options.get("insecure_credentials", False)
         if ssl_context is None and not insecure and not stays_here(parsed):
             self._no_credentials = "call credentials need TLS, or insecure_credentials=True"
-        credentials = options.get("credentials", ())
-        if credentials != ():
+        #: What is asked for metadata for every call.
+        self.credentials = options.get("credentials", ())
+        if self.credentials != ():
             if self._no_credentials:
                 raise ValueError(self._no_credentials)
-            self.interceptors += (attach(credentials, parsed.authority),)
+            self.interceptors += (attach(self.credentials, self.authority),)
         self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = options.get("registry")
@@ -193,8 +196,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         if encoder is not None:
             stream.compress_with(encoder)
         if credentials is not None:
-            authority = self._authority.decode()
-            innermost = attach(credentials, authority, self._no_credentials)
+            innermost = attach(credentials, self.authority, self._no_credentials)
             cast("InterceptedClientStream[Any, Any]", stream).innermost = (innermost,)
         if wait_for_ready is not None:
             stream.wait_for_ready = wait_for_ready
@@ -214,7 +216,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
                 (b":method", b"POST"),
                 (b":scheme", self._scheme),
                 (b":path", path.encode("ascii")),
-                (b":authority", self._authority),
+                (b":authority", self.authority.encode()),
                 (b"te", b"trailers"),
                 (b"content-type", b"application/grpc"),
                 (b"user-agent", b"grpc-python-trio/0.1"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from trioraft.rpc.client.connections.connectivity import ConnectivityState
 from trioraft.rpc.client.connections.subchannel import Subchannel
 from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.status import GRPCError, Status
+
+if TYPE_CHECKING:
+    from trioraft.rpc.client.channel import Channel
 
 __all__ = ["Balancer", "Balancing", "BalancingLike", "Hub", "balancing_from", "balancing_of"]
 
@@ -48,6 +51,13 @@ class Hub(Protocol):
 
     def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
         """Have `action` called later; returns how to have it not called."""
+
+    @property
+    def channel(self) -> Channel:
+        """Whose connections these are, for calls of the balancer's own."""
+
+    def run(self, task: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Start a task in the channel's nursery; returns how to cancel it."""
 
 
 class Balancer(ABC):

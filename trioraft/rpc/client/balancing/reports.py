@@ -1,14 +1,33 @@
-"""Load reports (ORCA) as balancers get them. Sources: gRPC proposals A51 and A58.
+"""Load reports (ORCA) as balancers get them: in the trailers of calls, and as a stream.
 
-Not imported before a channel balances by them: it loads the messages.
+Not imported before a channel balances by them: it loads the messages. Sources: gRPC proposals A51
+(custom backend metrics), "The LB Policy API", and A58.
 """
 
 from __future__ import annotations
 
-from trioraft.rpc.metadata import decode_binary
-from trioraft.rpc.orca import TRAILER, LoadReport
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["load_in"]
+import trio
+from grpclib.const import Cardinality
+
+from trioraft._proto.grpc.orca_service_pb2 import OrcaLoadReportRequest
+from trioraft.rpc.client.calls.answer import AnsweredCall
+from trioraft.rpc.client.connections.backoff import Backoff
+from trioraft.rpc.credentials import metadata_of
+from trioraft.rpc.metadata import decode_binary, encode_metadata
+from trioraft.rpc.orca import STREAM, TRAILER, LoadReport
+from trioraft.rpc.status import GRPCError, Status
+
+if TYPE_CHECKING:
+    from trioraft.rpc.client.channel import Channel
+    from trioraft.rpc.client.connections.connection import ClientConnection
+
+__all__ = ["LoadWatch", "load_in"]
+
+log = logging.getLogger(__name__)
 
 _TRAILER = TRAILER.encode("ascii")
 
@@ -30,3 +49,110 @@ def load_in(headers: tuple[tuple[bytes, bytes], ...]) -> LoadReport | None:
         return LoadReport.decode(decode_binary(found))
     except ValueError:
         return None
+
+
+class _Undecoded:
+    """The class of the replies, so that one bad report does not end the stream."""
+
+    FromString = staticmethod(bytes)
+
+
+class _WatchCall(AnsweredCall[Any, Any]):
+    """A call on the connection that it is about: never made again, seen by no interceptor."""
+
+    def __init__(self, channel: Channel) -> None:
+        kind = Cardinality.UNARY_STREAM
+        super().__init__(channel, STREAM, kind, bytes, _Undecoded, None, None)
+
+    def begin(
+        self, connection: ClientConnection, headers: list[tuple[bytes, bytes]], request: bytes
+    ) -> None:
+        """Send the request. Never waits. Raises GRPCError if the connection takes no stream."""
+        if not connection.has_room:
+            raise GRPCError(Status.UNAVAILABLE, "every stream of the connection is taken")
+        self._id = connection.open_watch(self, headers)
+        self._connection = connection
+        self._sent_request = True
+        self._put(request, True)
+
+    def leave(self) -> None:
+        """Reset the stream, if it is open."""
+        if self._sent_request and not self._closed:
+            self._reset()
+
+
+class LoadWatch:
+    """The stream of reports of one connection's server, opened again when it ends.
+
+    Streams are spaced as connections are; one that has brought a report begins the pauses anew. So
+    a server that reports and hangs up at once is not asked without end, where A51 would ask it
+    again immediately. One that does not know the service is not asked again.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        connection: ClientConnection,
+        period: float,
+        heard: Callable[[LoadReport], None],
+    ) -> None:
+        """period: seconds between reports; the server may want more. heard: must not wait."""
+        self._channel = channel
+        self._connection = connection
+        self._heard = heard
+        request = OrcaLoadReportRequest()
+        request.report_interval.FromNanoseconds(int(period * 1e9))
+        self._request: bytes = request.SerializeToString()
+        limits = channel.limits
+        self._backoff = Backoff(limits.reconnect_min, limits.reconnect_max, channel.rng)
+
+    async def run(self) -> None:
+        """Task: until it is cancelled, or the server turns out not to report."""
+        while await self._watch():
+            pass
+
+    async def _watch(self) -> bool:
+        """One stream and the pause after it; whether there is to be another."""
+        began = trio.current_time()
+        due = self._backoff.begin(began)
+        reported = False
+        call = _WatchCall(self._channel)
+        try:
+            call.begin(self._connection, await self._headers(), self._request)
+            while (data := await call.recv_message()) is not None:
+                if not reported:
+                    reported = True
+                    self._backoff.reset()
+                    due = self._backoff.begin(began)
+                self._take(data)
+        except GRPCError as error:
+            if error.status is Status.UNIMPLEMENTED:
+                self._complain("its server streams no load reports (UNIMPLEMENTED)")
+                return False
+            reason = f"{error.status.name}: {error.message}"
+            log.info("%s: the stream of load reports: %s", self._connection.name, reason)
+        finally:
+            call.leave()
+        await trio.sleep_until(due)
+        return True
+
+    async def _headers(self) -> list[tuple[bytes, bytes]]:
+        channel = self._channel
+        headers = channel.request_headers(STREAM)
+        if channel.credentials != ():
+            metadata = await metadata_of(channel.credentials, channel.authority, STREAM)
+            headers = [*headers, *encode_metadata(metadata)]
+        return headers
+
+    def _take(self, data: bytes) -> None:
+        try:
+            load = LoadReport.decode(data)
+        except ValueError as error:
+            log.info("%s: %s", self._connection.name, error)
+        else:
+            self._heard(load)
+
+    def _complain(self, problem: str) -> None:
+        log.error("%s: %s", self._connection.name, problem)
+        if self._channel.entry is not None:
+            self._channel.entry.problem(f"{self._connection.name}: {problem}")

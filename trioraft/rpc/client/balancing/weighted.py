@@ -20,16 +20,18 @@ from trioraft.rpc.client.naming.address import Address
 from .policy import Balancer, Balancing, Hub
 from .round_robin import RoundRobinBalancer
 from .stride import Stride
-from .weights import Weight, balanced
+from .weights import balanced
 
 if TYPE_CHECKING:
-    from trioraft.rpc.client.connections.connection import ClientConnection
+    from .backend import Backend
 
 __all__ = ["WeightedRoundRobin"]
 
 _NAME = "weighted_round_robin"
 _FIELDS = frozenset(
     {
+        "enableOobLoadReport",
+        "oobReportingPeriod",
         "blackoutPeriod",
         "weightExpirationPeriod",
         "weightUpdatePeriod",
@@ -37,6 +39,7 @@ _FIELDS = frozenset(
     }
 )
 _LEAST_UPDATE = 0.1
+_MOST_PERIOD = 315_576_000_000.0  # of a protobuf Duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,9 @@ class WeightedRoundRobin:
     without a weight get the mean of the others; with fewer than two weights, all get the same.
 
     Attributes:
+        enable_oob_load_report: Have each server stream its reports, instead of reading those that
+            come with calls. For servers of few or long calls.
+        oob_reporting_period: Seconds between streamed reports; the server may want more. Above 0.
         blackout_period: Seconds for which a server must have reported before its weight is used,
             from its first report since it was connected, or since its weight has expired. 0 and up.
         weight_expiration_period: Seconds without a report after which a weight is not used. 0 and
@@ -59,6 +65,8 @@ class WeightedRoundRobin:
     Raises ValueError for a value out of its range.
     """
 
+    enable_oob_load_report: bool = False
+    oob_reporting_period: float = 10.0
     blackout_period: float = 10.0
     weight_expiration_period: float = 180.0
     weight_update_period: float = 1.0
@@ -68,6 +76,10 @@ class WeightedRoundRobin:
         for name in ("blackout_period", "weight_expiration_period", "error_utilization_penalty"):
             _check(name, getattr(self, name), 0.0)
         _check("weight_update_period", self.weight_update_period, _LEAST_UPDATE)
+        if not 0.0 < self.oob_reporting_period < _MOST_PERIOD:
+            raise ValueError(
+                f"{_NAME}: oob_reporting_period is positive, not {self.oob_reporting_period!r}"
+            )
 
     @classmethod
     def from_config(cls, options: Mapping[str, Any]) -> WeightedRoundRobin:
@@ -77,12 +89,16 @@ class WeightedRoundRobin:
             ValueError: A field has a value that it cannot have; says which.
         """
         fields = Fields(options, _NAME, _FIELDS)
-        given = {
+        given: dict[str, Any] = {
+            "enable_oob_load_report": fields.flag("enableOobLoadReport"),
+            "oob_reporting_period": None,
             "blackout_period": fields.duration("blackoutPeriod"),
             "weight_expiration_period": fields.duration("weightExpirationPeriod"),
             "weight_update_period": fields.duration("weightUpdatePeriod"),
             "error_utilization_penalty": fields.number("errorUtilizationPenalty"),
         }
+        if fields.has("oobReportingPeriod"):
+            given["oob_reporting_period"] = fields.positive_duration("oobReportingPeriod")
         if given["weight_update_period"] is not None:
             given["weight_update_period"] = max(given["weight_update_period"], _LEAST_UPDATE)
         return cls(**{name: value for name, value in given.items() if value is not None})
@@ -97,62 +113,42 @@ def _check(name: str, value: float, least: float) -> None:
         raise ValueError(f"{_NAME}: {name} is a number from {least:g}, not {value!r}")
 
 
-class _Backend:
-    """What is known of one address."""
-
-    __slots__ = ("_connections", "_load_in", "weight")
-
-    def __init__(self, policy: WeightedRoundRobin) -> None:
-        # Here, because it loads protobuf messages, which other policies do without.
-        from .reports import load_in
-
-        self._load_in = load_in
-        self._connections: tuple[ClientConnection, ...] = ()
-        self.weight = Weight(policy)
-
-    def changed(self, subchannel: Subchannel) -> None:
-        """It has other connections."""
-        before, self._connections = self._connections, tuple(subchannel.connections)
-        if self._connections and not before:
-            self.weight.connected()
-        for connection in self._connections:
-            if connection not in before:
-                connection.watch_trailers(self._trailers)
-
-    def _trailers(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        """A call to this address has ended."""
-        load = self._load_in(headers)
-        if load is not None:
-            self.weight.report(load, trio.current_time())
-
-
 class _WeightedRoundRobin(RoundRobinBalancer):
     def __init__(self, hub: Hub, policy: WeightedRoundRobin) -> None:
         super().__init__(hub)
         self._policy = policy
-        self._backends: dict[Address, _Backend] = {}
+        self._backends: dict[Address, Backend] = {}
         self._ready: list[Subchannel] = []  # whom the scheduler has, in its order
         self._stride: Stride | None = None
         self._due = -inf  # when the weights are to be looked at again
 
     def update(self, addresses: Sequence[Address]) -> None:
+        for address in self._backends.keys() - set(addresses):
+            self._backends.pop(address).end()
         super().update(addresses)
-        for address in self._backends.keys() - self._subchannels.keys():
-            del self._backends[address]
+
+    def close(self) -> None:
+        backends, self._backends = self._backends, {}
+        for backend in backends.values():
+            backend.end()
+        super().close()
 
     def adopt(self, balancing: Balancing) -> bool:
         if not isinstance(balancing, WeightedRoundRobin):
             return False
         self._policy = balancing
         for backend in self._backends.values():
-            backend.weight.follow(balancing)
+            backend.follow(balancing)
         self._due = -inf
         return True
 
     def changed(self, subchannel: Subchannel) -> None:
         backend = self._backends.get(subchannel.address)
         if backend is None:
-            backend = self._backends[subchannel.address] = _Backend(self._policy)
+            # Here, because it loads protobuf messages, which other policies do without.
+            from .backend import Backend
+
+            backend = self._backends[subchannel.address] = Backend(self._hub, self._policy)
         backend.changed(subchannel)
         super().changed(subchannel)
 

@@ -69,6 +69,8 @@ class ClientConnection(Connection):
         self._ready = False
         self._owner = owner
         self._max_streams = limits.max_concurrent_streams
+        self._watches = 0  # how many streams of the channel's own were opened
+        self._watching: set[int] = set()  # those of them that may still be open
         self._first_unsent = 0  # of the streams opened since output was last taken
         self.dirty = True  # the client speaks first; the server once it has heard HTTP/2
         self._slots = slots
@@ -123,15 +125,43 @@ class ClientConnection(Connection):
         self.mark_dirty()
         return stream_id
 
+    def open_watch(
+        self, call: AnsweredCall[Any, Any], headers: Sequence[tuple[bytes, bytes]]
+    ) -> int:
+        """As `open`, for a call of the channel's own: it is no use of the connection."""
+        stream_id = self.open(call, headers, end_stream=False)
+        self._watching.intersection_update(self.calls)
+        self._watching.add(stream_id)
+        self._watches += 1
+        return stream_id
+
+    @property
+    def uses(self) -> int:
+        """How many calls have started here, the channel's own left out."""
+        return self.calls_started - self._watches
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls run here other than the channel's own."""
+        return not self._watching.issuperset(self.calls)
+
     def unsent(self, stream_id: int) -> bool:
         """Whether the request of this stream has certainly not left us."""
         return self.opened and stream_id >= self._first_unsent
 
-    def watch_trailers(self, watcher: Callable[[tuple[tuple[bytes, bytes], ...]], None]) -> None:
-        """Have each call's trailers shown to `watcher` first. It must neither wait nor raise.
+    def watch_trailers(
+        self, watcher: Callable[[tuple[tuple[bytes, bytes], ...]], None] | None
+    ) -> None:
+        """Have each call's trailers shown to `watcher` first, None for nobody.
+
+        It must neither wait nor raise.
 
         Connections without one do not even ask whether there is one.
         """
+        self._handlers[ResponseReceived] = self._on_response
+        self._handlers[TrailersReceived] = self._on_trailers
+        if watcher is None:
+            return
 
         def on_response(event: ResponseReceived) -> None:
             if event.end_stream:

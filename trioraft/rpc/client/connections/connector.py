@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -25,6 +25,9 @@ from .backoff import Backoff
 from .connectivity import ConnectivityState
 from .picker import Picker
 from .subchannel import Shared, Subchannel
+
+if TYPE_CHECKING:
+    from trioraft.rpc.client.channel import Channel
 
 __all__ = ["Connector"]
 
@@ -56,11 +59,16 @@ class Connector(Picker):
         self._balancing = balancing
         #: Takes a resolver's service config; a ValueError refuses it, and the old one stays.
         self.on_service_config: Callable[[Mapping[str, Any]], None] | None = None
+        self._channel: Channel | None = None
         self._balancer: Balancer | None = None
         self._updates: ResolverUpdates | None = None
         self._awake: list[trio.CancelScope] = []  # around the tasks of a channel that is not idle
 
     # ---- for the channel ---------------------------------------------------------------------
+
+    def belong(self, channel: Channel) -> None:
+        """Whose connections these are."""
+        self._channel = channel
 
     def open(self, nursery: trio.Nursery, entry: ChannelEntry | None) -> None:
         """The channel's block begins: its tasks go into the nursery."""
@@ -124,8 +132,8 @@ class Connector(Picker):
         live, before, quiet = self._shared.live, -1, 0
         while quiet < _IDLE_LOOKS:
             await trio.sleep(self._shared.limits.idle_timeout / _IDLE_LOOKS)
-            seen = self._asked + sum(connection.calls_started for connection in live)
-            busy = self._waiting or any(connection.calls for connection in live)
+            seen = self._asked + sum(connection.uses for connection in live)
+            busy = self._waiting or any(connection.busy for connection in live)
             quiet = 0 if busy or seen != before else quiet + 1
             before = seen
         self._sleep(_IDLE)
@@ -200,6 +208,16 @@ class Connector(Picker):
         if self._resolver is not None or len(self._addresses) > 1:
             name = f"{name} at {address}"
         return Subchannel(self._shared, address, name, changed)
+
+    @property
+    def channel(self) -> Channel:
+        """Whose connections these are."""
+        assert self._channel is not None
+        return self._channel
+
+    def run(self, task: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Start a task in the channel's nursery; returns how to cancel it."""
+        return self._begin(task).cancel
 
     def resolve_again(self) -> None:
         """Newer addresses are wished for."""

@@ -95,7 +95,7 @@ class Subchannel:
         """
         allowed = self._shared.limits.max_connections_per_address
         if self._effort is None and 0 < len(self.connections) < allowed:
-            if not self._proven and any(item.calls_started for item in self.connections):
+            if not self._proven and any(item.uses for item in self.connections):
                 self._proven = True
                 self._backoff.reset()
             self._begin()
@@ -191,7 +191,7 @@ class Subchannel:
         if self._closed:
             return
         self.connections.remove(connection)
-        rude = not connection.calls_started and trio.current_time() < self.retry_at
+        rude = not connection.uses and trio.current_time() < self.retry_at
         if rude and self._effort is None:
             self._fail(GRPCError(Status.UNAVAILABLE, f"{reason} (at once after it was made)"))
             return
