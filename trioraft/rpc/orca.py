@@ -10,8 +10,9 @@
         async for load in loads: ...
 
 Sources: gRPC proposals A51 (custom backend metrics) and A64, cncf/xds (`xds.data.orca.v3`,
-`xds.service.orca.v3`). Balancers with weights read these reports, such as grpc-go's and
-grpc-java's. Not imported by `trioraft.rpc`: who does without does not load the messages.
+`xds.service.orca.v3`). Balancers with weights read these reports: `WeightedRoundRobin`, and
+those of grpc-go and grpc-java. Not imported by `trioraft.rpc`: who does without does not load the
+messages.
 """
 
 from __future__ import annotations

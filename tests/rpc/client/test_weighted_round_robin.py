@@ -26,7 +26,10 @@ from trioraft.rpc import (
     open_channel,
     serve,
 )
-from trioraft.rpc.orca import LoadReport, report_load
+from trioraft.rpc.client.balancing.reports import LoadTrailers
+from trioraft.rpc.client.balancing.weights import Weight
+from trioraft.rpc.metadata import encode_binary
+from trioraft.rpc.orca import TRAILER, LoadReport, report_load
 from trioraft.testing.scheduler import SeededRun, run_seeded
 
 
@@ -237,6 +240,38 @@ async def test_three_servers_on_sockets() -> None:
         await calls(70)
         assert seen == pytest.approx({0.2: 40, 0.4: 20, 0.8: 10}, abs=2)
         assert set(failed) == {Status.ABORTED}
+
+
+# ---- reports -----------------------------------------------------------------------------------
+
+GOOD = (TRAILER.encode(), encode_binary(at(0.5).encode()))
+BETTER = (TRAILER.encode(), encode_binary(at(0.25).encode()))
+STATUS = (b"grpc-status", b"0")
+
+
+def test_reports_in_trailers() -> None:
+    trailers = LoadTrailers()
+    assert trailers.load_in((STATUS,)) is None
+    first = trailers.load_in((STATUS, GOOD))
+    assert first == at(0.5)
+    assert trailers.load_in((GOOD, STATUS)) is first  # the same bytes are not decoded again
+    assert trailers.load_in((BETTER,)) == at(0.25)
+    assert trailers.load_in((GOOD, BETTER)) is None
+    assert trailers.load_in((STATUS, GOOD)) == at(0.5)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"!", b"AA,AA", encode_binary(b"\xff"), encode_binary(b"\x09" + b"\xff" * 8)]
+)
+def test_what_is_no_report_counts_as_none(value: bytes) -> None:
+    """Not base64, several in one, not protobuf, NaN for the processors; empty says nothing."""
+    weight = Weight(WeightedRoundRobin(blackout_period=0))
+    weight.report(at(0.5), 0.0)
+    load = LoadTrailers().load_in(((TRAILER.encode(), value),))
+    if load is not None:
+        assert load == LoadReport()
+        weight.report(load, 1.0)
+    assert weight.at(1.0) == 200
 
 
 # ---- settings ----------------------------------------------------------------------------------

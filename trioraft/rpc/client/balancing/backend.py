@@ -10,7 +10,7 @@ import trio
 from trioraft.rpc.client.connections.subchannel import Subchannel
 
 from .policy import Hub
-from .reports import LoadWatch, load_in
+from .reports import LoadTrailers, LoadWatch
 from .weights import Weight
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Backend:
         self._connections: tuple[ClientConnection, ...] = ()
         self._watched: ClientConnection | None = None  # that has the stream of reports
         self._end_watch: Callable[[], None] | None = None
+        self._reports = LoadTrailers()
         self.weight: Weight = Weight(policy)
 
     def follow(self, policy: WeightedRoundRobin) -> None:
@@ -77,7 +78,7 @@ class Backend:
 
     def _trailers(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """A call to this address has ended."""
-        load = load_in(headers)
+        load = self._reports.load_in(headers)
         if load is not None:
             self._heard(load)
 

@@ -25,28 +25,47 @@ if TYPE_CHECKING:
     from trioraft.rpc.client.channel import Channel
     from trioraft.rpc.client.connections.connection import ClientConnection
 
-__all__ = ["LoadWatch", "load_in"]
+__all__ = ["LoadTrailers", "LoadWatch"]
 
 log = logging.getLogger(__name__)
 
 _TRAILER = TRAILER.encode("ascii")
 
 
-def load_in(headers: tuple[tuple[bytes, bytes], ...]) -> LoadReport | None:
-    """The report in a call's trailers, as `orca.load_of` but for header fields.
+class LoadTrailers:
+    """The reports in the trailers of one server's calls.
 
-    None if there is none or several, or if it is not valid.
+    Servers take samples of their load now and then, so that most calls bring what the one before
+    has brought: that is not decoded again.
     """
-    found: bytes | None = None
-    for name, value in headers:
-        if name == _TRAILER:
-            if found is not None:
-                return None
-            found = value
-    if found is None:
-        return None
+
+    __slots__ = ("_last", "_load")
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._load: LoadReport | None = None
+
+    def load_in(self, headers: tuple[tuple[bytes, bytes], ...]) -> LoadReport | None:
+        """The report in a call's trailers, as `orca.load_of` but for header fields.
+
+        None if there is none or several, or if it is not valid.
+        """
+        found: bytes | None = None
+        for name, value in headers:
+            if name == _TRAILER:
+                if found is not None:
+                    return None
+                found = value
+        if found is None:
+            return None
+        if found != self._last:
+            self._last, self._load = found, _decoded(found)
+        return self._load
+
+
+def _decoded(value: bytes) -> LoadReport | None:
     try:
-        return LoadReport.decode(decode_binary(found))
+        return LoadReport.decode(decode_binary(value))
     except ValueError:
         return None
 
