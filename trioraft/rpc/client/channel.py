@@ -92,15 +92,16 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
             balancing=options.get("balancing", "pick_first"),
             keepalive=options.get("keepalive"),
         )
+        self.connector.belong(self)
         self._connectivity = self.connector.connectivity
         self._retries = options.get("retries", True)
+        self._checks_health = options.get("health_checks", True)
         #: What the service config says of calls, if there is one.
         self.plans: CallPlans | None = None
         service_config = options.get("service_config")
         if service_config is not None:
             self.configure(service_config)
         self.connector.on_service_config = self.configure
-        self.connector.belong(self)
         #: `:authority` of the calls.
         self.authority: str = parsed.authority
         self._no_credentials = ""
@@ -139,6 +140,8 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         self.plans = CallPlans(config, self.limits, self.plans, policies=self._retries)
         if balancing is not None:
             self.connector.balance(balancing)
+        if self._checks_health:
+            self.connector.check_health(config.health_check_service)
 
     # ---- calls -------------------------------------------------------------------------------
 

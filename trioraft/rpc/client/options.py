@@ -49,6 +49,8 @@ class ChannelOptions(TypedDict, total=False):
             its place.
         retries: Whether the retry and hedging policies of a service config are followed. Default
             True.
+        health_checks: Whether the health checks of a service config are made (see
+            docs/rpc-channels.md). Default True.
         credentials: Asked for metadata for every call; see `rpc.credentials`.
         insecure_credentials: Send them without TLS, too, and not only within this machine.
             Default False.
@@ -70,6 +72,7 @@ class ChannelOptions(TypedDict, total=False):
     interceptors: Sequence[ClientInterceptor]
     service_config: str | Mapping[str, Any] | None
     retries: bool
+    health_checks: bool
     credentials: CallCredentials | Sequence[CallCredentials]
     insecure_credentials: bool
 

@@ -29,8 +29,13 @@ class Hub(Protocol):
     def attempt_delay(self) -> float:
         """Seconds after which the next address is tried beside one that does not answer."""
 
-    def subchannel(self, address: Address, changed: Callable[[Subchannel], None]) -> Subchannel:
-        """A subchannel, IDLE; `changed` hears of its changes."""
+    def subchannel(
+        self, address: Address, changed: Callable[[Subchannel], None], *, health: bool = False
+    ) -> Subchannel:
+        """A subchannel, IDLE; `changed` hears of its changes.
+
+        health: it is READY only while its server says so, if the channel is to ask (A17).
+        """
 
     def publish(
         self,

@@ -50,7 +50,7 @@ class RoundRobinBalancer(Balancer):
         for address in dict.fromkeys(addresses):
             subchannel = known.pop(address, None)
             if subchannel is None:
-                subchannel = self._hub.subchannel(address, self.changed)
+                subchannel = self._hub.subchannel(address, self.changed, health=True)
             self._subchannels[address] = subchannel
         for gone in known.values():
             self._failing.pop(gone.address, None)

@@ -6,7 +6,6 @@ Sources: service_config.md (grpc/grpc), service_config.proto (grpc-proto), gRFC 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +19,6 @@ from trioraft.rpc.client.retrying.policy import (
 from trioraft.rpc.client.retrying.throttle import Throttling, read_throttling
 
 from .fields import Fields
-
-log = logging.getLogger(__name__)
 
 __all__ = ["MethodConfig", "ServiceConfig", "parse_service_config"]
 
@@ -76,7 +73,8 @@ class ServiceConfig:
         throttling: When calls are no longer made again, or None.
         load_balancing: `loadBalancingConfig` as it came, or one made of the older
             `loadBalancingPolicy`; None if there is neither.
-        health_check_service: The name in `healthCheckConfig`, which nothing here acts on.
+        health_check_service: What servers are asked for the health of, by balancers that do so
+            (`healthCheckConfig`); `""` is a server as a whole, None is not to ask.
     """
 
     methods: Mapping[str, MethodConfig] = field(default_factory=dict)
@@ -98,7 +96,7 @@ def parse_service_config(config: str | Mapping[str, Any]) -> ServiceConfig:
     """Check a config, JSON text or what it decodes to, all of it at once.
 
     Values that will not do refuse the whole config. Fields that are not known here are ignored,
-    with a warning in the log. `healthCheckConfig` is checked and otherwise ignored.
+    with a warning in the log.
 
     Raises:
         ValueError: It is no JSON, or a field has a value that it cannot have; says which.
@@ -114,17 +112,24 @@ def parse_service_config(config: str | Mapping[str, Any]) -> ServiceConfig:
         throttling = read_throttling(fields.raw("retryThrottling"))
     health = None
     if fields.has("healthCheckConfig"):
-        wanted = {"serviceName"}
-        health = Fields(fields.raw("healthCheckConfig"), "healthCheckConfig", wanted).text(
-            "serviceName"
-        )
-        log.info("service config: healthCheckConfig is ignored: clients watch no health here")
+        checks = Fields(fields.raw("healthCheckConfig"), "healthCheckConfig", {"serviceName"})
+        health = checks.text("serviceName")
+        if health is not None and not _encodable(health):
+            raise checks.wrong("serviceName", "text that UTF-8 can encode")
     return ServiceConfig(
         methods=_methods(fields),
         throttling=throttling,
         load_balancing=_load_balancing(fields),
         health_check_service=health,
     )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False  # half of a surrogate pair, which JSON can spell
+    return True
 
 
 def _methods(fields: Fields) -> dict[str, MethodConfig]:

@@ -22,7 +22,9 @@ from trioraft.rpc.registry import ChannelEntry
 from trioraft.rpc.status import GRPCError, Status
 
 from .backoff import Backoff
+from .checked import CheckedSubchannel
 from .connectivity import ConnectivityState
+from .health import HealthChecks
 from .picker import Picker
 from .subchannel import Shared, Subchannel
 
@@ -90,6 +92,18 @@ class Connector(Picker):
             self._balancer = None
             self.publish(ConnectivityState.CONNECTING)
             self._balance()
+
+    def check_health(self, service: str | None) -> None:
+        """Ask servers for the health of this service from now on, or for none's.
+
+        For balancers that want it. Connections stay, and calls in flight go on.
+        """
+        before = self._shared.health
+        if service == (None if before is None else before.service):
+            return
+        self._shared.health = None if service is None else HealthChecks(self.channel, service)
+        for subchannel in tuple(self._shared.checked):
+            subchannel.health_changed()
 
     # ---- idle and awake ----------------------------------------------------------------------
 
@@ -202,12 +216,15 @@ class Connector(Picker):
         """RFC 8305's Connection Attempt Delay."""
         return self._shared.limits.attempt_delay
 
-    def subchannel(self, address: Address, changed: Callable[[Subchannel], None]) -> Subchannel:
+    def subchannel(
+        self, address: Address, changed: Callable[[Subchannel], None], *, health: bool = False
+    ) -> Subchannel:
         """A subchannel, IDLE."""
         name = self._shared.name
         if self._resolver is not None or len(self._addresses) > 1:
             name = f"{name} at {address}"
-        return Subchannel(self._shared, address, name, changed)
+        kind = CheckedSubchannel if health else Subchannel
+        return kind(self._shared, address, name, changed)
 
     @property
     def channel(self) -> Channel:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,6 +21,10 @@ from .connection import ClientConnection, TimedClientConnection
 from .connectivity import ConnectivityState
 from .dialling import DialAddress
 from .keepalive import Pace
+
+if TYPE_CHECKING:
+    from .checked import CheckedSubchannel
+    from .health import HealthChecks
 
 __all__ = ["Shared", "Subchannel"]
 
@@ -41,6 +46,8 @@ class Shared:
         live: Every connection that has not ended, those that only drain included.
         nursery: Of the channel, while it is open.
         entry: Of the channel in a register, if it is in one.
+        health: What is asked of servers, if anything is.
+        checked: The subchannels that ask it.
     """
 
     name: str
@@ -52,6 +59,8 @@ class Shared:
     live: list[ClientConnection] = field(default_factory=list)
     nursery: trio.Nursery | None = None
     entry: ChannelEntry | None = None
+    health: HealthChecks | None = None
+    checked: dict[CheckedSubchannel, None] = field(default_factory=dict)
 
 
 class Subchannel:
@@ -65,9 +74,9 @@ class Subchannel:
         self.state: ConnectivityState = _IDLE
         #: Those that take calls, oldest first.
         self.connections: list[ClientConnection] = []
-        #: Why the last attempt has failed, and when the pause after it ends.
+        #: Why the last attempt has failed.
         self.error: GRPCError | None = None
-        self.retry_at: float = 0.0
+        self._due = 0.0  # when the next attempt may begin
         self._shared = shared
         self._name = name
         self._changed = changed
@@ -82,6 +91,11 @@ class Subchannel:
 
     # ---- for the balancer --------------------------------------------------------------------
 
+    @property
+    def retry_at(self) -> float:
+        """When the pause after a failed attempt ends; not in the future if there is none."""
+        return self._due
+
     def connect(self) -> None:
         """Leave IDLE: begin an attempt. Nothing in another state."""
         if self.state is _IDLE and not self._closed:
@@ -94,7 +108,7 @@ class Subchannel:
         At most `Limits.max_connections_per_address` (gRPC proposal A105).
         """
         allowed = self._shared.limits.max_connections_per_address
-        if self._effort is None and 0 < len(self.connections) < allowed:
+        if self._effort is None and self.connections and self._count() < allowed:
             if not self._proven and any(item.uses for item in self.connections):
                 self._proven = True
                 self._backoff.reset()
@@ -110,6 +124,16 @@ class Subchannel:
             connection.drain("the channel uses this connection no more")
         if self._entry is not None:
             self._entry.close()
+
+    def _count(self) -> int:
+        """The connections that there are."""
+        return len(self.connections)
+
+    def _resting(self) -> ConnectivityState:
+        """The state while no connection takes calls."""
+        if self._pausing:
+            return _FAILING
+        return _IDLE if self._effort is None else _CONNECTING
 
     def _enter(self, state: ConnectivityState) -> None:
         self.state = state
@@ -130,8 +154,8 @@ class Subchannel:
         """Task: make one connection, run it until it ends. `scope` ends it before it is ready."""
         shared = self._shared
         now = trio.current_time()
-        self.retry_at = self._backoff.begin(now)
-        limit = max(shared.limits.connect_timeout, self.retry_at - now)
+        self._due = self._backoff.begin(now)
+        limit = max(shared.limits.connect_timeout, self._due - now)
         connection: ClientConnection | None = None
         try:
             with scope:
@@ -175,12 +199,15 @@ class Subchannel:
         if self._closed:
             connection.drain("the channel has found another address")
             return
-        # From here on only the connection itself, or the whole channel, ends the task.
-        self._effort = None
-        self._proven = False
+        self._settled()
         self.connections.append(connection)
         self._enter(_READY)
         self._changed(self)
+
+    def _settled(self) -> None:
+        """The attempt has made a connection: only that, or the whole channel, ends its task now."""
+        self._effort = None
+        self._proven = False
 
     def retired(self, connection: ClientConnection, reason: str) -> None:
         """A connection takes no more calls.
@@ -190,8 +217,9 @@ class Subchannel:
         """
         if self._closed:
             return
-        self.connections.remove(connection)
-        rude = not connection.uses and trio.current_time() < self.retry_at
+        if connection in self.connections:
+            self.connections.remove(connection)
+        rude = not connection.uses and trio.current_time() < self._due
         if rude and self._effort is None:
             self._fail(GRPCError(Status.UNAVAILABLE, f"{reason} (at once after it was made)"))
             return
@@ -199,8 +227,7 @@ class Subchannel:
             self._backoff.reset()
         if not self.connections:
             # A further connection may be on its way, or its attempt have failed just now.
-            on_its_way = _FAILING if self._pausing else _CONNECTING
-            self._enter(_IDLE if self._effort is None else on_its_way)
+            self._enter(self._resting())
         self._changed(self)
 
     # ---- failure -----------------------------------------------------------------------------
@@ -212,21 +239,21 @@ class Subchannel:
         self.error = error
         if self._entry is not None:
             self._entry.failed(error.message or error.status.name)
-        if not self.connections:
-            self._enter(_FAILING)
-        log.info("%s; next attempt in %.2f s", error.message, self.retry_at - trio.current_time())
+        log.info("%s; next attempt in %.2f s", error.message, self._due - trio.current_time())
         scope = self._effort = trio.CancelScope()
         self._pausing = True
+        if not self.connections:
+            self._enter(self._resting())
         self._start(partial(self._pause, scope))
         self._changed(self)
 
     async def _pause(self, scope: trio.CancelScope) -> None:
         """Task: until the next attempt may begin."""
         with scope:
-            await trio.sleep_until(self.retry_at)
+            await trio.sleep_until(self._due)
             if self._closed:
                 return
             self._effort, self._pausing = None, False
-            if self.state is _FAILING:
-                self._enter(_IDLE)
+            if not self.connections:
+                self._enter(self._resting())
             self._changed(self)
