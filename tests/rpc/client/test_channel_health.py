@@ -132,7 +132,11 @@ async def test_calls_under_way_go_on(autojump_clock: object) -> None:
 async def test_unimplemented_is_healthy_and_said_once(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with fleet_of("a b") as fleet, channel_to(fleet, Directory("a b")) as channel:
+    registry = Registry()
+    async with (
+        fleet_of("a b") as fleet,
+        channel_to(fleet, Directory("a b"), registry=registry) as channel,
+    ):
         fleet.scripts = {"a": [[Status.UNIMPLEMENTED]] * 9, "b": [[Status.UNIMPLEMENTED]] * 9}
         await settled(channel)
         assert Counter(await asks(channel, 4)) == {"a": 2, "b": 2}
@@ -141,6 +145,9 @@ async def test_unimplemented_is_healthy_and_said_once(
         await fleet.disconnect("a")
         await settled(channel)
         assert fleet.watches == {"a": 2, "b": 1}
+        assert channel.entry is not None
+        traced = [event.description for event in channel.entry.trace.events]
+        assert sum("no health service" in description for description in traced) == 1
     said = [r for r in caplog.records if "no health service" in r.getMessage()]
     assert [r.levelno for r in said] == [logging.WARNING]
 
@@ -284,6 +291,30 @@ async def test_a_resolver_changes_what_is_asked(autojump_clock: object) -> None:
         assert Counter(await asks(channel, 4)) == {"a": 2, "b": 2}
         assert fleet.watching == {"a": 0, "b": 0}
         assert Counter(name for _, name in fleet.dialled) == {"a": 1, "b": 1}
+
+
+async def test_a_watch_that_finds_every_stream_taken_waits_for_one(autojump_clock: object) -> None:
+    directory = Directory("a")
+    async with trio.open_nursery() as nursery:
+        fleet = HealthFleet(nursery)
+        await fleet.start("a", limits=Limits(max_concurrent_streams=2))
+        async with channel_to(fleet, directory, service_config=None) as channel:
+            fleet.gate = trio.Event()
+            async with trio.open_nursery() as calls:
+                for _ in range(2):
+                    calls.start_soon(ask, channel)
+                await settled(channel)
+                fleet.health["a"].set("shop", NOT_SERVING)
+                directory.found("a", CONFIG)
+                await settled(channel)
+                assert fleet.watches == {}
+                assert channel.state == "READY"
+                fleet.gate.set()
+            await settled(channel)
+            assert fleet.watches == {"a": 1}
+            assert channel.state == "TRANSIENT_FAILURE"
+            assert len(fleet.dialled) == 1
+        nursery.cancel_scope.cancel()
 
 
 async def test_addresses_that_go_are_watched_no_more(autojump_clock: object) -> None:

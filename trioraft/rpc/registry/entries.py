@@ -229,7 +229,7 @@ class ChannelEntry(_Entry):
             self.trace.add(f"resolved: {addresses or 'no address'}")
 
     def problem(self, description: str) -> None:
-        """The resolver has failed, or what it has found is refused."""
+        """The resolver has failed, what it has found is refused, or servers lack a service."""
         self.trace.add(description, Severity.WARNING)
 
     def refused(self) -> None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
-from grpclib.const import Cardinality
 
 from trioraft._proto.grpc.orca_service_pb2 import OrcaLoadReportRequest
-from trioraft.rpc.client.calls.answer import AnsweredCall
+from trioraft.rpc.client.calls.own import OwnCall
 from trioraft.rpc.client.connections.backoff import Backoff
-from trioraft.rpc.credentials import metadata_of
-from trioraft.rpc.metadata import decode_binary, encode_metadata
+from trioraft.rpc.metadata import decode_binary
 from trioraft.rpc.orca import STREAM, TRAILER, LoadReport
 from trioraft.rpc.status import GRPCError, Status
 
@@ -76,30 +74,6 @@ class _Undecoded:
     FromString = staticmethod(bytes)
 
 
-class _WatchCall(AnsweredCall[Any, Any]):
-    """A call on the connection that it is about: never made again, seen by no interceptor."""
-
-    def __init__(self, channel: Channel) -> None:
-        kind = Cardinality.UNARY_STREAM
-        super().__init__(channel, STREAM, kind, bytes, _Undecoded, None, None)
-
-    def begin(
-        self, connection: ClientConnection, headers: list[tuple[bytes, bytes]], request: bytes
-    ) -> None:
-        """Send the request. Never waits. Raises GRPCError if the connection takes no stream."""
-        if not connection.has_room:
-            raise GRPCError(Status.UNAVAILABLE, "every stream of the connection is taken")
-        self._id = connection.open_watch(self, headers)
-        self._connection = connection
-        self._sent_request = True
-        self._put(request, True)
-
-    def leave(self) -> None:
-        """Reset the stream, if it is open."""
-        if self._sent_request and not self._closed:
-            self._reset()
-
-
 class LoadWatch:
     """The stream of reports of one connection's server, opened again when it ends.
 
@@ -135,9 +109,12 @@ class LoadWatch:
         began = trio.current_time()
         due = self._backoff.begin(began)
         reported = False
-        call = _WatchCall(self._channel)
+        call = OwnCall(self._channel, STREAM, _Undecoded)
         try:
-            call.begin(self._connection, await self._headers(), self._request)
+            headers = await call.headers()
+            if not self._connection.has_room:
+                raise GRPCError(Status.UNAVAILABLE, "every stream of the connection is taken")
+            call.begin(self._connection, headers, self._request)
             while (data := await call.recv_message()) is not None:
                 if not reported:
                     reported = True
@@ -154,14 +131,6 @@ class LoadWatch:
             call.leave()
         await trio.sleep_until(due)
         return True
-
-    async def _headers(self) -> list[tuple[bytes, bytes]]:
-        channel = self._channel
-        headers = channel.request_headers(STREAM)
-        if channel.credentials != ():
-            metadata = await metadata_of(channel.credentials, channel.authority, STREAM)
-            headers = [*headers, *encode_metadata(metadata)]
-        return headers
 
     def _take(self, data: bytes) -> None:
         try:

@@ -6,15 +6,12 @@ Source: gRPC proposal A17 (client-side health checking), health-checking.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
-from grpclib.const import Cardinality
 
-from trioraft.rpc.client.calls.answer import AnsweredCall
-from trioraft.rpc.credentials import metadata_of
-from trioraft.rpc.metadata import encode_metadata
+from trioraft.rpc.client.calls.own import OwnCall
 from trioraft.rpc.status import GRPCError, Status
 
 from .backoff import Backoff
@@ -55,47 +52,14 @@ class HealthChecks:
         names: Any = self.reply_type.ServingStatus
         return str(names.Name(status)) if status in names.values() else f"status {status}"
 
-    async def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Those of a watch, the channel's call credentials included.
-
-        Raises:
-            GRPCError: The credentials have failed.
-        """
-        headers = self.channel.request_headers(_WATCH)
-        if self.channel.credentials != ():
-            metadata = await metadata_of(self.channel.credentials, self.channel.authority, _WATCH)
-            headers = [*headers, *encode_metadata(metadata)]
-        return headers
-
     def unimplemented(self, name: str) -> None:
         """A server does not know what health is. Said once, not by each of its connections."""
         if not self._warned:
             self._warned = True
-            log.warning("%s: no health service (UNIMPLEMENTED): servers count as healthy", name)
-
-
-class _WatchCall(AnsweredCall[Any, Any]):
-    """A call on the connection that it is about: never made again, seen by no interceptor."""
-
-    def __init__(self, checks: HealthChecks) -> None:
-        sent, received = bytes, checks.reply_type
-        super().__init__(
-            checks.channel, _WATCH, Cardinality.UNARY_STREAM, sent, received, None, None
-        )
-
-    def begin(
-        self, connection: ClientConnection, headers: Sequence[tuple[bytes, bytes]], request: bytes
-    ) -> None:
-        """Send the request. Never waits. Raises GRPCError if the connection takes no streams."""
-        self._id = connection.open_watch(self, headers)
-        self._connection = connection
-        self._sent_request = True
-        self._put(request, True)
-
-    def leave(self) -> None:
-        """Reset the stream, if it is open."""
-        if self._sent_request:
-            self._reset()
+            problem = f"{name}: no health service (UNIMPLEMENTED): servers count as healthy"
+            log.warning("%s", problem)
+            if self.channel.entry is not None:
+                self.channel.entry.problem(problem)
 
 
 class HealthWatch:
@@ -140,10 +104,10 @@ class HealthWatch:
         """One stream and the pause after it; whether there is to be another."""
         began = trio.current_time()
         due = self._backoff.begin(began)
-        call = _WatchCall(self._checks)
+        call = OwnCall(self._checks.channel, _WATCH, self._checks.reply_type)
         answered = False
         try:
-            call.begin(self._connection, await self._checks.headers(), self._checks.request)
+            call.begin(self._connection, await call.headers(), self._checks.request)
             while (reply := await call.recv_message()) is not None:
                 if not answered:
                     answered = True
