@@ -47,6 +47,8 @@ class Fleet:
         #: What they say on streams of reports, and their interval; those not here have none.
         self.streamed: dict[str, LoadReport] = {}
         self.interval = 1.0
+        #: What else they serve, by name.
+        self.services: dict[str, list[Any]] = {}
 
     def now(self) -> float:
         """Seconds since the fleet began."""
@@ -78,7 +80,7 @@ class Fleet:
                 report_load(self.loads[name], stream)
             await stream.send_message(EchoReply(payload=name.encode()))
 
-        services: list[Any] = [One(answer)]
+        services: list[Any] = [One(answer), *self.services.get(name, ())]
         if name in self.streamed:
             services.append(OrcaService(lambda: self.streamed[name], min_interval=self.interval))
         with trio.CancelScope() as scope:

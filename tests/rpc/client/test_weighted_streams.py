@@ -17,6 +17,7 @@ from fleet import Directory, Fleet, ask, asks
 from trioraft.rpc import Channel, Limits, WeightedRoundRobin, open_channel
 from trioraft.rpc.client.balancing.reports import LoadWatch
 from trioraft.rpc.orca import LoadReport
+from trioraft.rpc.services import HealthService, ServingStatus
 
 OOB = WeightedRoundRobin(enable_oob_load_report=True, oob_reporting_period=2, blackout_period=3)
 
@@ -186,3 +187,43 @@ async def test_streams_have_the_credentials_of_the_channel(autojump_clock: objec
         await trio.sleep(6)
         assert asked == {"StreamCoreMetrics": 2}
         assert await shares(channel, 30) == near(a=20, b=10)
+
+
+async def test_a_server_that_was_not_healthy_begins_with_a_blackout(
+    autojump_clock: object,
+) -> None:
+    config: Any = {
+        "loadBalancingConfig": [
+            {"weighted_round_robin": {"enableOobLoadReport": True, "blackoutPeriod": "3s"}}
+        ],
+        "healthCheckConfig": {"serviceName": ""},
+    }
+    async with trio.open_nursery() as nursery:
+        fleet = Fleet(nursery)
+        fleet.streamed = dict(LOADS)
+        health = HealthService()
+        fleet.services["a"] = [health]  # the others have none, and count as healthy
+        await fleet.start("a", "b", "c")
+        directory = Directory("a b c")
+        async with open_channel(
+            "fleet",
+            dial_address=fleet.dial,
+            resolver=directory,
+            service_config=config,
+            rng=random.Random(1),
+        ) as channel:
+            channel.connect()
+            await trio.sleep(25)  # two reports each, 10 s apart
+            assert await shares(channel, 70) == near(a=40, b=20, c=10)
+            health.set("", ServingStatus.NOT_SERVING)
+            await trio.sleep(1)
+            assert await shares(channel, 30) == near(b=20, c=10)
+            health.set("", ServingStatus.SERVING)
+            await trio.sleep(1)
+            assert await shares(channel, 45) == near(a=15, b=20, c=10)
+            await trio.sleep(12)
+            assert await shares(channel, 70) == near(a=40, b=20, c=10)
+            live = channel.connector._shared.live
+            assert not any(item.busy for item in live)
+            assert sorted(len(item.calls) for item in live) == [1, 1, 2]
+        nursery.cancel_scope.cancel()

@@ -123,7 +123,8 @@ class _WeightedRoundRobin(RoundRobinBalancer):
         self._due = -inf  # when the weights are to be looked at again
 
     def update(self, addresses: Sequence[Address]) -> None:
-        for address in self._backends.keys() - set(addresses):
+        wanted = frozenset(addresses)
+        for address in [item for item in self._backends if item not in wanted]:
             self._backends.pop(address).end()
         super().update(addresses)
 
