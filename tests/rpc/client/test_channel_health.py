@@ -355,6 +355,24 @@ async def test_several_connections_are_watched_each(autojump_clock: object) -> N
         nursery.cancel_scope.cancel()
 
 
+async def test_unhealthy_connections_count_among_those_allowed(autojump_clock: object) -> None:
+    async with trio.open_nursery() as nursery:
+        fleet = HealthFleet(nursery)
+        await fleet.start("a", limits=Limits(max_concurrent_streams=2))
+        limits = Limits(max_connections_per_address=2)
+        async with channel_to(fleet, Directory("a"), limits=limits) as channel:
+            fleet.scripts["a"] = [[1], [2]]
+            fleet.gate = trio.Event()
+            async with trio.open_nursery() as calls:
+                for _ in range(4):
+                    calls.start_soon(ask, channel)
+                await trio.sleep(100)
+                assert fleet.running == {"a": 1}  # beside the watch
+                assert len(fleet.dialled) == 2
+                fleet.gate.set()
+        nursery.cancel_scope.cancel()
+
+
 # ---- what a watch is not -------------------------------------------------------------------------
 
 
@@ -457,6 +475,28 @@ async def test_channelz_says_why(autojump_clock: object) -> None:
         fleet.health["a"].set("shop", SERVING)
         await settled(channel)
         assert states_of(registry) == ["READY"]
+        await fleet.disconnect("a")
+        await settled(channel)
+        # It has ended with its connection, which is no news of the server's health.
+        assert not any("health watch" in event.description for event in entry.trace.events)
+
+
+async def test_the_next_stream_is_another_attempt(autojump_clock: object) -> None:
+    registry = Registry()
+    async with (
+        fleet_of("a") as fleet,
+        channel_to(fleet, Directory("a"), registry=registry) as channel,
+    ):
+        fleet.scripts["a"] = [[Status.INTERNAL], ["wait 5", 1]]
+        channel.connect()
+        await trio.sleep(0.5)
+        assert states_of(registry) == ["TRANSIENT_FAILURE"]
+        await trio.sleep(2)
+        assert states_of(registry) == ["CONNECTING"]
+        assert channel.state == "TRANSIENT_FAILURE"  # which lasts until one is READY (A62)
+        await trio.sleep(5)
+        assert states_of(registry) == ["READY"]
+        assert channel.state == "READY"
 
 
 def test_a_name_that_cannot_be_sent_is_refused() -> None:
