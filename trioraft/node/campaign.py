@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import trio
 
+from trioraft.raft.errors import OverloadedError
 from trioraft.raft.messages import StartElection, VoteReply, VoteRequest
 from trioraft.raft.types import NodeId
 
@@ -74,7 +75,7 @@ class Campaigns:
         with trio.move_on_after(self._timeout):
             try:
                 self._on_reply(await self._peers.transport(to).request_vote(request))
-            except PeerUnreachableError as error:
+            except (PeerUnreachableError, OverloadedError) as error:  # or no room for its answer
                 logger.debug("vote request to %s: %s", to, error)
                 self._on_failure(to)
 

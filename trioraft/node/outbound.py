@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from trioraft.raft.core import RaftCore
+from trioraft.raft.errors import GroupStoppedError, OverloadedError
 from trioraft.raft.messages import AppendReply, AppendRequest, StartElection, VoteRequest
 from trioraft.raft.ready import LoadEntries
 from trioraft.raft.types import Entry, Member, NodeId, Role, SnapshotMeta
@@ -21,6 +22,7 @@ from .campaign import Campaigns
 from .driver import Driver
 from .leadership import Leadership
 from .peer_set import PeerSet
+from .peers import PeerUnreachableError
 from .replicator import Replicator
 from .settings import RuntimeSettings
 
@@ -142,9 +144,14 @@ class GroupOutbound:
     # -- replicator.ReplicatorEvents
 
     def append_replies(self, replies: Sequence[AppendReply]) -> None:
-        for reply in replies:
-            self._driver.receive(reply)
-        self._driver.settle()
+        try:
+            for reply in replies:
+                self._driver.receive(reply)
+        except (OverloadedError, GroupStoppedError) as error:
+            many = len(replies)
+            raise PeerUnreachableError(f"{many} answers cannot be taken: {error}") from error
+        finally:
+            self._driver.settle()
 
     def _vote_failed(self, voter: NodeId) -> None:
         self._driver.call(lambda now: self._core.vote_failed(voter, now))

@@ -60,5 +60,5 @@ def tightened(config: RaftConfig, settings: RuntimeSettings) -> tuple[RaftConfig
             max_uncommitted_bytes=900,
             max_cached_bytes=4000,
         ),
-        replace(settings, max_proposals=2, max_reads=2, max_watches=2),
+        replace(settings, max_inbox=16, max_proposals=2, max_reads=2, max_watches=2),
     )

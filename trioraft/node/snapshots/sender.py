@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 class SnapshotEvents(Protocol):
     """What a sender tells the driver; plain calls that never block."""
 
-    def append_replies(self, replies: Sequence[AppendReply]) -> None: ...
+    def append_replies(self, replies: Sequence[AppendReply]) -> None:
+        """Hand answers in. Raises PeerUnreachableError if the inbox has no room for all, or the
+        group has stopped: the rest is lost, and the stream is to be given up."""
 
     def snapshot_finished(self, follower: str, meta: SnapshotMeta | None) -> None: ...
 

@@ -103,7 +103,11 @@ class LinkedEntries:
             self.lost(str(error))
             return
         if self._take is not None:
-            self._take([reply])
+            try:
+                self._take([reply])
+            except PeerUnreachableError as error:
+                self.lost(str(error))
+                return
         if not self._unanswered:
             self._all_answered.set()
 

@@ -133,7 +133,10 @@ class _LinkedHeartbeats:
             self.lost(str(error))
         else:
             if self._take is not None:
-                self._take([reply])
+                try:
+                    self._take([reply])
+                except PeerUnreachableError as error:
+                    self.lost(str(error))
 
     def lost(self, reason: str) -> None:
         self._failure = reason
