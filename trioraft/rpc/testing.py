@@ -86,7 +86,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         with suppress(trio.WouldBlock, trio.ClosedResourceError):
             while True:
                 waiting.append(self._arriving.receive_nowait())
-        await self._arriving.aclose()
+        self._arriving.close()
         with trio.CancelScope(shield=True):  # which takes no time
             for stream in waiting:
                 await trio.aclose_forcefully(stream)
