@@ -10,16 +10,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import trio
-
 from trioraft._proto.grpc.orca_service_pb2 import OrcaLoadReportRequest
-from trioraft.rpc.client.calls.own import OwnCall
-from trioraft.rpc.client.connections.backoff import Backoff
+from trioraft.rpc.client.calls.standing import StandingCall
 from trioraft.rpc.metadata import decode_binary
 from trioraft.rpc.orca import STREAM, TRAILER, LoadReport
 from trioraft.rpc.status import GRPCError, Status
 
 if TYPE_CHECKING:
+    from trioraft.rpc.client.calls.own import OwnCall
     from trioraft.rpc.client.channel import Channel
     from trioraft.rpc.client.connections.connection import ClientConnection
 
@@ -74,13 +72,8 @@ class _Undecoded:
     FromString = staticmethod(bytes)
 
 
-class LoadWatch:
-    """The stream of reports of one connection's server, opened again when it ends.
-
-    Streams are spaced as connections are; one that has brought a report begins the pauses anew. So
-    a server that reports and hangs up at once is not asked without end, where A51 would ask it
-    again immediately. One that does not know the service is not asked again.
-    """
+class LoadWatch(StandingCall):
+    """The stream of reports of one connection's server."""
 
     def __init__(
         self,
@@ -90,47 +83,15 @@ class LoadWatch:
         heard: Callable[[LoadReport], None],
     ) -> None:
         """period: seconds between reports; the server may want more. heard: must not wait."""
-        self._channel = channel
-        self._connection = connection
+        wish = OrcaLoadReportRequest()
+        wish.report_interval.FromNanoseconds(int(period * 1e9))
+        super().__init__(channel, connection, STREAM, wish.SerializeToString(), _Undecoded)
         self._heard = heard
-        request = OrcaLoadReportRequest()
-        request.report_interval.FromNanoseconds(int(period * 1e9))
-        self._request: bytes = request.SerializeToString()
-        limits = channel.limits
-        self._backoff = Backoff(limits.reconnect_min, limits.reconnect_max, channel.rng)
 
-    async def run(self) -> None:
-        """Task: until it is cancelled, or the server turns out not to report."""
-        while await self._watch():
-            pass
-
-    async def _watch(self) -> bool:
-        """One stream and the pause after it; whether there is to be another."""
-        began = trio.current_time()
-        due = self._backoff.begin(began)
-        reported = False
-        call = OwnCall(self._channel, STREAM, _Undecoded)
-        try:
-            headers = await call.headers()
-            if not self._connection.has_room:
-                raise GRPCError(Status.UNAVAILABLE, "every stream of the connection is taken")
-            call.begin(self._connection, headers, self._request)
-            while (data := await call.recv_message()) is not None:
-                if not reported:
-                    reported = True
-                    self._backoff.reset()
-                    due = self._backoff.begin(began)
-                self._take(data)
-        except GRPCError as error:
-            if error.status is Status.UNIMPLEMENTED:
-                self._complain("its server streams no load reports (UNIMPLEMENTED)")
-                return False
-            reason = f"{error.status.name}: {error.message}"
-            log.info("%s: the stream of load reports: %s", self._connection.name, reason)
-        finally:
-            call.leave()
-        await trio.sleep_until(due)
-        return True
+    async def _ask(self, call: OwnCall) -> None:
+        if not self._connection.has_room:  # calls come first: balancing can do without
+            raise GRPCError(Status.UNAVAILABLE, "every stream of the connection is taken")
+        await super()._ask(call)
 
     def _take(self, data: bytes) -> None:
         try:
@@ -140,7 +101,14 @@ class LoadWatch:
         else:
             self._heard(load)
 
-    def _complain(self, problem: str) -> None:
-        log.error("%s: %s", self._connection.name, problem)
+    def _unknown(self) -> None:
+        problem = f"{self._connection.name}: its server streams no load reports (UNIMPLEMENTED)"
+        log.error("%s", problem)
         if self._channel.entry is not None:
-            self._channel.entry.problem(f"{self._connection.name}: {problem}")
+            self._channel.entry.problem(problem)
+
+    def _lost(self, reason: str) -> None:
+        log.info("%s: the stream of load reports %s", self._connection.name, reason)
+
+    def _next(self) -> None:
+        """What was reported counts until it expires."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from trioraft.rpc.client.naming.address import Address
 from trioraft.rpc.status import GRPCError, Status
 
-from .backoff import Backoff
 from .connection import ClientConnection
 from .connectivity import ConnectivityState
 from .health import HealthChecks, HealthWatch
@@ -106,10 +105,7 @@ class CheckedSubchannel(Subchannel):
     def _watch(
         self, checks: HealthChecks, connection: ClientConnection, state: ConnectivityState
     ) -> None:
-        limits = self._shared.limits
-        backoff = Backoff(limits.reconnect_min, limits.reconnect_max, self._shared.rng)
-        watch = HealthWatch(checks, connection, backoff, state, self._judged)
-        self._watches[connection] = watch
+        watch = self._watches[connection] = HealthWatch(checks, connection, state, self._judged)
         self._start(watch.run)
 
     def _judged(self, watch: HealthWatch) -> None:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trioraft.rpc.client.calls.own import OwnCall
-from trioraft.rpc.status import GRPCError, Status
+from trioraft.rpc.client.calls.standing import StandingCall
 
-from .backoff import Backoff
 from .connectivity import ConnectivityState
 
 if TYPE_CHECKING:
@@ -62,31 +60,27 @@ class HealthChecks:
                 self.channel.entry.problem(problem)
 
 
-class HealthWatch:
+class HealthWatch(StandingCall):
     """The health of one connection's server, as its `state`.
 
     CONNECTING until there is an answer, READY while it is SERVING or the server has no health
     service, else TRANSIENT_FAILURE, also when the stream has ended and while the next one is not
-    due yet. Streams are spaced as connections are; one that was answered begins the pauses anew.
-    So a server that answers and hangs up at once is not asked without end, where A17 would ask it
-    again immediately.
+    due yet.
     """
 
     def __init__(
         self,
         checks: HealthChecks,
         connection: ClientConnection,
-        backoff: Backoff,
         state: ConnectivityState,
         changed: Callable[[HealthWatch], None],
     ) -> None:
         """state: until there is an answer. changed: hears of each other one; it must not wait."""
+        super().__init__(checks.channel, connection, _WATCH, checks.request, checks.reply_type)
         self.state = state
         #: Why, if it is TRANSIENT_FAILURE.
         self.reason = ""
         self._checks = checks
-        self._connection = connection
-        self._backoff = backoff
         self._changed = changed
         self._scope = trio.CancelScope()
 
@@ -95,43 +89,25 @@ class HealthWatch:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Task: until `end`, or until the server turns out to have no health service."""
+        """As the base's, or until `end`."""
         with self._scope:
-            while await self._watch():
-                self._enter(_CONNECTING)
+            await super().run()
 
-    async def _watch(self) -> bool:
-        """One stream and the pause after it; whether there is to be another."""
-        began = trio.current_time()
-        due = self._backoff.begin(began)
-        call = OwnCall(self._checks.channel, _WATCH, self._checks.reply_type)
-        answered = False
-        try:
-            call.begin(self._connection, await call.headers(), self._checks.request)
-            while (reply := await call.recv_message()) is not None:
-                if not answered:
-                    answered = True
-                    self._backoff.reset()
-                    due = self._backoff.begin(began)
-                self._judge(reply.status)
-            reason = "its health watch has ended"
-        except GRPCError as error:
-            if error.status is Status.UNIMPLEMENTED:
-                self._checks.unimplemented(self._connection.name)
-                self._enter(_READY)
-                return False
-            reason = f"its health watch has failed: {error.status.name}: {error.message}"
-        finally:
-            call.leave()
-        self._enter(_FAILING, reason)
-        await trio.sleep_until(due)
-        return True
-
-    def _judge(self, status: int) -> None:
-        if status == self._checks.reply_type.SERVING:
+    def _take(self, reply: Any) -> None:
+        if reply.status == self._checks.reply_type.SERVING:
             self._enter(_READY)
         else:
-            self._enter(_FAILING, f"not healthy: {self._checks.name_of(status)}")
+            self._enter(_FAILING, f"not healthy: {self._checks.name_of(reply.status)}")
+
+    def _unknown(self) -> None:
+        self._checks.unimplemented(self._connection.name)
+        self._enter(_READY)
+
+    def _lost(self, reason: str) -> None:
+        self._enter(_FAILING, f"its health watch {reason}")
+
+    def _next(self) -> None:
+        self._enter(_CONNECTING)
 
     def _enter(self, state: ConnectivityState, reason: str = "") -> None:
         if self._scope.cancel_called or (state, reason) == (self.state, self.reason):
