@@ -12,6 +12,7 @@ import trio
 from trioraft._proto.local import link_pb2 as pb
 from trioraft.node.peers import PeerUnreachableError
 from trioraft.protocols.local.link.entries import LinkedEntries
+from trioraft.protocols.local.link.transport import _LinkedHeartbeats
 from trioraft.raft.messages import AppendReply, AppendRequest
 from trioraft.raft.types import Entry, EntryKind, Member
 
@@ -138,3 +139,30 @@ async def test_what_is_lost_with_the_link_is_said(rig: Rig, how: str) -> None:
     with pytest.raises(PeerUnreachableError):
         await rig.stream.send([append(1, size=5000)])
     assert rig.taken == []
+
+
+def refuse(replies: Sequence[AppendReply]) -> None:
+    raise PeerUnreachableError("no room for answers")
+
+
+@pytest.mark.parametrize("heartbeat", [False, True])
+async def test_a_stream_whose_answers_are_not_taken_is_given_up_not_the_link(
+    rig: Rig, heartbeat: bool
+) -> None:
+    stream: Any = rig.stream
+    if heartbeat:
+        stream = _LinkedHeartbeats(cast(Any, rig.link), GROUP, PEER)
+    else:
+        assert stream.send_nowait(append(0))
+
+    async def receive() -> None:
+        with pytest.raises(PeerUnreachableError, match="no room for answers"):
+            await stream.receive(refuse)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            stream.answered(answer(1, 0))  # by the task that reads the link, for all groups
+    with pytest.raises(PeerUnreachableError, match="no room for answers"):
+        stream.send_nowait(append(1))

@@ -51,7 +51,8 @@ class AppendStream(Protocol):
         """Hand replies to `take` as they come, in the order of the requests, until cancelled.
 
         `take(replies)` gets at least one, and all that arrived together. It is called in
-        whichever task has parsed them and must not wait; what it raises comes out here.
+        whichever task has parsed them, which may serve other groups as well, and must not wait;
+        it raises PeerUnreachableError to give the stream up, and that comes out here.
         The dialect has already matched each wire reply to its request and filled in `round`,
         `heartbeat` and `rejected_prev` from it. Raises PeerUnreachableError when the stream
         is lost or has ended. Cancelling it loses nothing.
