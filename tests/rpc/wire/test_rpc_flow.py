@@ -136,19 +136,23 @@ async def test_any_window_works(window: int) -> None:
 
 
 async def test_nowait_refuses_above_the_bound() -> None:
-    async with running([chat(trio_sleep)], limits=SMALL, client=SMALL) as channel:
+    wake = trio.Event()
+
+    async def sleepy(stream: Any) -> None:
+        await wake.wait()
+        async for _ in stream:
+            pass
+
+    async with running([chat(sleepy)], limits=SMALL, client=SMALL) as channel:
         async with EchoStub(channel).Chat.open() as stream:
             await stream.send_request()
             with pytest.raises(trio.WouldBlock):
                 for _ in range(1000):
                     stream.send_message_nowait(EchoRequest(payload=bytes(KIB)))
+            wake.set()
             await stream.wait_writable()
             stream.send_message_nowait(EchoRequest(payload=bytes(KIB)))
             await stream.cancel()
-
-
-async def trio_sleep(stream: Any) -> None:
-    await trio.sleep_forever()
 
 
 # ---- batching ------------------------------------------------------------------------------------

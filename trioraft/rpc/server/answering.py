@@ -105,7 +105,10 @@ class AnsweringCall(RequestedCall[S, R], Trailers):
         data = self._encode(message)
         if self._encoder is not None and compress:
             data = await self._compress(data)
+        further = self._sent_message
         self._send(data)
+        if further:  # a call's first message waits for its status: it is the only one, as a rule
+            self._connection.queued(1)
 
     def send_message_nowait(self, message: S, *, compress: bool = True) -> None:
         """Queue one message without ever waiting: all of a scheduler pass leave in one send.

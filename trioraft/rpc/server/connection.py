@@ -183,6 +183,7 @@ class ServerConnection(ManagedConnection):
     def handler_done(self) -> None:
         """A handler's task is ending."""
         self.running -= 1
+        self.queued(2)  # a message and the status, as a rule
 
     # ---- refusing ----------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ class Pipe(Protocol):
 
     #: Bytes to send at once, best.
     write_size: int
+    #: Whether `send_now` may send anything.
+    immediate: bool
 
     async def receive(self, size: int) -> bytes | bytearray:
         """Wait for at most `size` bytes; empty at the end. Cancelling takes nothing.
@@ -53,6 +55,7 @@ class _StreamPipe:
     """TLS, in-memory and simulated streams."""
 
     write_size = 256 * 1024
+    immediate = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -72,6 +75,7 @@ class _StreamPipe:
 
 class _SocketPipe:
     write_size = 64 * 1024
+    immediate = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream

@@ -132,7 +132,10 @@ class SendingCall(OpeningCall[S, R]):
             self._first = data
         elif self._replayable:
             self._keep(data)
-        self._put(data, end or not self._client_streaming, wake=wake)
+        last = end or not self._client_streaming
+        self._put(data, last, wake=wake)
+        if wake:
+            self._connection.queued(2 if last else 1)
 
     async def end(self) -> None:
         """End our direction of the stream. Never waits.

@@ -77,6 +77,7 @@ class WatchedPipe:
         self._heard: trio.Event | None = None
         self.receive_now = pipe.receive_now
         self.write_size = pipe.write_size
+        self.immediate = pipe.immediate
         self.send_now = pipe.send_now
         self.send_all = pipe.send_all
 

@@ -123,6 +123,8 @@ class RepeatedStream(RepeatingCall[S, R]):
         self._sent_end = ended
         for attempt in streams:
             attempt.pass_on(data, ended, wake=wake)
+            if wake:
+                attempt._connection.queued(2 if ended else 1)
 
     def _streams(self) -> list[Attempt]:
         """The attempts that are open, the oldest first. All have been sent the same."""
