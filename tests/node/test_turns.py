@@ -10,7 +10,8 @@ from loopback import Journal, loop_cluster
 
 from trioraft.node import Command, Group, WriteResult
 from trioraft.raft.messages import AppendRequest
-from trioraft.storage import PersistBatch
+from trioraft.raft.types import Entry, EntryKind
+from trioraft.storage import MemoryStorage, PersistBatch
 
 
 class Poisoned(Journal):
@@ -127,3 +128,63 @@ async def test_many_proposals_go_in_batches_that_overlap(
                 nursery.start_soon(leader.propose, b"%d" % number)
         assert sum(sizes) == 1000
         assert max(sizes) <= 256
+
+
+class SlowDisk:
+    """A storage's `persist` whose outcomes come when `release` is called, in order."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self.batches: list[PersistBatch] = []
+        self._waiting: list[Callable[[], None]] = []
+        self._persist = storage.persist
+        storage.persist = self.persist  # type: ignore[method-assign]
+
+    def persist(self, batch: PersistBatch, done: Callable[[BaseException | None], Any]) -> None:
+        self.batches.append(batch)
+        self._persist(batch, lambda error: self._waiting.append(lambda: done(error)))
+
+    def release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deliver in waiting:
+            deliver()
+
+
+async def test_what_has_nothing_for_the_disk_asks_nothing_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Here the followers' disks are quicker: entries commit while the leader's is at it."""
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        disk = SlowDisk(cluster.storages[leader.node_id])
+        for number in range(5):
+            assert await leader.propose(b"%d" % number)
+        assert len(disk.batches) == 5
+        disk.release()
+        assert await leader.propose(b"after")
+        assert all(batch.entries or batch.hard_state or batch.reset for batch in disk.batches)
+
+
+async def test_an_answer_that_waits_for_an_earlier_write_comes_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The same entries twice: the second time there is nothing to write, but they may be lost."""
+    async with loop_cluster() as cluster:
+        leader = await cluster.leader()
+        follower = next(g for g in cluster.groups.values() if g is not leader)
+        await leader.propose(b"a")
+        last = leader.status().last_index
+        await cluster.until(lambda: follower.status().last_index == last)
+        cluster.cut += [(leader.node_id, follower.node_id)]
+        disk = SlowDisk(cluster.storages[follower.node_id])
+        answers: list[object] = []
+        entry = Entry(leader.term, last + 1, EntryKind.WRITE, b"b")
+        request = AppendRequest(leader.term, leader.node_id, last, leader.term, (entry,), -1)
+        for _ in range(2):
+            follower.inbound.handle_append(request, answers.append)
+            follower.inbound.settle()
+        await trio.testing.wait_all_tasks_blocked()
+        assert answers == []
+        assert len(disk.batches) == 1
+        disk.release()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(answers) == 2

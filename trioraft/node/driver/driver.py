@@ -63,6 +63,8 @@ class Driver(Gathering):
         self._set_alarm = self._alarm.set
         self._soft = SoftState(core.role, core.term, core.leader_id)
         self._persisting = 0  # batches that the log writer has not made durable yet
+        # Readies with nothing for the disk that wait for the newest of those batches.
+        self._behind: list[Ready] = []
         self._open = False  # turns may be taken: the driver's task runs and nothing has failed
         self._in_turn = False
         self._failure: BaseException | None = None  # of a turn; the driver's task raises it
@@ -176,24 +178,31 @@ class Driver(Gathering):
             self._outbound.rest_changed(soft.resting)
 
     def _persist(self, ready: Ready) -> None:
-        if not ready.must_persist and self._persisting == 0:
-            self._durable(ready)
+        if not ready.must_persist:
+            if self._persisting:
+                self._behind.append(ready)
+            else:
+                self._durable(ready)
             return
         self._persisting += 1
+        behind: list[Ready] = []
+        self._behind = behind
 
         def done(error: BaseException | None) -> None:
-            self._persisted(ready, error)
+            self._persisted(ready, behind, error)
 
         batch = PersistBatch(ready.hard_state, ready.entries, ready.reset)
         self._storage.persist(batch, done)
 
-    def _persisted(self, ready: Ready, error: BaseException | None) -> None:
+    def _persisted(self, ready: Ready, behind: list[Ready], error: BaseException | None) -> None:
         """Called on the event loop, never inside a turn; most of the time nothing follows."""
         self._persisting -= 1
         try:
             if error is not None:
                 raise error
             self._durable(ready)
+            for other in behind:
+                self._durable(other)
             last = ready.entries[-1] if ready.entries else None
             index, term = (last.index, last.term) if last else (NO_INDEX, NO_TERM)
             self.core.persisted(index, term, ready.sequence)
