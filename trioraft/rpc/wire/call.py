@@ -17,6 +17,7 @@ from trioraft.rpc.compression.bounded import Compressed, compress, compress_now
 from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, ProtocolError, Status
 
+from .blocks import expect_blocks
 from .flow import FAIR_SHARE
 from .framing import PREFIX_SIZE, Encoded, Message, pack_prefix
 from .http2 import ErrorCode, Http2Error
@@ -130,6 +131,7 @@ class Call(Receiving[R], Generic[S, R]):
                 prefix = pack_prefix(flag, size)
                 connection.engine.send_data(self._id, prefix + data, end_stream=end)
             else:
+                expect_blocks(size)
                 connection.engine.send_data(self._id, pack_prefix(flag, size))
                 # The engine takes no subclass of bytes.
                 plain = bytes(data) if flag else data

@@ -13,6 +13,8 @@ from trioraft.rpc.compression.bounded import Inflation
 from trioraft.rpc.compression.codec import Codec
 from trioraft.rpc.status import GRPCError, Status
 
+from .blocks import expect_blocks
+
 #: Bytes in front of each message.
 PREFIX_SIZE = 5
 
@@ -110,6 +112,7 @@ class Deframer:
                 return
             self._chunks.append(data[:missing])
             whole = b"".join(self._chunks)
+            expect_blocks(len(whole))
             out.append(self._inflation(whole) if self._compressed else whole)
             self._chunks.clear()
             self._missing = 0
