@@ -100,7 +100,7 @@ class AnsweringCall(RequestedCall[S, R], Trailers):
             GRPCError: RESOURCE_EXHAUSTED: over the size limit. CANCELLED: the caller went away.
             TypeError: Not a message of the method's reply type.
         """
-        if self._streak >= FAIR_SHARE or self._queued > self._max_queued:
+        if self._streak >= FAIR_SHARE or self._queued > self._limits.max_queued_bytes:
             await self._pace()
         data = self._encode(message)
         if self._encoder is not None and compress:

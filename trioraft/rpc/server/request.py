@@ -32,6 +32,10 @@ class RequestedCall(Call[S, R]):
     _agreed = False  # the response headers are to say something about compression
     _overdue: GRPCError | None = None
     _cut_off: GRPCError | None = None  # what the server has ended the call with, not its handler
+    _scope: trio.CancelScope | None = None  # while the handler runs
+    _abandoned = False
+    #: When the caller wants an answer, or None.
+    deadline: Deadline | None = None
     started = False
 
     def __init__(
@@ -53,10 +57,8 @@ class RequestedCall(Call[S, R]):
         self.method = method
         self._handler = handler
         self._headers = headers
-        self._scope: trio.CancelScope | None = None  # while the handler runs
-        self._abandoned = False
-        #: When the caller wants an answer, or None.
-        self.deadline = deadline
+        if deadline is not None:
+            self.deadline = deadline
 
     # ---- what the caller sent ----------------------------------------------------------------
 

@@ -34,20 +34,23 @@ _JOIN_BELOW = 32 * 1024
 
 
 class Call(Receiving[R], Generic[S, R]):
-    """One end of a call. Internal: users see `ServerStream` and `ClientStream`."""
+    """One end of a call. Internal: users see `ServerStream` and `ClientStream`.
+
+    What a usual unary call does not need is a default of the class: up to 30 attributes CPython
+    keeps in the object, with one more each call gets a dictionary, which takes longer to fill.
+    """
 
     _reset_sent = False  # RST_STREAM is queued
     _sent_end = False  # our direction is ended
     _writer: Task | None = None
     _queued = 0  # at least the unsent bytes of ours; exact when last compared with the engine
+    _encoder: Codec | None = None  # what our messages are compressed with
 
     def __init__(
         self, limits: Limits, send_type: type[Any], receive_type: type[Any], max_receive: int
     ) -> None:
         super().__init__(limits, receive_type, max_receive)
         self._send_type = send_type
-        self._encoder: Codec | None = None  # what our messages are compressed with
-        self._max_queued = limits.max_queued_bytes
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:
         super().stream_closed(code, cause)
@@ -74,7 +77,7 @@ class Call(Receiving[R], Generic[S, R]):
 
     def output_drained(self, queued: int) -> None:
         """The connection's writer task has taken output; `queued` bytes of ours remain."""
-        if queued <= self._max_queued // 2:
+        if queued <= self._limits.max_queued_bytes // 2:
             self._wake_writer()
 
     # ---- sending -----------------------------------------------------------------------------
@@ -152,10 +155,10 @@ class Call(Receiving[R], Generic[S, R]):
     @property
     def crowded(self) -> bool:
         """Whether more of ours is queued than may be: sending would wait. Asks the engine if so."""
-        if self._queued <= self._max_queued or self._closed:
+        if self._queued <= self._limits.max_queued_bytes or self._closed:
             return False
         self._queued = self._connection.engine.queued_body_size(self._id)
-        return self._queued > self._max_queued
+        return self._queued > self._limits.max_queued_bytes
 
     async def _pace(self) -> None:
         """Wait while too much is queued, and give way now and then when it is not."""

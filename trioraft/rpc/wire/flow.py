@@ -37,13 +37,13 @@ class Flow:
     _inbox: deque[Body]
     _deframer: Deframer
     _acknowledge_at: int  # of the free bytes
-    _until_bulk: int  # bytes to be acknowledged before a larger window is due
     _id = 0
     _closed = False  # the stream is gone from the engine
     _failure: GRPCError | None = None  # what further receiving raises
     _discarding = False  # no further message is wanted
     _reader: Task | None = None
     _streak = 0  # messages sent or taken since the task last gave way
+    _acknowledged = 0  # bytes, until the stream has had its chance of a larger window
     _bulk = False  # the stream has a window of `Limits.bulk_window`
     _unacknowledged = 0  # received bytes that the engine has not been told are consumed
     _free = 0  # those of them that are consumed
@@ -86,14 +86,14 @@ class Flow:
     def _acknowledge(self) -> None:
         self._connection.acknowledge(self._id, self._free)
         self._unacknowledged -= self._free
-        self._until_bulk -= self._free
+        self._acknowledged += self._free
         self._free = 0
-        if self._until_bulk <= 0 and not self._inbox:
+        if self._acknowledged >= 2 * self._limits.stream_window and not self._inbox:
             self._widen()
 
     def _widen(self) -> None:
         """Much has come, and the application keeps up: let more come at once."""
-        self._until_bulk = NEVER
+        self._acknowledged = -NEVER
         if not self._closed and self._connection.widen(self._id):
             self._acknowledge_at = self._limits.bulk_window // 4
             self._bulk = True

@@ -42,7 +42,6 @@ class Receiving(Taking[R]):
         self._inbox = deque()
         self._deframer = Deframer(max_receive)
         self._acknowledge_at = limits.stream_window // 4
-        self._until_bulk = 2 * limits.stream_window
         # Asked for each message, so on the call itself: its class takes longer to look at.
         self._inflating = False  # received messages may be compressed
 
@@ -92,8 +91,8 @@ class Receiving(Taking[R]):
             self._release_held()
         if self._unacknowledged:
             # The stream has no window left to reopen, but the connection has.
-            self._free = self._unacknowledged
-            self._acknowledge()
+            self._connection.acknowledge(self._id, self._unacknowledged)
+            self._unacknowledged = self._free = 0
         self._narrow()
         self._acknowledge_at = NEVER
         if self._reader is not None:

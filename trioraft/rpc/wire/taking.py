@@ -73,7 +73,8 @@ class Taking(Flow, Generic[R]):
             self._streak = 0
             await trio.lowlevel.checkpoint()
         while not self._inbox:
-            self._raise_failure()
+            if self._failure is not None:
+                self._raise_failure()
             if self._ended:
                 return None
             await self._wait_readable()

@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 R = TypeVar("R")
 
+_OK = ((b"grpc-status", b"0"),)
+# Of response headers that a connection remembers: with more there is something new in them.
+_USUAL_FIELDS = 8
+
 
 class AnsweredCall(Call[S, R]):
     """The part of a `ClientStream` that its connection's reader task pushes into. Internal."""
 
     #: Whether the call waits while no connection is to be had; None is as the channel does.
     wait_for_ready: bool | None = None
+    #: The deadline given for this call, or None.
+    deadline: Deadline | None = None
 
     _connection: ClientConnection
+    _metadata: Metadata | None = None
     _sent_request = False
     _sent_message = False
     _wants_response = False  # the waiting task is content with headers
@@ -56,10 +63,11 @@ class AnsweredCall(Call[S, R]):
         super().__init__(limits, send_type, receive_type, limits.max_receive_message)
         self._channel = channel
         self._path = path
-        self._client_streaming, self._server_streaming = cardinality.value
-        self._metadata = metadata
-        #: The deadline given for this call, or None.
-        self.deadline = deadline
+        self._cardinality = cardinality
+        if metadata is not None:
+            self._metadata = metadata
+        if deadline is not None:
+            self.deadline = deadline
 
     def follow(self, plan: CallPlan) -> None:
         """Be made as the channel's service config says of this method; before anything is sent."""
@@ -75,11 +83,16 @@ class AnsweredCall(Call[S, R]):
         """Response headers are here; with `end` they are the trailers too."""
         self._got_response = True
         self._response = headers
+        connection = self._connection
+        if headers == connection.usual_response and not end and self._encoder is None:
+            if self._wants_response:
+                self._wake_reader()
+            return
         fields = dict(headers)
         status = fields.get(b":status", b"")
         content_type = fields.get(b"content-type", b"")
         if self._encoder is not None and ACCEPT in fields:
-            self._connection.accepted_encodings = fields[ACCEPT]
+            connection.accepted_encodings = fields[ACCEPT]
         if b"grpc-status" not in fields and not content_type.startswith(b"application/grpc"):
             if status == b"200":
                 text = content_type.decode("latin-1")
@@ -94,6 +107,8 @@ class AnsweredCall(Call[S, R]):
             return
         if ENCODING in fields:
             self._expect(fields[ENCODING])
+        elif len(headers) <= _USUAL_FIELDS:
+            connection.usual_response = headers
         if self._wants_response:
             self._wake_reader()
 
@@ -111,13 +126,13 @@ class AnsweredCall(Call[S, R]):
         """The status is here."""
         self._got_trailers = True
         self._trailers = headers
-        self._settle(read_status(headers))
+        self._settle(Status.OK if headers == _OK else read_status(headers))
 
     def _settle(self, outcome: GRPCError | Status) -> None:
         if self._failure is None:
             if isinstance(outcome, GRPCError):
                 self._failure = outcome
-            elif len(self._inbox) + self._taken > 1 and not self._server_streaming:
+            elif len(self._inbox) + self._taken > 1 and not self._cardinality.server_streaming:
                 self._inbox.clear()
                 self._failure = GRPCError(
                     Status.INTERNAL, "the server sent more than one reply to a call that has one"
@@ -179,7 +194,7 @@ class AnsweredCall(Call[S, R]):
 
     def _progress(self) -> None:
         # A unary reply is of use only with its status: one wake-up for both.
-        if self._server_streaming or self._failure is not None:
+        if self._cardinality.server_streaming or self._failure is not None:
             super()._progress()
 
     # ---- for the application -----------------------------------------------------------------

@@ -17,6 +17,8 @@ from .opening import OpeningCall
 S = TypeVar("S")
 R = TypeVar("R")
 
+_INFINITY = float("inf")
+
 
 class SendingCall(OpeningCall[S, R]):
     """The part of a `ClientStream` that sends. Internal."""
@@ -37,11 +39,11 @@ class SendingCall(OpeningCall[S, R]):
         """
         if self._sent_request:
             raise misuse("the request was sent already")
-        if end and not self._client_streaming:
+        if end and not self._cardinality.client_streaming:
             raise misuse("a unary request takes a message before it ends")
         metadata = encode_metadata(self._metadata) if self._metadata else None
         at = self._time_limit()
-        if at <= trio.current_time():
+        if at != _INFINITY and at <= trio.current_time():
             self._prefer_scope()
             await trio.lowlevel.checkpoint()
         if not self._channel.inherit_deadlines:
@@ -76,7 +78,7 @@ class SendingCall(OpeningCall[S, R]):
         data = self._encode(message)
         if not self._sent_request:
             await self.send_request()
-        elif self._streak >= FAIR_SHARE or self._queued > self._max_queued:
+        elif self._streak >= FAIR_SHARE or self._queued > self._limits.max_queued_bytes:
             await self._pace()
         if self._encoder is not None and compress:
             data = await self._compress(data)
@@ -125,14 +127,14 @@ class SendingCall(OpeningCall[S, R]):
         if self._closed or self._got_trailers:
             if self._unseen:
                 self._hold(data)
-                self._sent_end = end or not self._client_streaming
+                self._sent_end = end or not self._cardinality.client_streaming
             return
         if not self._sent_message:
             self._sent_message = True
             self._first = data
         elif self._replayable:
             self._keep(data)
-        last = end or not self._client_streaming
+        last = end or not self._cardinality.client_streaming
         self._put(data, last, wake=wake)
         if wake:
             self._connection.queued(2 if last else 1)
@@ -146,7 +148,7 @@ class SendingCall(OpeningCall[S, R]):
         """
         if not self._sent_request:
             raise misuse("the request was not sent")
-        if not self._client_streaming:
+        if not self._cardinality.client_streaming:
             if not self._sent_message:
                 raise misuse("a unary request takes a message before it ends")
             return

@@ -47,8 +47,13 @@ class ClientStream(SendingCall[S, R]):
         """
         if not self._sent_request:
             raise misuse("the request was not sent")
-        message = await self._receive()
-        if message is None and not self._taken and not self._server_streaming:
+        if self._cardinality.server_streaming:
+            return await self._receive()
+        # A unary reply wakes its reader once, with its status: no more coroutines than it takes.
+        if not self._inbox and not self._ended and self._failure is None:
+            await self._wait_readable()
+        message = await self._receive() if self._inflating or not self._inbox else self._take()
+        if message is None and not self._taken:
             raise GRPCError(Status.INTERNAL, "the server ended a unary call without a reply")
         return message
 
@@ -102,7 +107,8 @@ class ClientStream(SendingCall[S, R]):
 
     async def __aenter__(self) -> ClientStream[S, R]:
         """Begin the block, and the watch over the call's deadline. Never waits."""
-        self._begin_clock()
+        if self.deadline is not None:
+            self._begin_clock()
         return self
 
     async def __aexit__(
@@ -123,7 +129,9 @@ class ClientStream(SendingCall[S, R]):
         outcome = error
         if error is None and self._sent_request and not self._cancelled:
             try:
-                if not self._peeked_trailing:
+                if self._ended and self._failure is None:
+                    self._inbox.clear()
+                elif not self._peeked_trailing:
                     await self.recv_trailing_metadata()
             except BaseException as problem:
                 outcome = problem

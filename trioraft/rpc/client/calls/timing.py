@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import trio
 
+from trioraft.rpc.scopes import effective_deadline
 from trioraft.rpc.status import GRPCError, Status
 
 from .answer import AnsweredCall
@@ -32,8 +33,8 @@ class TimedCall(AnsweredCall[S, R]):
     _reopening: trio.CancelScope | None = None  # around the task that opens another stream
 
     def _begin_clock(self) -> None:
-        if self.deadline is None:
-            return
+        """Watch over the call's deadline. It has one."""
+        assert self.deadline is not None
         if self.waits_alone:
             self._timer = True
             self._channel.timers.watch(self, self.deadline.at)
@@ -68,7 +69,7 @@ class TimedCall(AnsweredCall[S, R]):
     def _time_limit(self) -> float:
         """When the call is over, by its own deadline or by scopes around; minus infinity in a
         cancelled scope."""
-        at = trio.current_effective_deadline()
+        at = effective_deadline()
         if self.deadline is not None and self.deadline.at < at:
             return self.deadline.at
         return at

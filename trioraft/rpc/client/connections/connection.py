@@ -65,6 +65,8 @@ class ClientConnection(Connection):
         self.accepting: bool = False
         #: The last `grpc-accept-encoding` that a call with compression got; None before that.
         self.accepted_encodings: bytes | None = None
+        #: Response headers in which the last call that looked found all well, and nothing to do.
+        self.usual_response: tuple[tuple[bytes, bytes], ...] = ()
         self._refused: list[StreamClosed] = []
         self._ready = False
         self._owner = owner

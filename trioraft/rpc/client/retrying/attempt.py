@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
-from grpclib.const import Cardinality
-
 from trioraft.rpc.client.calls.opening import OpeningCall
 from trioraft.rpc.status import GRPCError, Status, read_status, status_from_http
 from trioraft.rpc.wire.http2 import ErrorCode, Http2Error
@@ -24,7 +22,6 @@ __all__ = ["Attempt", "AttemptObserver", "Fate"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-_KINDS = {kind.value: kind for kind in Cardinality}
 _PREVIOUS = b"grpc-previous-rpc-attempts"
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
@@ -62,7 +59,7 @@ class Attempt(OpeningCall[Any, Any]):
         super().__init__(
             call._channel,
             call._path,
-            _KINDS[call._client_streaming, call._server_streaming],
+            call._cardinality,
             call._send_type,
             call._receive_type,
             None,

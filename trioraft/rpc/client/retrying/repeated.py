@@ -83,7 +83,7 @@ class RepeatedStream(RepeatingCall[S, R]):
         """
         if self._sent_request:
             raise misuse("the request was sent already")
-        if end and not self._client_streaming:
+        if end and not self._cardinality.client_streaming:
             raise misuse("a unary request takes a message before it ends")
         if self._nursery is None:
             raise misuse("a call that may be made again is to be used in its block: async with")
@@ -108,7 +108,7 @@ class RepeatedStream(RepeatingCall[S, R]):
         if self._committed:
             super()._send(data, end, wake=wake)
             return
-        ended = end or not self._client_streaming
+        ended = end or not self._cardinality.client_streaming
         self._sent_message = True
         self._streak += 1
         streams = self._streams()
@@ -137,7 +137,11 @@ class RepeatedStream(RepeatingCall[S, R]):
             ProtocolError: Not open yet, ended already, or a unary request without its message.
             GRPCError: UNAVAILABLE: the connection has just gone.
         """
-        if self._committed or self._sent_end or not (self._sent_request and self._client_streaming):
+        if (
+            self._committed
+            or self._sent_end
+            or not (self._sent_request and self._cardinality.client_streaming)
+        ):
             await super().end()
             return
         self._sent_end = True
