@@ -16,13 +16,14 @@ class IndexWaits:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._slots: dict[int, Slot[int]] = {}  # by number
+        #: The calls that wait, by number. To be looked at only.
+        self.slots: dict[int, Slot[int]] = {}
         # (index, number); those whose caller has gone stay until their turn or a sweep.
         self._heap: list[tuple[int, int]] = []
         self._number = 0
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self.slots)
 
     async def wait(self, index: int) -> int:
         """Wait until `index` is reached; returns how far it is then.
@@ -30,16 +31,16 @@ class IndexWaits:
         Raises OverloadedError at the limit, and what `fail_all` is told. Cancelling is safe and
         leaves nothing behind.
         """
-        if len(self._slots) >= self.limit:
+        if len(self.slots) >= self.limit:
             raise OverloadedError(f"{self.limit} calls wait for an index; back off and retry")
         number, slot = self._number, Slot[int]()
         self._number += 1
-        self._slots[number] = slot
+        self.slots[number] = slot
         heapq.heappush(self._heap, (index, number))
         try:
             return await slot.wait()
         finally:
-            if self._slots.pop(number, None) is not None:
+            if self.slots.pop(number, None) is not None:
                 self._sweep()
 
     def reach(self, index: int) -> None:
@@ -47,20 +48,20 @@ class IndexWaits:
         heap = self._heap
         while heap and heap[0][0] <= index:
             _, number = heapq.heappop(heap)
-            slot = self._slots.pop(number, None)
+            slot = self.slots.pop(number, None)
             if slot is not None:
                 slot.resolve(index)
 
     def fail_all(self, error: BaseException) -> None:
         """Nobody here will be told any more."""
-        slots = list(self._slots.values())
-        self._slots.clear()
+        slots = list(self.slots.values())
+        self.slots.clear()
         self._heap.clear()
         for slot in slots:
             slot.fail(error)
 
     def _sweep(self) -> None:
         """What callers leave behind stays below about as many as wait."""
-        if len(self._heap) > 2 * len(self._slots) + 16:
-            self._heap = [row for row in self._heap if row[1] in self._slots]
+        if len(self._heap) > 2 * len(self.slots) + 16:
+            self._heap = [row for row in self._heap if row[1] in self.slots]
             heapq.heapify(self._heap)

@@ -20,9 +20,11 @@ class Watches:
 
     def __init__(self, limit: int) -> None:
         self._levels = {level: IndexWaits(limit) for level in ReplicationLevel}
+        # Every turn asks whether there is anybody.
+        self._waiting = tuple(waits.slots for waits in self._levels.values())
 
     def __bool__(self) -> bool:
-        return any(self._levels.values())
+        return any(self._waiting)
 
     async def wait(self, index: int, level: ReplicationLevel) -> int:
         """Wait until `level` has reached `index`. See `IndexWaits.wait`."""
