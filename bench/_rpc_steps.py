@@ -73,7 +73,11 @@ _READS: dict[str, Functions] = {
 }
 _WRITES: dict[str, Functions] = {
     "waking tasks": [(module, "reschedule") for module in (workers, writing, flow)],
-    "writer task": [(writing.Writing, "_write_loop"), (writing.Writing, "_take_output")],
+    "writer task": [
+        (writing.Writing, "_write_loop"),
+        (writing.Writing, "_send_some"),
+        (writing.Writing, "_take_output"),
+    ],
     "libnghttp2: frames to bytes": [(Engine, "data_to_send")],
     "write": [(system, "write")],
 }
