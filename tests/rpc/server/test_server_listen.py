@@ -90,6 +90,20 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
+async def test_a_socket_file_that_cannot_have_its_mode_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str, mode: int) -> None:
+        raise PermissionError(1, "no such mode here")
+
+    path = str(tmp_path / "server.sock")
+    monkeypatch.setattr(os, "chmod", refused)
+    with pytest.raises(OSError, match=f"cannot listen on unix:{path}: .*no such mode here"):
+        async with open_server([Echo()], listen=Unix(path, mode=0o600)):
+            raise AssertionError("it is open")
+    assert not os.path.exists(path)  # noqa: ASYNC240 - nothing else runs
+
+
 async def test_all_or_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "a.sock")
     taken = socket.create_server(("127.0.0.1", 0))

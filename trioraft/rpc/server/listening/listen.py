@@ -109,18 +109,21 @@ async def _open_unix(path: str, mode: int | None) -> trio.SocketListener:
 
 async def _listen_unix(path: str, mode: int | None) -> trio.SocketListener:
     sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    abstract, bound = path.startswith("\0"), False
     try:
         await sock.bind(path)
+        bound = True
         if mode is not None:
             os.chmod(path, mode)
         sock.listen(_BACKLOG)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        name = f"unix-abstract:{path[1:]}" if path.startswith("\0") else f"unix:{path}"
+        if bound and not abstract:
+            os.unlink(path)
+        if not isinstance(error, OSError):
+            raise
+        name = f"unix-abstract:{path[1:]}" if abstract else f"unix:{path}"
         raise OSError(error.errno, f"cannot listen on {name}: {error}") from error
-    except BaseException:
-        sock.close()
-        raise
     return trio.SocketListener(sock)
 
 
