@@ -135,6 +135,13 @@ class Attacker:
                 await self._news.wait()
         return self.outcome()
 
+    async def until_told(self, statuses: dict[str, int], seconds: float) -> dict[str, int]:
+        """As `until`, for so many of each status."""
+        with trio.move_on_after(seconds):
+            while self.statuses != statuses:
+                await self._news.wait()
+        return dict(self.statuses)
+
     def outcome(self) -> str:
         """How the victim took it: statuses and resets, GOAWAY, and whether it hung up."""
         told = [f"status {name}" for name in sorted(self.statuses)]
