@@ -137,11 +137,15 @@ async def dripping(attacker: Attacker) -> None:
 
 @ATTACKS.add(
     "200 messages of 4 MiB that lack their end",
-    "status 8, RST_STREAM (NO_ERROR|CANCEL)",
+    "status 8, RST_STREAM (NO_ERROR|CANCEL)(, GOAWAY FLOW_CONTROL_ERROR, closed)?",
     holds=True,
 )
 async def hoard(attacker: Attacker) -> None:
-    """The server has to keep what may still become a message: `Limits.max_buffered` of it."""
+    """The server has to keep what may still become a message: `Limits.max_buffered` of it.
+
+    The attacker keeps to the windows of the streams and not to the connection's: when it is quick
+    enough to outrun that, it is thrown out.
+    """
     await attacker.greet()
     await attacker.settle()
     size = 4 * 1024 * 1024
