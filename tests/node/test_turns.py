@@ -159,6 +159,8 @@ async def test_what_has_nothing_for_the_disk_asks_nothing_of_it(
         for number in range(5):
             assert await leader.propose(b"%d" % number)
         assert len(disk.batches) == 5
+        await trio.sleep(60)  # heartbeats, while the disk stands still
+        assert leader._driver._behind == []
         disk.release()
         assert await leader.propose(b"after")
         assert all(batch.entries or batch.hard_state or batch.reset for batch in disk.batches)

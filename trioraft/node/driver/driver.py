@@ -63,7 +63,8 @@ class Driver(Gathering):
         self._set_alarm = self._alarm.set
         self._soft = SoftState(core.role, core.term, core.leader_id)
         self._persisting = 0  # batches that the log writer has not made durable yet
-        # Readies with nothing for the disk that wait for the newest of those batches.
+        # Readies with nothing for the disk, but with what waits for the newest of those batches:
+        # no more than there are requests of peers without an answer.
         self._behind: list[Ready] = []
         self._open = False  # turns may be taken: the driver's task runs and nothing has failed
         self._in_turn = False
@@ -179,10 +180,10 @@ class Driver(Gathering):
 
     def _persist(self, ready: Ready) -> None:
         if not ready.must_persist:
-            if self._persisting:
-                self._behind.append(ready)
-            else:
+            if not self._persisting:
                 self._durable(ready)
+            elif ready.synced_messages or ready.synced_replies:
+                self._behind.append(ready)
             return
         self._persisting += 1
         behind: list[Ready] = []
