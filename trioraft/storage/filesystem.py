@@ -43,6 +43,13 @@ class File(Protocol):
     def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes. Durable only after `datasync`."""
 
+    def write_out(self, offset: int, size: int) -> None:
+        """Begin to bring these bytes to the disk; of those that are there, keep none in memory.
+
+        A hint, after which nothing is durable that was not before. Does nothing where the platform
+        cannot.
+        """
+
     def datasync(self) -> None:
         """Make contents and size durable. After an error nothing is known: never retry."""
 
@@ -154,6 +161,10 @@ class OsFile:
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+
+    def write_out(self, offset: int, size: int) -> None:
+        if hasattr(os, "posix_fadvise"):  # Linux writes what is dirty, and forgets what is not
+            os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)
 
     def datasync(self) -> None:
         if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync alone stops at the drive's cache

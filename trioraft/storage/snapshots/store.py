@@ -16,7 +16,8 @@ from trioraft.storage.filesystem import File, FileSystem, storage_error
 from trioraft.storage.writer import DiskWriter
 
 from .container import Contents, read_contents
-from .on_disk import FileSnapshotReader, FileSnapshotWriter
+from .reader import FileSnapshotReader
+from .writer import FileSnapshotWriter
 
 __all__ = ["SnapshotStore", "delete_leftovers", "find_newest"]
 

@@ -1,4 +1,4 @@
-"""Writing and reading one snapshot of the disk: the asynchronous ends of the container."""
+"""Writing one snapshot to the disk: the asynchronous end of the container."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zlib import crc32
 
 import trio
 
-from trioraft.raft.errors import CorruptionError, StorageError
+from trioraft.raft.errors import StorageError
 from trioraft.raft.types import SnapshotFile, SnapshotMeta
 from trioraft.storage.filesystem import File, storage_error
 from trioraft.storage.writer import DiskWriter
@@ -19,14 +19,17 @@ from .container import (
     DATA_FILE,
     MAGIC,
     MAX_FILES,
-    Contents,
     check_file_name,
     encode_end,
     file_checksum,
     with_files,
 )
 
-__all__ = ["FileSnapshotReader", "FileSnapshotWriter", "Publisher"]
+__all__ = ["FileSnapshotWriter", "Publisher"]
+
+# While a snapshot is written, what there is of it goes to the disk in stretches of so many bytes.
+_STRETCH = 8 << 20
+_CACHED = 8 * _STRETCH  # behind these, what was written is given back to the system
 
 
 class Publisher(Protocol):
@@ -58,6 +61,7 @@ class FileSnapshotWriter:
         self._name: str | None = None
         self._size = 0  # of the file being written
         self._end = len(MAGIC)
+        self._written_out = 0  # up to here the disk is at it
         self._checksums = array("I")
         self._first_block = 0  # of the file being written
         self._committed = False
@@ -161,6 +165,20 @@ class FileSnapshotWriter:
         self._checksums.append(crc32(block))
         self._end += len(block)
         self._size += len(block)
+        self._write_out()
+
+    def _write_out(self) -> None:
+        """Let the disk work meanwhile, and leave the memory of others alone.
+
+        Without it everything would wait for the sync at the end, which then holds up the log's,
+        and a large snapshot would take the page cache for itself, a fresh page for each of its own.
+        """
+        begin, end = self._written_out, self._end - self._end % _STRETCH
+        if begin < end:
+            self._file.write_out(begin, end - begin)
+            if begin >= _CACHED:
+                self._file.write_out(begin - _CACHED, end - begin)
+            self._written_out = end
 
     def _publish(self, meta: SnapshotMeta) -> None:
         self._file.write(encode_end(meta, self._checksums), self._end)
@@ -173,76 +191,3 @@ class FileSnapshotWriter:
         if not self._committed:
             self._failed = True
             self._store.remove(self._aside)
-
-
-class FileSnapshotReader:
-    """A `SnapshotReader`. Every block is checked before any byte of it is handed out."""
-
-    def __init__(self, writer: DiskWriter, file: File, path: str, contents: Contents) -> None:
-        self.meta = contents.meta
-        self._writer = writer
-        self._file = file
-        self._path = path
-        self._checksums = contents.checksums
-        self._block = b""  # the last one read
-        self._block_number = -1
-        self._select(0)
-
-    async def open_file(self, name: str, offset: int = 0) -> None:
-        """See `SnapshotReader.open_file`."""
-        await trio.lowlevel.checkpoint()
-        for place, file in enumerate(self.meta.files):
-            if file.name == name:
-                if not 0 <= offset <= file.size:
-                    raise ValueError(f"{name} has {file.size} bytes, there is no byte {offset}")
-                self._select(place)
-                self._offset = offset
-                return
-        raise KeyError(name)
-
-    async def read(self, max_bytes: int = 1 << 20) -> bytes:
-        """See `SnapshotReader.read`. Cancelling loses nothing that was not returned."""
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes is {max_bytes}; it must be at least 1")
-        if self._offset == self._file_meta.size:
-            await trio.lowlevel.checkpoint()
-            return b""
-        number = self._first_block + self._offset // BLOCK_BYTES
-        if number != self._block_number:
-            await self._load(number)
-        else:
-            await trio.lowlevel.checkpoint()
-        inside = self._offset % BLOCK_BYTES
-        data = self._block
-        if inside or max_bytes < len(data):
-            data = data[inside : inside + max_bytes]
-        self._offset += len(data)
-        return data
-
-    def _select(self, place: int) -> None:
-        files = self.meta.files
-        self._file_meta = files[place]
-        self._offset = 0
-        self._start = len(MAGIC) + sum(file.size for file in files[:place])
-        self._first_block = sum(-(-file.size // BLOCK_BYTES) for file in files[:place])
-
-    async def _load(self, number: int) -> None:
-        file_offset = self._offset - self._offset % BLOCK_BYTES
-        size = min(BLOCK_BYTES, self._file_meta.size - file_offset)
-        place = self._start + file_offset
-
-        def read_and_check() -> bytes:
-            block = self._file.read(size, place)
-            if len(block) < size:
-                raise CorruptionError(self._path, place, "the file is too short")
-            if crc32(block) != self._checksums[number]:
-                name = self._file_meta.name
-                reason = f"checksum mismatch in {name!r} from its byte {file_offset} on"
-                raise CorruptionError(self._path, place, reason)
-            return block
-
-        try:
-            self._block = await self._writer.run(read_and_check)
-        except OSError as error:
-            raise storage_error("read", self._path, error) from error
-        self._block_number = number
