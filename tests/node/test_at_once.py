@@ -91,6 +91,51 @@ async def test_a_large_backlog_is_the_tasks(autojump_clock: trio.testing.MockClo
         assert behind.in_task + behind.at_once == 1000
 
 
+class Hurried(Quick):
+    """Never waits while it applies; keeps how much it was given at a time, and between passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.in_a_pass: list[int] = []
+
+    def apply_now(self, commands: Sequence[Command]) -> Sequence[bytes] | None:
+        return None
+
+    async def apply(self, commands: Sequence[Command]) -> Sequence[bytes]:
+        self.batches.append(len(commands))
+        if not self.in_a_pass or self.in_a_pass[-1] == 0:
+            trio.lowlevel.spawn_system_task(self._next_pass)
+            self.in_a_pass.append(0)
+        self.in_a_pass[-1] += 1
+        self.seen += [command.data for command in commands]
+        return [command.data for command in commands]
+
+    async def _next_pass(self) -> None:
+        self.in_a_pass.append(0)
+
+
+async def test_others_run_while_a_crowd_is_answered_and_while_a_replica_catches_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    settings = RuntimeSettings(apply_batch_entries=500)
+    async with loop_cluster(new_machine=Hurried, settings=settings) as cluster:
+        leader, machine = await _quick(cluster)
+        late = next(name for name in cluster.groups if name != leader.node_id)
+        cluster.kill(late)
+        async with trio.open_nursery() as nursery:
+            for number in range(3000):
+                nursery.start_soon(leader.propose, b"%d" % number)
+        assert sum(machine.batches) == 3000
+        assert max(machine.batches) <= 256, "callers wait for each of these"
+        cluster.start(late)
+        behind: Any = cluster.machines[late]
+        await cluster.until(lambda: behind.seen == machine.seen)
+        assert 256 < max(behind.batches) <= 500
+        # What was begun in one pass may end in the next, before whoever counts passes has run.
+        assert max(machine.in_a_pass + behind.in_a_pass) <= 2
+
+
 async def test_queries_on_the_spot(autojump_clock: trio.testing.MockClock) -> None:
     async with loop_cluster(new_machine=Quick) as cluster:
         leader, _ = await _quick(cluster)

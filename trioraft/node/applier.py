@@ -13,6 +13,8 @@ import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import trio
+
 from trioraft.raft.errors import OverloadedError
 from trioraft.raft.log import RaftLog
 from trioraft.storage.interface import GroupStorage
@@ -141,6 +143,8 @@ class Applier(Applying):
                 await self._apply_batch()
                 await self._answer_reads()
                 await self._snapshots.take_if_due(self.applied, self.applied_term)
+                if self.applied < self._commit:
+                    await trio.lowlevel.checkpoint()  # the machine may never have waited
             await self._answer_reads()
             await self._snapshots.take_if_due(self.applied, self.applied_term)
 
@@ -203,7 +207,10 @@ class Applier(Applying):
     async def _apply_batch(self) -> None:
         batch, self._prepared = self._prepared, None
         if batch is None:
-            low, high = self.applied + 1, self._commit + 1
+            # To answer whoever waits for an entry takes longer than to apply it.
+            most = _AT_ONCE_ENTRIES if self._writes else self._settings.apply_batch_entries
+            low = self.applied + 1
+            high = min(low + most, self._commit + 1)
             entries = self._log.cached(low, high, self._settings.apply_batch_bytes)
             if entries is None:
                 entries = await self._storage.read(low, high, self._settings.apply_batch_bytes)

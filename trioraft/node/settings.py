@@ -36,7 +36,8 @@ class RuntimeSettings:
     max_watches: int = 16384  # calls that wait for one level of replication
     max_orders: int = 1024  # what operators ask for and its turn has not come, snapshots apart
     max_unwritten_bytes: int = 128 << 20
-    apply_batch_bytes: int = 4 << 20
+    apply_batch_bytes: int = 4 << 20  # what a state machine is given at a time, at most
+    apply_batch_entries: int = 4096  # as many; some hundred while callers here wait for them
     snapshot_after_entries: int = 100_000
     snapshot_after_bytes: int = 256 << 20
     keep_entries: int = 10_000
