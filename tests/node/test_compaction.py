@@ -7,7 +7,7 @@ import pytest
 from trioraft.node import RuntimeSettings
 from trioraft.node.snapshots.compaction import keep_after
 from trioraft.raft.config import RaftConfig
-from trioraft.raft.progress import Progress, ProgressState
+from trioraft.raft.tracking.progress import Progress, ProgressState
 
 SETTINGS = RuntimeSettings(keep_entries=10, keep_entries_max=100)
 PROBE, REPLICATE, SNAPSHOT = ProgressState.PROBE, ProgressState.REPLICATE, ProgressState.SNAPSHOT

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from trioraft.node.rest import GroupRest
-from trioraft.raft.quorum import Quorum
+from trioraft.raft.tracking.quorum import Quorum
 from trioraft.raft.types import Configuration, Member
 
 NODES = ("n1", "n2", "n3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from raft_rig import Rig
 
 from trioraft.raft.messages import AppendReply
-from trioraft.raft.progress import Progress
+from trioraft.raft.tracking.progress import Progress
 from trioraft.raft.types import Proposal
 
 

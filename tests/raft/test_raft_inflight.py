@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioraft.raft.inflight import Inflight
+from trioraft.raft.tracking.inflight import Inflight
 
 appends = st.tuples(st.integers(0, 3), st.integers(0, 50))  # entries, bytes
 acks = st.integers(0, 30)

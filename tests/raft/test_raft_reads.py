@@ -5,7 +5,7 @@ from __future__ import annotations
 from raft_rig import HEARTBEAT, Rig, append, sent
 
 from trioraft.raft.messages import AppendReply, AppendRequest
-from trioraft.raft.reads import MAX_READ_ROUNDS
+from trioraft.raft.tracking.reads import MAX_READ_ROUNDS
 from trioraft.raft.types import Proposal
 
 

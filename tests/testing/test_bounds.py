@@ -9,7 +9,7 @@ import pytest
 from trioraft.node import Occupancy
 from trioraft.node.sessions import SessionLimits, SessionTable
 from trioraft.raft import RaftConfig, RaftCore, RaftLog
-from trioraft.raft.reads import ReadBatch
+from trioraft.raft.tracking.reads import ReadBatch
 from trioraft.raft.types import Configuration, HardState, Member, Proposal, Role, Session
 from trioraft.testing.bounds import core_excess, first_excess
 from trioraft.testing.invariants import GroupInvariants, InvariantViolatedError

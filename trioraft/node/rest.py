@@ -1,6 +1,6 @@
 """A group's side of rest: what the host of many groups asks of each of them.
 
-Rest itself is the core's (`raft/quiescence.py`); when a group should rest is the host's.
+Rest itself is the core's (`raft/rules/quiescence.py`); when a group should rest is the host's.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from .core import Message, RaftCore
 from .leadership import ChangePhase
 from .log import RaftLog
 from .membership import ChangeMode, MembershipChange
-from .progress import Progress, ProgressState
-from .quorum import Quorum, Tally
 from .ready import LoadEntries, Ready, SoftState
+from .tracking.progress import Progress, ProgressState
+from .tracking.quorum import Quorum, Tally
 
 __all__ = [
     "ChangeMode",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from . import quiescence, reads, reconfiguration, transfer
 from .errors import NotLeaderError
 from .membership import MembershipChange
-from .proposals import propose as accept_proposals
+from .rules import quiescence, reconfiguration, transfer
+from .rules.proposals import propose as accept_proposals
 from .state import State
+from .tracking import reads
 from .types import NodeId, Proposal
 from .views import CoreView
 

@@ -4,9 +4,8 @@
 `now` (seconds, any origin, never falling). Whatever they lead to is collected until `ready` is
 called; the caller carries it out and reports back with `persisted`, `step` and so on.
 
-The rules are in the modules beside this one: `election`, `replication` (leader), `follower`,
-`reads`, `transfer`, `reconfiguration`, `quiescence`, on the values in `state`, `log`, `progress`,
-`membership` and `quorum`. The class is one object in layers, so that no input passes from one
+The rules are plain functions (`rules`) on the node's `State`, with the `log` and, of a leader, what
+it keeps count of (`tracking`). The class is one object in layers, so that no input passes from one
 object to another: what can be looked at is in `views`, what is asked for in `calls`, what is
 reported back in `reports`; here are time, messages and the way out.
 """
@@ -16,16 +15,16 @@ from __future__ import annotations
 import random
 from typing import TypeAlias
 
-from . import election, follower, quiescence, replication, transfer
 from .config import RaftConfig
 from .errors import InvariantError
 from .log import RaftLog
 from .messages import AppendReply, AppendRequest, StartElection, VoteReply, VoteRequest
 from .outbox import Outbox
-from .quorum import Quorum
 from .ready import Ready, SoftState
 from .reports import CoreReports
+from .rules import election, follower, quiescence, replication, transfer
 from .state import State
+from .tracking.quorum import Quorum
 from .types import NO_INDEX, NO_TERM, Configuration, HardState, NodeId, Role
 
 __all__ = ["Message", "RaftCore"]

@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .progress import Progress
-from .reads import ReadQueue
+from .tracking.progress import Progress
+from .tracking.reads import ReadQueue
 from .types import NO_INDEX, Configuration, Member, NodeId
 
 __all__ = ["Change", "ChangePhase", "Leadership", "StagedPeer", "Transfer"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import election, follower, replication, transfer
 from .calls import CoreCalls
 from .errors import InvariantError
 from .messages import SnapshotRequest
+from .rules import election, follower, replication, transfer
 from .types import Entry, NodeId, SnapshotMeta
 
 __all__ = ["CoreReports"]

@@ -16,8 +16,8 @@ from .errors import InvariantError
 from .leadership import Leadership
 from .log import RaftLog
 from .outbox import Outbox
-from .progress import Progress
-from .quorum import Quorum
+from .tracking.progress import Progress
+from .tracking.quorum import Quorum
 from .types import NO_INDEX, Configuration, HardState, Member, NodeId, Role
 
 __all__ = ["State"]

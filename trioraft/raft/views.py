@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from . import quiescence, reads
 from .config import RaftConfig
 from .leadership import ChangePhase
 from .levels import replicated
 from .log import RaftLog
-from .progress import Progress
 from .ready import SoftState
+from .rules import quiescence
 from .state import State
+from .tracking import reads
+from .tracking.progress import Progress
 from .types import Configuration, Member, NodeId, ReplicationLevel, Role
 
 __all__ = ["CoreView"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from trioraft.node import Occupancy
 from trioraft.raft import RaftConfig, RaftCore
 from trioraft.raft.log import COPIES, ENTRY_OVERHEAD
-from trioraft.raft.reads import MAX_READ_ROUNDS
+from trioraft.raft.tracking.reads import MAX_READ_ROUNDS
 from trioraft.raft.types import Role
 
 __all__ = ["core_excess", "first_excess"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trioraft.node.settings import RuntimeSettings
-from trioraft.raft.progress import Progress, ProgressState
+from trioraft.raft.tracking.progress import Progress, ProgressState
 
 __all__ = ["keep_after"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from trioraft.raft import election, follower, quorum, reads, replication
 from trioraft.raft.leadership import Leadership
 from trioraft.raft.log import RaftLog
 from trioraft.raft.messages import AppendReply, AppendRequest, VoteRequest
 from trioraft.raft.outbox import Outbox
+from trioraft.raft.rules import election, follower, replication
 from trioraft.raft.state import State
+from trioraft.raft.tracking import quorum, reads
 from trioraft.raft.types import NO_INDEX, HardState, NodeId
 
 from .bug import Patches, PlantedBug

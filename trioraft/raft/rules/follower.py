@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .errors import InvariantError
-from .messages import AppendReply, AppendRequest, SnapshotReply, SnapshotRequest
+from trioraft.raft.errors import InvariantError
+from trioraft.raft.messages import AppendReply, AppendRequest, SnapshotReply, SnapshotRequest
+from trioraft.raft.state import State
+from trioraft.raft.types import NO_INDEX, NO_TERM, Configuration, EntryKind, SnapshotMeta
+
 from .roles import follow
-from .state import State
-from .types import NO_INDEX, NO_TERM, Configuration, EntryKind, SnapshotMeta
 
 __all__ = ["handle_append_request", "snapshot_installed", "snapshot_received"]
 

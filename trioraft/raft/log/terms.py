@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from .types import Entry
+from trioraft.raft.types import Entry
 
 __all__ = ["LogTerms"]
 

@@ -8,13 +8,14 @@ leading, unless it has been removed from the voters: then it steps down all the 
 
 from __future__ import annotations
 
-from .errors import ChangeInProgressError, ConfigurationError, NotLeaderError
-from .leadership import Leadership, Transfer
-from .messages import StartElection
-from .progress import Progress, ProgressState
+from trioraft.raft.errors import ChangeInProgressError, ConfigurationError, NotLeaderError
+from trioraft.raft.leadership import Leadership, Transfer
+from trioraft.raft.messages import StartElection
+from trioraft.raft.state import State
+from trioraft.raft.tracking.progress import Progress, ProgressState
+from trioraft.raft.types import NodeId
+
 from .roles import become_follower
-from .state import State
-from .types import NodeId
 
 __all__ = [
     "ask_target",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from .errors import (
+from trioraft.raft.errors import (
     ChangeInProgressError,
     ConfigurationError,
     LeaderNotReadyError,
@@ -19,13 +19,14 @@ from .errors import (
     StagingTimeoutError,
     TrioraftError,
 )
-from .leadership import Change, ChangePhase, Leadership, StagedPeer
-from .membership import MembershipChange, needs_joint
-from .progress import ProgressState
-from .quorum import Quorum
-from .state import State
+from trioraft.raft.leadership import Change, ChangePhase, Leadership, StagedPeer
+from trioraft.raft.membership import MembershipChange, needs_joint
+from trioraft.raft.state import State
+from trioraft.raft.tracking.progress import ProgressState
+from trioraft.raft.tracking.quorum import Quorum
+from trioraft.raft.types import Configuration, Entry, EntryKind, Member, NodeId
+
 from .transfer import retire
-from .types import Configuration, Entry, EntryKind, Member, NodeId
 
 __all__ = ["abandon_change", "advance", "change_membership", "has_work"]
 

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .config import RaftConfig
-from .errors import InvariantError
+from trioraft.raft.config import RaftConfig
+from trioraft.raft.errors import InvariantError
+from trioraft.raft.types import NO_INDEX, NodeId
+
 from .inflight import Inflight
-from .types import NO_INDEX, NodeId
 
 __all__ = ["Progress", "ProgressState"]
 

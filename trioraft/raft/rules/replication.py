@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from trioraft.raft.errors import InvariantError
+from trioraft.raft.leadership import Leadership
+from trioraft.raft.messages import AppendReply, AppendRequest
+from trioraft.raft.ready import LoadEntries
+from trioraft.raft.state import State
+from trioraft.raft.tracking.progress import Progress, ProgressState
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, NodeId, SnapshotMeta
+
 from . import reconfiguration
-from .errors import InvariantError
-from .leadership import Leadership
-from .messages import AppendReply, AppendRequest
-from .progress import Progress, ProgressState
-from .ready import LoadEntries
 from .roles import become_follower
-from .state import State
 from .transfer import ask_target
-from .types import NO_INDEX, NO_TERM, Entry, NodeId, SnapshotMeta
 
 __all__ = [
     "advance_commit",

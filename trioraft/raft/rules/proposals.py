@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .errors import EntryTooLargeError, NotLeaderError, OverloadedError
-from .log import ENTRY_OVERHEAD
-from .state import State
-from .types import Entry, EntryKind, Proposal
+from trioraft.raft.errors import EntryTooLargeError, NotLeaderError, OverloadedError
+from trioraft.raft.log import ENTRY_OVERHEAD
+from trioraft.raft.state import State
+from trioraft.raft.types import Entry, EntryKind, Proposal
 
 __all__ = ["propose"]
 

@@ -1,6 +1,6 @@
 """The log as the core sees it: terms of every entry, and the newest entries themselves.
 
-Entries are on disk (the runtime's business). Here are kept their terms (`log_terms`) and a window
+Entries are on disk (the runtime's business). Here are kept their terms (`terms`) and a window
 of the newest entries, so that followers that keep up never cost a disk read. The window is
 bounded by bytes and loses entries from its front, but never one that is not durable yet.
 """
@@ -11,9 +11,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .errors import InvariantError
-from .log_terms import LogTerms
-from .types import NO_INDEX, NO_TERM, Entry, EntryKind
+from trioraft.raft.errors import InvariantError
+from trioraft.raft.types import NO_INDEX, NO_TERM, Entry, EntryKind
+
+from .terms import LogTerms
 
 __all__ = ["COPIES", "ENTRY_OVERHEAD", "RaftLog"]
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .state import State
-    from .types import NodeId
+    from trioraft.raft.state import State
+    from trioraft.raft.types import NodeId
 
 __all__ = ["MAX_READ_ROUNDS", "ReadQueue", "lease_end"]
 

@@ -11,12 +11,13 @@ election timeout, before it takes a majority for its victory.
 
 from __future__ import annotations
 
-from .messages import StartElection, VoteReply, VoteRequest
-from .quorum import Tally
+from trioraft.raft.messages import StartElection, VoteReply, VoteRequest
+from trioraft.raft.state import State
+from trioraft.raft.tracking.quorum import Tally
+from trioraft.raft.types import NodeId, Role
+
 from .replication import broadcast_heartbeat
 from .roles import become_candidate, become_follower, become_leader, become_pre_candidate
-from .state import State
-from .types import NodeId, Role
 
 __all__ = [
     "election_timeout",

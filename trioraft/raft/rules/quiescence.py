@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .messages import AppendReply, VoteReply, VoteRequest
+from trioraft.raft.messages import AppendReply, VoteReply, VoteRequest
+from trioraft.raft.state import State
+from trioraft.raft.types import NodeId, Role
+
 from .roles import become_follower
-from .state import State
-from .types import NodeId, Role
 
 __all__ = ["is_idle_talk", "leader_gone", "rest", "rest_leaderless", "rest_possible", "wake"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from .types import Configuration, NodeId
+from trioraft.raft.types import Configuration, NodeId
 
 __all__ = ["Quorum", "Tally"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .errors import InvariantError, NotLeaderError, ProposalDroppedError, TrioraftError
-from .leadership import ChangePhase, Leadership
-from .state import State
-from .types import Entry, EntryKind, NodeId, Role
+from trioraft.raft.errors import InvariantError, NotLeaderError, ProposalDroppedError, TrioraftError
+from trioraft.raft.leadership import ChangePhase, Leadership
+from trioraft.raft.state import State
+from trioraft.raft.types import Entry, EntryKind, NodeId, Role
 
 __all__ = [
     "become_candidate",
