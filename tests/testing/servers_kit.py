@@ -10,12 +10,12 @@ from trioraft import Role
 from trioraft.host import Node, RestSettings, Server, open_server
 from trioraft.machines.counter import CounterMachine
 from trioraft.node import RuntimeSettings
-from trioraft.raft import RaftCore
 from trioraft.testing.disk import SimDisk
 from trioraft.testing.environment import SimEnvironment
 from trioraft.testing.invariants import GroupInvariants
 from trioraft.testing.network import SimNetwork
 from trioraft.testing.scheduler import SeededRun
+from trioraft.testing.watching import PromiseWatch
 
 PEERS = {name: f"host{name}:7101" for name in ("1", "2", "3")}
 
@@ -51,9 +51,8 @@ class Servers:
         self._scopes: dict[str, trio.CancelScope] = {}
         self._orders: dict[str, trio.MemorySendChannel[Order]] = {}
         self._invariants: dict[str, GroupInvariants] = {}
-        self._cores: dict[tuple[str, str], RaftCore] = {}
-        self._broken: Exception | None = None
-        trio.lowlevel.add_instrument(_BetweenPasses(self._observe))
+        self._watch = PromiseWatch(nursery.cancel_scope.cancel)
+        trio.lowlevel.add_instrument(self._watch)
 
     async def start(self, name: str) -> None:
         await self.nursery.start(self._live, name)
@@ -64,7 +63,8 @@ class Servers:
         self.disks[name].crash(self.run.rng(f"crash/{self.boots}"))
         self._scopes[name].cancel()
         del self.up[name], self._orders[name]
-        self._cores = {key: core for key, core in self._cores.items() if key[0] != name}
+        for group in self._invariants:
+            self._watch.end((name, group))
 
     def open(self, group: str) -> None:
         """Have a new group on every server, and on those that are down when they start."""
@@ -102,8 +102,7 @@ class Servers:
         return [s.groups[group] for s in self.up.values() if group in s.groups]
 
     def check_promises(self) -> None:
-        if self._broken is not None:
-            raise self._broken
+        self._watch.check()
 
     # -- inside
 
@@ -130,30 +129,12 @@ class Servers:
             group, CounterMachine(), peers=PEERS, settings=self._settings
         )
         self.run.trace.record(f"{server.id} opens {group}")
-        core = self._cores[server.id, group] = node.group.core
-        self._invariants.setdefault(group, GroupInvariants()).started(core)
+        invariants = self._invariants.setdefault(group, GroupInvariants())
+        self._watch.begin((server.id, group), node.group, invariants)
 
     async def _close(self, server: Server, group: str, *, delete: bool = False) -> None:
         if group not in server.groups:
             return
         self.run.trace.record(f"{server.id} {'deletes' if delete else 'closes'} {group}")
-        del self._cores[server.id, group]
+        self._watch.end((server.id, group))
         await server.close_group(group, delete=delete)
-
-    def _observe(self) -> None:
-        if self._broken is not None:
-            return
-        try:
-            for (_, group), core in self._cores.items():
-                self._invariants[group].observe(core)
-        except Exception as error:
-            self._broken = error
-            self.nursery.cancel_scope.cancel()
-
-
-class _BetweenPasses(trio.abc.Instrument):
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
-
-    def before_io_wait(self, timeout: float) -> None:
-        self._look()

@@ -12,19 +12,19 @@ import trio
 from trioraft.host import LinkSettings as HostLinkSettings
 from trioraft.host import Node, RestSettings, open_node
 from trioraft.node import RuntimeSettings, StateMachine
-from trioraft.raft import RaftConfig, RaftCore
+from trioraft.raft import RaftConfig
 from trioraft.raft.errors import GroupStoppedError
 from trioraft.raft.types import Role
 from trioraft.rpc import Service
 
 from .applied import AppliedModel, ObservedMachine
-from .bounds import first_excess
 from .disk import SimDisk
 from .environment import SimEnvironment
-from .invariants import GroupInvariants, InvariantViolatedError
+from .invariants import GroupInvariants
 from .network import LinkSettings, SimNetwork
 from .processes import Processes
 from .scheduler import SeededRun
+from .watching import PromiseWatch
 
 __all__ = ["QUICK_ELECTIONS", "SimCluster"]
 
@@ -56,7 +56,6 @@ class SimCluster:
 
     nodes: those that run. machines: their state machines. disks: of all nodes, by name.
     addresses: where nodes listen, or will.
-    rests: how often one of them went to rest.
     fragile: nodes that may stop of their own accord, because somebody harms their disks.
     """
 
@@ -102,17 +101,13 @@ class SimCluster:
         self.machines: dict[str, StateMachine] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
-        self._cores: dict[str, tuple[RaftCore, int]] = {}  # and how much was seen of each
-        self._rested: set[str] = set()  # those that rest now
-        self.rests = 0
         self._boots = 0
-        self._broken: Exception | None = None
         self._nursery_manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
         await self.network.__aenter__()
         self._nursery = await self._nursery_manager.__aenter__()
-        self._watch = _Watch(self._observe)
+        self._watch = PromiseWatch(self._nursery.cancel_scope.cancel)
         trio.lowlevel.add_instrument(self._watch)
         return self
 
@@ -129,8 +124,12 @@ class SimCluster:
         finally:
             trio.lowlevel.remove_instrument(self._watch)
             await self.network.__aexit__(exc_type, exc, traceback)
-            if self._broken is not None:
-                raise self._broken
+            self._watch.check()
+
+    @property
+    def rests(self) -> int:
+        """How often a node went to rest."""
+        return self._watch.rests
 
     def host_of(self, name: str) -> str:
         """The name of a node's machine in the network."""
@@ -248,8 +247,7 @@ class SimCluster:
                     environment=environment,
                 ) as node:
                     self._run.trace.record(f"start {name}")
-                    self.invariants.started(node.group.core)
-                    self._cores[name] = (node.group.core, -1)
+                    self._watch.begin(name, node.group, self.invariants)
                     self.nodes[name] = node
                     self.machines[name] = machine
                     task_status.started(node)
@@ -269,46 +267,10 @@ class SimCluster:
 
     def _gone(self, name: str) -> None:
         self.nodes.pop(name, None)
-        self._cores.pop(name, None)
-
-    def _observe(self) -> None:
-        """Check the promises of all nodes; called between scheduler passes."""
-        for name, (core, events) in self._cores.items():
-            if core.events == events:
-                continue
-            self._cores[name] = (core, core.events)
-            self._count_rest(name, core.resting)
-            try:
-                self.invariants.observe(core)
-                self._check_bounds(name)
-            except Exception as error:
-                self._broken = self._broken or error
-                self._nursery.cancel_scope.cancel()
-
-    def _check_bounds(self, name: str) -> None:
-        excess = first_excess(self.nodes[name].group.occupancy())
-        if excess is not None:
-            raise InvariantViolatedError(f"{name}: bounds: {excess}")
-
-    def _count_rest(self, name: str, rests: bool) -> None:
-        if rests and name not in self._rested:
-            self.rests += 1
-            self._rested.add(name)
-        elif not rests:
-            self._rested.discard(name)
+        self._watch.end(name)
 
     async def _report_roles(self, name: str, node: Node) -> None:
         """Put every change of role, term and leader into the trace."""
         while node.failure is None:
             self._run.trace.record(f"{name} {node.role.name} {node.term} {node.leader}")
             await node.wait_change()
-
-
-class _Watch(trio.abc.Instrument):
-    """Calls between scheduler passes. What it calls must not raise: Trio would drop it."""
-
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
-
-    def before_io_wait(self, timeout: float) -> None:
-        self._look()

@@ -15,14 +15,13 @@ from trioraft.node import RuntimeSettings, StateMachine
 from trioraft.node.sessions import SessionLimits
 from trioraft.protocols.etcd import etcd_services
 from trioraft.raft import RaftConfig
-from trioraft.raft.errors import NotLeaderError, OverloadedError
 from trioraft.rpc import Service
 
 from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, draw_priorities, tightened
 from .cluster import QUICK_ELECTIONS, SimCluster
+from .convergence import converge
 from .counting import CounterWorkload
 from .faults import FaultInjector, choose_faults
-from .invariants import InvariantViolatedError
 from .scheduler import SeededRun, run_seeded
 from .trace import Trace
 from .workload import SimClient, Workload
@@ -31,7 +30,6 @@ from .workloads import KeyWorkload
 __all__ = ["Outcome", "simulate", "simulate_counter", "simulate_kv"]
 
 _FINISHING = 30.0  # virtual seconds in which clients bring calls that are under way to an end
-_CONVERGENCE = 60.0  # virtual seconds that healed nodes get to agree
 
 
 @dataclass(frozen=True)
@@ -210,7 +208,7 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
             await faults.repair()
             stopping.set()
             nursery.cancel_scope.deadline = trio.current_time() + _FINISHING
-        await _converge(cluster, faults)
+        await converge(cluster, faults)
         members = cluster.members()
         await plan.workload.check_replicas({name: cluster.machines[name] for name in members})
         await plan.workload.check(client("checker"))
@@ -233,30 +231,3 @@ def _priorities(run: SeededRun, plan: _Plan) -> dict[str, int]:
         return {}
     names = [str(number + 1) for number in range(plan.size)]
     return draw_priorities(run.rng("priorities"), names)
-
-
-async def _converge(cluster: SimCluster, faults: FaultInjector) -> None:
-    """Wait until all nodes follow one leader and have applied everything it has."""
-    with trio.move_on_after(_CONVERGENCE):
-        while not (await faults.amend() and await _agree(cluster)):
-            await trio.sleep(0.05)
-        return
-    state = ", ".join(
-        f"{name}: {node.role.name} {node.term} {node.applied_index}/{node.commit_index}"
-        for name, node in cluster.nodes.items()
-    )
-    raise InvariantViolatedError(f"no agreement {_CONVERGENCE:g} s after all was healed ({state})")
-
-
-async def _agree(cluster: SimCluster) -> bool:
-    leader, members = cluster.leader(), cluster.members()
-    if leader is None or not members or len(cluster.nodes) < len(cluster.names):
-        return False
-    with trio.move_on_after(1.0):
-        try:
-            index = await cluster.nodes[leader].read_index()
-        except (NotLeaderError, OverloadedError):
-            return False
-        nodes = [cluster.nodes[name] for name in members]
-        return all(node.leader == leader and node.applied_index == index for node in nodes)
-    return False
