@@ -124,7 +124,8 @@ class InPlaceCall(ServerStream[S, R]):
         self.fail(self._overdue or GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:
-        self._let_go()
+        if self._holding:  # mostly not: it has been answered
+            self._let_go()
         super().stream_closed(code, cause)
 
     def connection_lost(self, error: GRPCError) -> None:
