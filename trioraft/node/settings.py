@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trioraft.raft.errors import ConfigurationError
 from trioraft.storage.settings import StorageSettings
 
 from .sessions import SessionLimits
 
 __all__ = ["RuntimeSettings"]
 
+_ABOVE_ZERO = (
+    "max_inbox", "max_proposals", "max_reads", "max_watches", "max_orders", "max_unwritten_bytes",
+    "apply_batch_bytes", "apply_batch_entries", "snapshot_after_entries", "snapshot_after_bytes",
+    "snapshot_retry_min", "partial_snapshot_timeout", "snapshot_chunk_bytes", "reply_timeout",
+    "reconnect_min",
+)  # fmt: skip
+_NOT_NEGATIVE = ("keep_entries", "keep_entries_max")
+_ORDERED = (("snapshot_retry_min", "snapshot_retry_max"), ("reconnect_min", "reconnect_max"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSettings:
     """Times are in seconds, sizes in bytes. At a bound a caller gets OverloadedError.
+
+    Raises ConfigurationError for what cannot work, naming the field.
 
     snapshot_after_entries, snapshot_after_bytes: a snapshot is taken when either has been
         applied since the last one, and about as many bytes as the last one has.
@@ -52,3 +64,16 @@ class RuntimeSettings:
     reconnect_max: float = 1.0
     sessions: SessionLimits = field(default_factory=SessionLimits)
     storage: StorageSettings = field(default_factory=StorageSettings)
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot work; raises ConfigurationError naming the field."""
+        for name in _ABOVE_ZERO:
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be above 0")
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must not be negative")
+        for low, high in _ORDERED:
+            least, most = getattr(self, low), getattr(self, high)
+            if not least <= most:
+                raise ConfigurationError(f"{high}={most}: must not be below {low}={least}")

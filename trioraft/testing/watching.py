@@ -26,15 +26,15 @@ class _Replica:
 class PromiseWatch(trio.abc.Instrument):
     """Checks the replicas that it is told of. To be added to Trio's instruments.
 
-    broken: what was wrong first, if anything was. `end` is called then, because nothing that an
-        instrument raises gets anywhere: Trio would drop it.
+    broken: what was wrong first, if anything was. `on_broken` is called then, because nothing that
+        an instrument raises gets anywhere: Trio would drop it.
     rests: how often a replica went to rest.
     """
 
-    def __init__(self, end: Callable[[], object]) -> None:
+    def __init__(self, on_broken: Callable[[], object]) -> None:
         self.broken: Exception | None = None
         self.rests = 0
-        self._end = end
+        self._on_broken = on_broken
         self._replicas: dict[Hashable, _Replica] = {}
 
     def begin(self, key: Hashable, group: Group, invariants: GroupInvariants) -> None:
@@ -70,4 +70,4 @@ class PromiseWatch(trio.abc.Instrument):
                     raise InvariantViolatedError(f"{key}: bounds: {excess}")
             except Exception as error:
                 self.broken = self.broken or error
-                self._end()
+                self._on_broken()
