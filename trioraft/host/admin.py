@@ -13,7 +13,7 @@ import trio
 from trioraft._proto.local.node_grpc import NodeServiceStub
 from trioraft._proto.local.node_pb2 import StatusReply, StatusRequest
 from trioraft.node import PeerUnreachableError
-from trioraft.protocols.local import admin
+from trioraft.protocols.local import AnswerLostError, admin
 from trioraft.raft.errors import (
     ConfigurationError,
     LeaderNotReadyError,
@@ -209,7 +209,7 @@ class NodeAdmin(NodeView):
     async def _ask(leader: Member, channel: Channel, there: Callable[[Channel], Awaitable[T]]) -> T:
         try:
             return await there(channel)
-        except PeerUnreachableError as error:
+        except AnswerLostError as error:
             raise ProposalDroppedError(
                 f"the call to the leader {leader.id} broke off ({error}); what was asked for may "
                 "or may not happen"

@@ -3,6 +3,7 @@
 from trioraft.node import WriteResult
 
 from .admin import AdminAccess, AdminGroup, AdminService
+from .calling import AnswerLostError
 from .errors import ERROR_TRAILER, error_of, status_of
 from .forwarder import GrpcForwarder
 from .service import GroupAccess, NodeAccess, NodeService, status_message
@@ -12,6 +13,7 @@ __all__ = [
     "AdminAccess",
     "AdminGroup",
     "AdminService",
+    "AnswerLostError",
     "GroupAccess",
     "GrpcForwarder",
     "NodeAccess",

@@ -26,7 +26,8 @@ from trioraft.raft.membership import ChangeMode, MembershipChange
 from trioraft.raft.types import Configuration, Member, NodeId, SnapshotMeta
 from trioraft.rpc import GRPCError, Status
 
-from .errors import error_of, status_of
+from .calling import call
+from .errors import status_of
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
@@ -149,7 +150,7 @@ async def change_membership(
     """Have the members changed; returns them once the change is committed."""
     request = encode_change(change)
     request.group_id, request.forwarded = group_id, forwarded
-    reply = await _call(AdminServiceStub(channel).ChangeMembership, request, timeout)
+    reply = await call(AdminServiceStub(channel).ChangeMembership, request, timeout)
     return Configuration(_decode_members(reply.voters), _decode_members(reply.learners))
 
 
@@ -163,7 +164,7 @@ async def transfer_leadership(
 ) -> NodeId:
     """Have leadership handed over; returns the id of who leads now."""
     request = TransferLeadershipRequest(group_id=group_id, target=target or "", forwarded=forwarded)
-    reply = await _call(AdminServiceStub(channel).TransferLeadership, request, timeout)
+    reply = await call(AdminServiceStub(channel).TransferLeadership, request, timeout)
     leader: NodeId = reply.leader_id
     return leader
 
@@ -173,7 +174,7 @@ async def take_snapshot(
 ) -> tuple[int, int]:
     """Have the node at the other end take a snapshot; returns its index and size in bytes."""
     request = TakeSnapshotRequest(group_id=group_id)
-    reply = await _call(AdminServiceStub(channel).TakeSnapshot, request, timeout)
+    reply = await call(AdminServiceStub(channel).TakeSnapshot, request, timeout)
     return reply.index, reply.size
 
 
@@ -182,17 +183,7 @@ async def set_elections(
 ) -> None:
     """Forbid the node at the other end to stand for election, or allow it again."""
     request = SetElectionsRequest(group_id=group_id, paused=paused)
-    await _call(AdminServiceStub(channel).SetElections, request, timeout)
-
-
-async def _call(method: Any, request: Any, timeout: float | None) -> Any:
-    stream = method.open(timeout=timeout)
-    try:
-        async with stream:
-            await stream.send_message(request, end=True)
-            return await stream.recv_message()
-    except GRPCError as error:
-        raise error_of(error, stream.trailing_metadata) from error
+    await call(AdminServiceStub(channel).SetElections, request, timeout)
 
 
 # ---- messages

@@ -13,7 +13,7 @@ from trioraft.raft.errors import ForeignLeaderError, ProposalDroppedError
 from trioraft.raft.types import Member, ReplicationLevel, Session
 from trioraft.rpc import Channel, GRPCError, Status
 
-from .errors import error_of
+from .calling import AnswerLostError, call
 
 __all__ = ["GrpcForwarder"]
 
@@ -51,7 +51,7 @@ class GrpcForwarder:
         stub = NodeServiceStub(self._channel_to(leader))
         try:
             reply = await self._call(leader, stub.Propose, request)
-        except PeerUnreachableError as error:
+        except AnswerLostError as error:
             raise ProposalDroppedError(
                 f"forwarding to the leader {leader.id} broke off ({error}); "
                 "the write may or may not take effect"
@@ -85,16 +85,14 @@ class GrpcForwarder:
         return reached
 
     async def _call(self, leader: Member, method: Any, request: Any) -> Any:
-        stream = method.open(timeout=self._timeout)
         try:
-            async with stream:
-                await stream.send_message(request, end=True)
-                return await stream.recv_message()
-        except GRPCError as error:
-            if error.status is Status.UNIMPLEMENTED:
+            return await call(method, request, self._timeout)
+        except PeerUnreachableError as error:
+            cause = error.__cause__
+            if isinstance(cause, GRPCError) and cause.status is Status.UNIMPLEMENTED:
                 raise ForeignLeaderError(
                     leader.id,
                     f"the leader {leader.id} is no trioraft and takes nothing from followers; "
                     "nothing has happened. Ask it with its own client",
                 ) from error
-            raise error_of(error, stream.trailing_metadata) from error
+            raise
