@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trioraft.raft.errors import EntryTooLargeError, NotLeaderError, OverloadedError
+from trioraft.raft.errors import EntryTooLargeError, OverloadedError
 from trioraft.raft.log import ENTRY_OVERHEAD
 from trioraft.raft.state import State
 from trioraft.raft.types import Entry, EntryKind, Proposal
+
+from .roles import writing_leadership
 
 __all__ = ["propose"]
 
 
 def propose(s: State, proposals: Sequence[Proposal]) -> range:
     """Append them all, or none; returns their indices. Raises as `RaftCore.propose` says."""
-    lead = s.leadership
-    if lead is None:
-        raise NotLeaderError(s.leader_id)
-    if lead.transfer is not None:
-        target = lead.transfer.target
-        raise NotLeaderError(target, f"leadership is being handed to {target}")
+    lead = writing_leadership(s)
     first = s.log.last_index + 1
     if not proposals:
         return range(first, first)

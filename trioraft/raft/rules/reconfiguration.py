@@ -15,7 +15,6 @@ from trioraft.raft.errors import (
     ConfigurationError,
     LeaderNotReadyError,
     NoQuorumError,
-    NotLeaderError,
     StagingTimeoutError,
     TrioraftError,
 )
@@ -26,6 +25,7 @@ from trioraft.raft.tracking.progress import ProgressState
 from trioraft.raft.tracking.quorum import Quorum
 from trioraft.raft.types import Configuration, Entry, EntryKind, Member, NodeId
 
+from .roles import writing_leadership
 from .transfer import retire
 
 __all__ = ["abandon_change", "advance", "change_membership", "has_work"]
@@ -36,12 +36,7 @@ LEAVING_TIMEOUTS = 4
 
 def change_membership(s: State, change: MembershipChange, token: object) -> None:
     """Begin a change; raises, or answers `token` later, as `RaftCore.change_membership` says."""
-    lead = s.leadership
-    if lead is None:
-        raise NotLeaderError(s.leader_id)
-    if lead.transfer is not None:
-        target = lead.transfer.target
-        raise NotLeaderError(target, f"leadership is being handed to {target}")
+    lead = writing_leadership(s)
     # Joint consensus needs this less than single-server changes do (there its lack was the bug of
     # 2015: two leaders commit changes by majorities that do not overlap), but a leader that does
     # not know what is committed cannot know which configuration its change begins from.

@@ -13,6 +13,7 @@ __all__ = [
     "become_leader",
     "become_pre_candidate",
     "follow",
+    "writing_leadership",
 ]
 
 
@@ -49,6 +50,21 @@ def follow(s: State, term: int, leader: NodeId) -> None:
         s.notice_removal()
         s.restart_timer()
     s.heard = s.timer_start = s.now
+
+
+def writing_leadership(s: State) -> Leadership:
+    """The leadership that may take something new in.
+
+    Raises NotLeaderError without one, and while it is handed over: what was taken in then would
+    be lost, or be the heir's.
+    """
+    lead = s.leadership
+    if lead is None:
+        raise NotLeaderError(s.leader_id)
+    if lead.transfer is not None:
+        target = lead.transfer.target
+        raise NotLeaderError(target, f"leadership is being handed to {target}")
+    return lead
 
 
 def become_pre_candidate(s: State) -> None:
