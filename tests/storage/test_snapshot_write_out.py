@@ -78,6 +78,21 @@ def test_what_was_synced_and_written_out_is_not_kept_in_memory(tmp_path: Path) -
     file.close()
 
 
+def test_a_file_system_that_takes_no_advice_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    file = OsFileSystem().open(str(tmp_path / "file"), create=True)
+    file.write(b"abc", 0)
+    file.write_out(0, 3)
+    file.datasync()
+    assert file.read(3, 0) == b"abc"
+    file.close()
+
+
 def cached(path: str) -> bool:
     """Whether the first page of the file can be read without asking the disk for it."""
     fd = os.open(path, os.O_RDONLY)

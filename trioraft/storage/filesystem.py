@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from typing import Protocol
 
 from trioraft.raft.errors import DataDirectoryError, StorageError
@@ -26,7 +27,7 @@ __all__ = [
 
 
 class File(Protocol):
-    """An open file. Every method may raise OSError."""
+    """An open file. Every method may raise OSError, `write_out` excepted."""
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`; fewer only at the end of the file."""
@@ -46,8 +47,8 @@ class File(Protocol):
     def write_out(self, offset: int, size: int) -> None:
         """Begin to bring these bytes to the disk; of those that are there, keep none in memory.
 
-        A hint, after which nothing is durable that was not before. Does nothing where the platform
-        cannot.
+        A hint, after which nothing is durable that was not before: it raises nothing, and does
+        nothing where the platform cannot. A disk that fails shows in `datasync`.
         """
 
     def datasync(self) -> None:
@@ -164,7 +165,8 @@ class OsFile:
 
     def write_out(self, offset: int, size: int) -> None:
         if hasattr(os, "posix_fadvise"):  # Linux writes what is dirty, and forgets what is not
-            os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # a file system that takes no advice
+                os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)
 
     def datasync(self) -> None:
         if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync alone stops at the drive's cache
