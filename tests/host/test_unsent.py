@@ -94,4 +94,4 @@ async def test_a_node_that_cannot_reach_the_leader_yet_goes_on_trying(
             monkeypatch.setattr(node._host, "channel_to", channel_to)
             members = await node.remove_member(spare)
             assert spare not in {member.id for member in members.members()}
-            assert asked == 3
+            assert asked >= 3, "twice in vain, then the leader"
