@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from trioraft.node import WriteResult
 from trioraft.protocols.etcd import Answer, ClusterMember
@@ -30,7 +31,6 @@ class KvBackend:
         self._node = node
         self.cluster_id = etcd_id(node.cluster)
         self.member_id = etcd_id(node.cluster, node.id)
-        self.flush_later = node.flush_later
         self._refresh()
 
     def _refresh(self) -> None:
@@ -49,6 +49,9 @@ class KvBackend:
 
     def query_for(self, answer: Answer, request: bytes) -> bool:
         return self._node.query_for(answer, request)
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        self._node.flush_later(flush)
 
     @property
     def term(self) -> int:

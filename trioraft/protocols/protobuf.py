@@ -6,9 +6,7 @@ that exist already, joined once with everything around them, does not.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-__all__ = ["prefix", "repeated", "varint"]
+__all__ = ["prefix", "varint"]
 
 
 _SMALL = [bytes([number]) for number in range(0x80)]
@@ -30,10 +28,6 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-#: As `varint`, for numbers that come again and again, as terms and the sizes of messages do.
-repeated = lru_cache(4096)(varint)
-
-
 def prefix(field: int, size: int) -> bytes:
     """What stands before a length-delimited field (number below 16) of `size` bytes."""
-    return _SMALL[field << 3 | 2] + repeated(size)
+    return _SMALL[field << 3 | 2] + varint(size)

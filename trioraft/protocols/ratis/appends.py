@@ -31,8 +31,7 @@ def encode_append(route: Route, call_id: int, request: AppendRequest) -> bytes:
         previousLog=encode_position(request.prev_term, request.prev_index),
     ).SerializeToString()
     tail = pb.AppendEntriesRequestProto(leaderCommit=request.commit).SerializeToString()
-    fields = [entry.wire or entry_field(entry) for entry in request.entries]
-    return b"".join([head, *fields, tail])
+    return b"".join([head, *map(entry_field, request.entries), tail])
 
 
 def decode_append(proto: pb.AppendEntriesRequestProto) -> AppendRequest:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 
 from trioraft._proto.ratis import raft_pb2 as pb
-from trioraft.protocols.protobuf import repeated, varint
+from trioraft.protocols.protobuf import varint
 from trioraft.raft.types import FIRST_INDEX, Configuration, Entry, EntryKind, Session
 
 from .members import decode_configuration, encode_configuration
@@ -46,7 +46,7 @@ def entry_field(entry: Entry) -> bytes:
     field: bytes | None = entry.wire
     if field is None:
         # LogEntryProto: term 1, index 2 (left out when 0), body 3..5
-        term, index = repeated(entry.term), varint(entry.index) if entry.index else b""
+        term, index = varint(entry.term), varint(entry.index) if entry.index else b""
         if entry.kind is _WRITE_KIND:
             field = _write_field(entry, term, index)
         else:
@@ -66,10 +66,10 @@ def _write_field(entry: Entry, term: bytes, index: bytes) -> bytes:
         tail = _session_tail(entry.index, entry.session)
     else:
         tail = _NOBODY_TAIL + index if index else _NOBODY_TAIL[:-1]
-    inner = _LOG_DATA + repeated(size) if size else b""
-    body = repeated(len(inner) + size + len(tail))
+    inner = _LOG_DATA + varint(size) if size else b""
+    body = varint(len(inner) + size + len(tail))
     place = b"\x10" + index if index else b""
-    whole = repeated(2 + len(term) + len(place) + len(body) + len(inner) + size + len(tail))
+    whole = varint(2 + len(term) + len(place) + len(body) + len(inner) + size + len(tail))
     return b"".join(
         (_ENTRIES, whole, b"\x08", term, place, _STATE_MACHINE_LOG_ENTRY, body, inner, data, tail)
     )

@@ -124,8 +124,7 @@ class InPlaceCall(ServerStream[S, R]):
         self.fail(self._overdue or GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def stream_closed(self, code: int, cause: Exception | None) -> None:
-        if self._holding:  # mostly not: it has been answered
-            self._let_go()
+        self._let_go()
         super().stream_closed(code, cause)
 
     def connection_lost(self, error: GRPCError) -> None:

@@ -90,7 +90,7 @@ class Call(Receiving[R], Generic[S, R]):
                 f"this call sends {self._send_type.__name__}, not {type(message).__name__}"
             )
         encodable: Message = message
-        data = message.data if type(message) is Encoded else encodable.SerializeToString()
+        data = encodable.SerializeToString()
         if len(data) > self._limits.max_send_message:
             raise GRPCError(
                 Status.RESOURCE_EXHAUSTED,

@@ -47,8 +47,10 @@ class Encoded:
         """The bytes, as they are."""
         return self.data
 
-    #: The received bytes, as they are: a plain function, because every message goes through it.
-    FromString = staticmethod(bytes)
+    @classmethod
+    def FromString(cls, data: bytes) -> bytes:
+        """The received bytes, as they are."""
+        return data
 
 
 #: A message's body as it was received: its bytes, or those of a compressed one.
