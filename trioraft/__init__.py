@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import open_client
-    from .host import Node, Server, open_node, open_server, tune_collector
+    from .host import (
+        HostOptions,
+        LinkSettings,
+        Node,
+        RestSettings,
+        Server,
+        open_node,
+        open_server,
+        tune_collector,
+    )
     from .node import (
         Command,
         RuntimeSettings,
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
     )
     from .raft.membership import MembershipChange
     from .raft.types import Configuration, Member, ReplicationLevel, Role, Session
+    from .storage import FsyncPolicy, StorageSettings
 
 __all__ = [
     "ChangeInProgressError",
@@ -60,8 +70,11 @@ __all__ = [
     "DataDirectoryError",
     "EntryTooLargeError",
     "ForeignLeaderError",
+    "FsyncPolicy",
     "GroupStoppedError",
+    "HostOptions",
     "LeaderNotReadyError",
+    "LinkSettings",
     "Member",
     "MembershipChange",
     "NoQuorumError",
@@ -72,6 +85,7 @@ __all__ = [
     "ProposalDroppedError",
     "RaftConfig",
     "ReplicationLevel",
+    "RestSettings",
     "Role",
     "RuntimeSettings",
     "Server",
@@ -86,6 +100,7 @@ __all__ = [
     "StagingTimeoutError",
     "StateMachine",
     "StorageError",
+    "StorageSettings",
     "TrioraftError",
     "WriteResult",
     "open_client",
@@ -97,7 +112,19 @@ __all__ = [
 # Loaded when first used, so that `import trioraft.rpc` brings in gRPC and nothing of Raft.
 _HOMES = {
     "open_client": ".client",
-    **dict.fromkeys(("Node", "Server", "open_node", "open_server", "tune_collector"), ".host"),
+    **dict.fromkeys(
+        (
+            "HostOptions",
+            "LinkSettings",
+            "Node",
+            "RestSettings",
+            "Server",
+            "open_node",
+            "open_server",
+            "tune_collector",
+        ),
+        ".host",
+    ),
     **dict.fromkeys(
         (
             "Command",
@@ -118,6 +145,7 @@ _HOMES = {
     **dict.fromkeys(
         ("Configuration", "Member", "ReplicationLevel", "Role", "Session"), ".raft.types"
     ),
+    **dict.fromkeys(("FsyncPolicy", "StorageSettings"), ".storage"),
 }
 
 

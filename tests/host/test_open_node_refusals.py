@@ -32,6 +32,11 @@ async def test_mistakes_are_named() -> None:
         await attempt(wire="morse")
     with pytest.raises(trioraft.ConfigurationError, match="numbers"):
         await attempt(wire="openraft")
+    with pytest.raises(TypeError, match=r"open_node\(\) got an unexpected .* 'reflexion'"):
+        await attempt(reflexion=True)
+    with pytest.raises(TypeError, match=r"open_server\(\) got an unexpected .* 'peers'"):
+        async with trioraft.open_server(id="a", listen="127.0.0.1:1", peers="a=x:1"):  # type: ignore[call-arg]
+            pass
 
 
 async def test_one_directory_belongs_to_one_node_of_one_cluster(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from .kv import KvBackend
 from .members import parse_peers
 from .node import Node
 from .open import open_node
+from .options import HostOptions
 from .resting import RestSettings
 from .server import Server, open_server
 
 __all__ = [
     "Environment",
     "Host",
+    "HostOptions",
     "KvBackend",
     "LinkSettings",
     "Node",

@@ -1,11 +1,12 @@
 """The outside world as a host sees it: network, disk and randomness, handed in.
 
-`real_environment()` is TCP, files and one writer thread. The simulator hands in its own, so
+`RealEnvironment` is TCP, files and one writer thread. The simulator hands in its own, so
 that the same host runs under a virtual clock from a seed.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -49,7 +50,7 @@ class Environment(Protocol):
         """How fast the machine's clock runs; other than 1.0 only in simulations."""
 
     async def dial(self, address: str) -> trio.abc.Stream:
-        """Connect to `host:port`. Raises OSError."""
+        """Connect to `host:port`. Raises OSError, which says why."""
 
     async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
         """Listen on `host:port`. Raises OSError, e.g. when the port is in use."""
@@ -73,7 +74,10 @@ class RealEnvironment:
 
     async def dial(self, address: str) -> trio.abc.Stream:
         host, port = split_address(address)
-        return await trio.open_tcp_stream(host, port)
+        try:
+            return await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            raise _unreachable(address, error) from error
 
     async def listen(self, address: str) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
         host, port = split_address(address)
@@ -114,6 +118,16 @@ class _FileDisk:
 
     async def delete_group(self, group_id: bytes) -> None:
         await self._directory.delete_group(group_id, self._writer)
+
+
+def _unreachable(address: str, error: OSError) -> OSError:
+    """Why nothing answers there: Trio keeps the reasons of its attempts behind its own error."""
+    causes = error.__cause__
+    attempts = causes.exceptions if isinstance(causes, BaseExceptionGroup) else (error,)
+    first = next((each for each in attempts if isinstance(each, OSError)), error)
+    # A resolver's errors have negative numbers, and words of their own.
+    words = os.strerror(first.errno) if first.errno and first.errno > 0 else first.strerror
+    return OSError(first.errno, f"{words or first} ({address})")
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -25,8 +25,9 @@ from trioraft.raft.types import NodeId
 from trioraft.rpc import Limited, Limits, Server, Service, Unawaited
 from trioraft.rpc.services import ReflectionService
 
-from .environment import Disk, Environment
+from .environment import Disk, Environment, RealEnvironment
 from .groups import Groups
+from .options import HostOptions
 from .peers import Peers
 from .resting import RestSettings
 from .stopping import stop_in_order
@@ -49,27 +50,28 @@ async def open_host(
     *,
     node_id: NodeId,
     address: str,
-    data: Path | None,
-    cluster: str,
     dialect: Dialect,
-    environment: Environment,
-    links: LinkSettings | None = None,
-    rest: RestSettings | None = None,
+    options: HostOptions,
 ) -> AsyncIterator[Host]:
     """A host for as long as the block: its address is taken and its disk is open.
 
-    links, rest: for a host of many groups; without them each group sends its own heartbeats, as
-        its dialect does, and never rests. `rest` needs `links`.
+    Of the options `links` and `rest` are for a host of many groups; without them each group sends
+    its own heartbeats, as its dialect does, and never rests. `rest` needs `links`.
 
     The address comes first: a node that is started twice must not touch its disk. Leaving or
     cancelling the block stops everything that runs in it, groups before the disk.
     """
+    environment = options.get("environment") or RealEnvironment()
+    cluster = options.get("cluster", "trioraft")
+    data = options.get("data")
     async with AsyncExitStack() as stack:
         listeners = await environment.listen(address)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
         disk = await stack.enter_async_context(
-            environment.open_disk(data, node_id=node_id, cluster=cluster)
+            environment.open_disk(
+                None if data is None else Path(data), node_id=node_id, cluster=cluster
+            )
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
@@ -83,8 +85,9 @@ async def open_host(
             listeners=listeners,
             nursery=nursery,
         )
+        links = options.get("links")
         if links is not None:
-            host.use_links(links, rest)
+            host.use_links(links, options.get("rest"))
         yield host
 
 

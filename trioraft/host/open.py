@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Unpack
 from uuid import UUID
 
 from trioraft.node import RuntimeSettings, StateMachine
@@ -17,13 +17,13 @@ from trioraft.rpc import Limited, Service
 from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
-from .environment import Environment, RealEnvironment, split_address
+from .environment import split_address
 from .health import follow_health, health_names
 from .host import SMALL_BYTES, open_host
 from .members import bootstrap, group_id_of
 from .node import Node
+from .options import HostOptions, check_names
 from .plain_errors import plain_errors
-from .resting import RestSettings
 from .server import Server
 
 __all__ = ["open_node"]
@@ -38,20 +38,12 @@ async def open_node(
     priorities: Mapping[str, int] | None = None,
     join: bool = False,
     listen: str | None = None,
-    data: str | Path | None = None,
-    wire: str = "ratis",
-    cluster: str = "trioraft",
     group_id: UUID | None = None,
     services: Callable[[Node], Sequence[Service]] | None = None,
-    uds: str | None = None,
-    drpc: str | None = None,
     health: HealthService | None = None,
-    reflection: bool = False,
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
-    links: LinkSettings | None = None,
-    rest: RestSettings | None = None,
-    environment: Environment | None = None,
+    **options: Unpack[HostOptions],
 ) -> AsyncIterator[Node]:
     """Run a node of a replicated group for as long as the block.
 
@@ -65,57 +57,39 @@ async def open_node(
         join: instead of `peers`: begin without members and wait until the group's leader is
             told to add this node (`Node.add_member`, `trioraft admin add`). Needs `listen`.
         listen: address to serve peers and clients on; by default this node's in `peers`.
-        data: data directory; None keeps log and snapshots in memory (a crash forgets them:
-            for tests only).
-        wire: the dialect between peers, `ratis` or `openraft`; the same on every node.
-        cluster: name of the cluster; its group id is derived from it.
         group_id: the group's id, if servers of another make have one already (docs/ratis.md); the
-            same on every node, and at every start.
+            same on every node, and at every start. By default derived from `cluster`.
         services: more services to serve on the address, given the node.
-        uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
         health: a health service to serve. The status of the server as a whole, and of each of
             `services`, follows the group: see `follow_health`.
-        reflection: serve gRPC reflection, for grpcurl and its like.
         config, settings: rules of consensus, and bounds of the runtime.
-        links, rest: let the group rest while nobody asks it for anything, as those of
-            `open_server` do; the same on every node. Without them it never rests.
-        environment: the outside world; the simulator hands in its own.
+        options: data directory, dialect, sockets and the like: see `HostOptions`. Without `links`
+            and `rest` the group never rests.
 
-    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
+    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use),
+    TypeError (no such option).
     Leaving or cancelling the block stops the node and ends every call at once, with UNAVAILABLE;
     nothing that was acknowledged is lost. `await node.stop(grace=...)` before is the friendly way:
     it hands leadership over, so that clients need not wait for an election, and lets calls end.
     """
     need_trio("open_node")
+    check_names("open_node", options)
     configuration = bootstrap(id, peers, join, priorities)
     address = _address(id, configuration, listen)
-    dialect = find_dialect(wire)
+    dialect = find_dialect(options.get("wire", "ratis"))
     dialect.check_members(Configuration((Member(id, address), *configuration.members())))
-    opened = open_host(
-        node_id=id,
-        address=address,
-        data=None if data is None else Path(data),
-        cluster=cluster,
-        dialect=dialect,
-        environment=environment or RealEnvironment(),
-        links=links or (None if rest is None else LinkSettings()),
-        rest=rest,
-    )
+    if options.get("rest") is not None and options.get("links") is None:
+        options["links"] = LinkSettings()
+    opened = open_host(node_id=id, address=address, dialect=dialect, options=options)
     async with plain_errors() as body, opened as host:
         server = Server(host)
-        node = await server.start_group(
-            "",
-            group_id.bytes if group_id else group_id_of(cluster),
-            configuration,
-            machine,
-            config,
-            settings,
-        )
+        founded = group_id.bytes if group_id else group_id_of(host.cluster)
+        node = await server.start_group("", founded, configuration, machine, config, settings)
         offered = list(services(node)) if services else []
         if health is not None:
             await host.start(follow_health, node, health, health_names(offered))
             offered.append(Limited(health, SMALL_BYTES))
-        await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
+        await server.serve(offered, options)
         with body:
             yield node
 

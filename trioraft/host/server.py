@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
+from typing import Unpack
 from uuid import UUID
 
 import trio
@@ -23,12 +23,12 @@ from trioraft.rpc import Limited, Service
 from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
-from .environment import Environment, RealEnvironment
 from .health import follow_health
 from .host import SMALL_BYTES, Host, open_host
 from .management import serve_management
 from .members import bootstrap, group_id_of
 from .node import Node
+from .options import HostOptions, check_names
 from .plain_errors import plain_errors
 from .resting import RestSettings
 
@@ -183,17 +183,15 @@ class Server:
             groups=[status_message(node.status(), name) for name, node in self._nodes.items()],
         )
 
-    async def serve(
-        self,
-        services: Sequence[Service],
-        *,
-        uds: str | None = None,
-        drpc: str | None = None,
-        reflection: bool = False,
-    ) -> None:
+    async def serve(self, services: Sequence[Service], options: HostOptions) -> None:
         """Begin to serve peers, clients and `services`. Raises OSError for a socket in use."""
         ours: list[Service] = [NodeService(self), AdminService(self)]
-        await self._host.serve([*ours, *services], uds=uds, reflection=reflection)
+        await self._host.serve(
+            [*ours, *services],
+            uds=options.get("uds"),
+            reflection=options.get("reflection", False),
+        )
+        drpc = options.get("drpc")
         if drpc is not None:
             await self._host.start(partial(serve_management, self, drpc))
 
@@ -203,17 +201,9 @@ async def open_server(
     *,
     id: str,
     listen: str,
-    data: str | Path | None = None,
-    wire: str = "ratis",
-    cluster: str = "trioraft",
     services: Sequence[Service] = (),
-    uds: str | None = None,
-    drpc: str | None = None,
     health: HealthService | None = None,
-    reflection: bool = False,
-    links: LinkSettings | None = None,
-    rest: RestSettings | None = None,
-    environment: Environment | None = None,
+    **options: Unpack[HostOptions],
 ) -> AsyncIterator[Server]:
     """Host many groups for as long as the block; open them with `Server.open_group`.
 
@@ -224,35 +214,26 @@ async def open_server(
     Args:
         id: this server's id in all of its groups.
         listen: `host:port` for peers and clients.
-        data: data directory; None keeps everything in memory (for tests only).
-        wire: the dialect between peers, `ratis` or `openraft`; the same on every server.
-        cluster: name of the cluster; the groups' ids are derived from it and their names.
         services: more services to serve on the address.
-        uds, drpc: paths of Unix sockets for the same gRPC services, and for dRPC management.
         health: a health service to serve. Each group has a status under its name, which follows
             it (`follow_health`) and goes with it; the server as a whole is SERVING.
-        reflection: serve gRPC reflection, for grpcurl and its like.
-        links, rest: times of the heartbeats that travel together, and of rest.
-        environment: the outside world; the simulator hands in its own.
+        options: data directory, dialect, sockets and the like: see `HostOptions`. `links` and
+            `rest` say when, and not whether.
 
-    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use).
+    Raises ConfigurationError, DataDirectoryError, CorruptionError, OSError (address in use),
+    TypeError (no such option).
     Leaving or cancelling the block stops every group and ends every call at once, with
     UNAVAILABLE; `await server.stop(grace=...)` before is the friendly way.
     """
     need_trio("open_server")
-    opened = open_host(
-        node_id=id,
-        address=listen,
-        data=None if data is None else Path(data),
-        cluster=cluster,
-        dialect=find_dialect(wire),
-        environment=environment or RealEnvironment(),
-        links=links or LinkSettings(),
-        rest=rest or RestSettings(),
-    )
+    check_names("open_server", options)
+    options["links"] = options.get("links") or LinkSettings()
+    options["rest"] = options.get("rest") or RestSettings()
+    dialect = find_dialect(options.get("wire", "ratis"))
+    opened = open_host(node_id=id, address=listen, dialect=dialect, options=options)
     async with plain_errors() as body, opened as host:
         server = Server(host, health)
         offered = [*services] if health is None else [*services, Limited(health, SMALL_BYTES)]
-        await server.serve(offered, uds=uds, drpc=drpc, reflection=reflection)
+        await server.serve(offered, options)
         with body:
             yield server

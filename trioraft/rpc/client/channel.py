@@ -71,27 +71,8 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         #: The source of randomness.
         self.rng: random.Random = options.get("rng") or random.Random()
         self.wait_for_ready: bool = options.get("wait_for_ready", False)
-        dial, dial_address = options.get("dial"), options.get("dial_address")
-        resolver, ssl_context = options.get("resolver"), options.get("ssl_context")
-        parsed = target_of(
-            target,
-            dial=dial,
-            dial_address=dial_address,
-            resolver=resolver,
-            authority=options.get("authority"),
-        )
-        self.connector: Connector = connector_for(
-            target,
-            parsed,
-            limits=self.limits,
-            rng=self.rng,
-            ssl_context=ssl_context,
-            dial=dial,
-            dial_address=dial_address,
-            resolver=resolver,
-            balancing=options.get("balancing", "pick_first"),
-            keepalive=options.get("keepalive"),
-        )
+        parsed = target_of(target, options)
+        self.connector: Connector = connector_for(target, parsed, options, self.limits, self.rng)
         self.connector.belong(self)
         self._connectivity = self.connector.connectivity
         self._retries = options.get("retries", True)
@@ -104,9 +85,10 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
         self.connector.on_service_config = self.configure
         #: `:authority` of the calls.
         self.authority: str = parsed.authority
-        self._no_credentials = ""
-        insecure = options.get("insecure_credentials", False)
-        if ssl_context is None and not insecure and not stays_here(parsed):
+        secure = options.get("ssl_context") is not None
+        self._scheme = b"https" if secure else b"http"
+        self._no_credentials = ""  # why not
+        if not (secure or options.get("insecure_credentials", False) or stays_here(parsed)):
             self._no_credentials = "call credentials need TLS, or insecure_credentials=True"
         #: What is asked for metadata for every call.
         self.credentials = options.get("credentials", ())
@@ -114,7 +96,6 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
             if self._no_credentials:
                 raise ValueError(self._no_credentials)
             self.interceptors += (attach(self.credentials, self.authority),)
-        self._scheme = b"http" if ssl_context is None else b"https"
         self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
         self._registry = options.get("registry")
         self.entry: ChannelEntry | None = None

@@ -7,37 +7,31 @@ from dataclasses import replace
 
 import trio
 
-from trioraft.rpc.client.balancing import BalancingLike, balancing_of
+from trioraft.rpc.client.balancing import balancing_of
 from trioraft.rpc.client.naming.address import Address
-from trioraft.rpc.client.naming.resolver import DnsResolver, Resolver
+from trioraft.rpc.client.naming.resolver import DnsResolver
 from trioraft.rpc.client.naming.target import Target, named_target, parse_target
+from trioraft.rpc.client.options import ChannelOptions
 from trioraft.rpc.limits import Limits
-from trioraft.rpc.tls.contexts import ClientSecurity
 
 from .connector import Connector
 from .dialling import Dial, DialAddress, connect, over_tls
-from .keepalive import Keepalive, Pace
+from .keepalive import Pace
 from .subchannel import Shared
 
 __all__ = ["connector_for", "target_of"]
 
 
-def target_of(
-    target: str,
-    *,
-    dial: Dial | None,
-    dial_address: DialAddress | None,
-    resolver: Resolver | None,
-    authority: str | None,
-) -> Target:
-    """What `target` means, with these ways to get there.
+def target_of(target: str, options: ChannelOptions) -> Target:
+    """What `target` means, with the ways to get there that the options name.
 
     Raises:
         ValueError: It cannot be parsed; two ways that exclude each other.
     """
-    if dial is not None and (dial_address is not None or resolver is not None):
-        raise ValueError("dial leads to one place: give dial_address with a resolver")
-    if dial is not None:
+    resolver, authority = options.get("resolver"), options.get("authority")
+    if options.get("dial") is not None:
+        if options.get("dial_address") is not None or resolver is not None:
+            raise ValueError("dial leads to one place: give dial_address with a resolver")
         parsed = Target(target, (Address(target),))
     elif resolver is not None:
         parsed = named_target(target)
@@ -47,26 +41,18 @@ def target_of(
 
 
 def connector_for(
-    target: str,
-    parsed: Target,
-    *,
-    limits: Limits,
-    rng: random.Random,
-    ssl_context: ClientSecurity | None,
-    dial: Dial | None,
-    dial_address: DialAddress | None,
-    resolver: Resolver | None,
-    balancing: BalancingLike,
-    keepalive: Keepalive | None,
+    target: str, parsed: Target, options: ChannelOptions, limits: Limits, rng: random.Random
 ) -> Connector:
     """The connections to the target, none of them made yet.
 
     Raises:
         ValueError: There is no such balancing.
     """
-    open_stream = _anywhere(dial) if dial is not None else dial_address or connect
-    if ssl_context is not None:
-        open_stream = over_tls(open_stream, ssl_context, parsed.server_name)
+    dial, security = options.get("dial"), options.get("ssl_context")
+    resolver, keepalive = options.get("resolver"), options.get("keepalive")
+    open_stream = options.get("dial_address") or connect if dial is None else _anywhere(dial)
+    if security is not None:
+        open_stream = over_tls(open_stream, security, parsed.server_name)
     if resolver is None and parsed.name is not None:
         resolver = DnsResolver(*parsed.name, interval=limits.resolve_interval)
     shared = Shared(
@@ -80,7 +66,7 @@ def connector_for(
         shared,
         addresses=parsed.addresses if resolver is None else (),
         resolver=resolver,
-        balancing=balancing_of(balancing),
+        balancing=balancing_of(options.get("balancing", "pick_first")),
     )
 
 
