@@ -23,11 +23,11 @@ PLANTED = {bug.name for bug in BUGS}
 
 @functools.cache
 def functions_of(room: str) -> set[str]:
-    """The tests in a folder. Which file they are in may change without anybody looking here."""
+    """The tests in a folder and below it, in whatever file."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {
         node.name
-        for path in (ROOT / room).glob("test_*.py")
+        for path in (ROOT / room).rglob("test_*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, functions)
     }

@@ -1,4 +1,4 @@
-"""Every story in `transcripts/` happens as it is written down."""
+"""Every story in this folder happens as it is written down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from raft_story import retell
 
-STORIES = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
