@@ -13,6 +13,7 @@ from .open import open_node
 from .options import HostOptions
 from .resting import RestSettings
 from .server import Server, open_server
+from .statuses import grpc_errors
 
 __all__ = [
     "Environment",
@@ -25,6 +26,7 @@ __all__ = [
     "RestSettings",
     "Server",
     "follow_health",
+    "grpc_errors",
     "open_node",
     "open_server",
     "parse_peers",

@@ -17,7 +17,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 TYPED = HERE / "_typed"
-EXAMPLES = ("interceptors", "rpc/greeter", "rpc/chat", "rpc/proxy")
+EXAMPLES = ("interceptors", "raft/locks", "rpc/greeter", "rpc/chat", "rpc/proxy")
 # What protoc and other plugins write is not strict, and not ours.
 OTHERS = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_grpc.py")
 #: What pyright calls the misuses that `typed_misuse.py` marks by mypy's names.

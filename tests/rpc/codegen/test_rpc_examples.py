@@ -86,6 +86,7 @@ def test_chat() -> None:
     [
         ("greeter", ["python_out", "pyi_out", "trioraft_out", "grpclib_python_out"]),
         ("chat", ["python_out", "pyi_out", "trioraft_out"]),
+        ("../raft/locks", ["python_out", "pyi_out", "trioraft_out"]),
     ],
 )
 def test_generated_code_is_up_to_date(
@@ -94,9 +95,10 @@ def test_generated_code_is_up_to_date(
     protoc: Callable[..., object],
     tmp_path: Path,
 ) -> None:
-    protoc(EXAMPLES / example, *(f"--{kind}={tmp_path}" for kind in kinds), f"{example}.proto")
+    folder = (EXAMPLES / example).resolve()
+    protoc(folder, *(f"--{kind}={tmp_path}" for kind in kinds), f"{folder.name}.proto")
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert made == {name: (EXAMPLES / example / name).read_text() for name in made}
+    assert made == {name: (folder / name).read_text() for name in made}
     assert len(made) == len(kinds)
 
 
