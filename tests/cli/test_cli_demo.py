@@ -20,7 +20,7 @@ from trioraft.client import EtcdClient
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "trioraft.cli", "demo", *arguments]
+    return [sys.executable, "-m", "trioraft", "demo", *arguments]
 
 
 def node_processes(root: Path) -> list[str]:

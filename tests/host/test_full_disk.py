@@ -92,7 +92,7 @@ async def test_a_node_on_a_full_disk_ends_with_a_message_and_comes_back(small_di
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(SIZE // 2))
     command = [
-        *(sys.executable, "-m", "trioraft.cli", "node", "--id", "n1", "--listen", address),
+        *(sys.executable, "-m", "trioraft", "node", "--id", "n1", "--listen", address),
         *("--peers", f"n1={address}", "--data", str(small_disk / "d")),
     ]
     node = start(command)

@@ -99,7 +99,7 @@ class NodeProcesses:
         arguments += ["--data", str(node.data), "--wire", self.wire, "--cluster", self.name]
         arguments += ["--stop-at-eof", *self._options]
         # -P: what lies in the current directory must not stand in for our modules.
-        return [sys.executable, "-P", "-m", "trioraft.cli", *arguments]
+        return [sys.executable, "-P", "-m", "trioraft", *arguments]
 
     async def start(self, *node_ids: str) -> None:
         """Start nodes (all if none is named) and wait until they serve.

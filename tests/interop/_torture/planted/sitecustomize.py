@@ -3,7 +3,7 @@ node that was asked, from whatever it has. The torture must see it (test_torture
 
 import sys
 
-if "trioraft.cli" in sys.orig_argv and "node" in sys.orig_argv:
+if "trioraft" in sys.orig_argv and "node" in sys.orig_argv:
     from trioraft.host import KvBackend
 
     async def query(self: KvBackend, request: bytes, *, linearizable: bool) -> bytes:
