@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 
 from .errors import NotLeaderError
 from .membership import MembershipChange
-from .rules import quiescence, reconfiguration, transfer
+from .rules import leases, quiescence, reconfiguration, transfer
 from .rules.proposals import propose as accept_proposals
 from .state import State
-from .tracking import reads
 from .types import NodeId, Proposal
 from .views import CoreView
 
@@ -42,7 +41,7 @@ class CoreCalls(CoreView):
         s = self._awake(now)
         if s.leadership is None:
             raise NotLeaderError(s.leader_id)
-        if lease and now < reads.lease_end(s):
+        if lease and now < leases.lease_end(s):
             s.outbox.reads.append(([token], s.commit))
         else:
             s.leadership.reads.waiting.append(token)

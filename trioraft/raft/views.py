@@ -10,9 +10,8 @@ from .leadership import ChangePhase
 from .levels import replicated
 from .log import RaftLog
 from .ready import SoftState
-from .rules import quiescence
+from .rules import leases, quiescence
 from .state import State
-from .tracking import reads
 from .tracking.progress import Progress
 from .types import Configuration, Member, NodeId, ReplicationLevel, Role
 
@@ -197,7 +196,7 @@ class CoreView:
         `election_timeout_min` ago, this term has committed an entry, and no handover was
         begun in it. It rests on clocks whose rates differ by less than 1 / lease_ratio.
         """
-        return now < reads.lease_end(self._s)
+        return now < leases.lease_end(self._s)
 
     def replicated(self, level: ReplicationLevel) -> int:
         """The last index that has reached `level`, as this leader knows; NO_INDEX if none has.

@@ -9,9 +9,9 @@ from trioraft.raft.leadership import Leadership
 from trioraft.raft.log import RaftLog
 from trioraft.raft.messages import AppendReply, AppendRequest, VoteRequest
 from trioraft.raft.outbox import Outbox
-from trioraft.raft.rules import election, follower, replication
+from trioraft.raft.rules import election, follower, leases, replication
 from trioraft.raft.state import State
-from trioraft.raft.tracking import quorum, reads
+from trioraft.raft.tracking import quorum
 from trioraft.raft.types import NO_INDEX, HardState, NodeId
 
 from .bug import Patches, PlantedBug
@@ -146,12 +146,12 @@ def _vote_twice() -> Patches:
 
 
 def _lease_for_ever() -> Patches:
-    honest = reads.lease_end
+    honest = leases.lease_end
 
     def lease_end(s: State) -> float:
         return s.now + 1.0 if honest(s) > 0.0 else honest(s)
 
-    return ((reads, "lease_end", lease_end),)
+    return ((leases, "lease_end", lease_end),)
 
 
 def _bug(name: str, what: str, seeds: int, patches: Any) -> PlantedBug:
