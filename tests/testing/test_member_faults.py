@@ -24,6 +24,7 @@ def test_each_of_them_happens_and_does_no_harm(wire: str) -> None:
             workload=CounterWorkload(),
             wire=wire,
             faults=KINDS,
+            size=3,
             seconds=4.0,
         )
         happened += outcome.faults

@@ -15,7 +15,16 @@ from trioraft.storage import StorageSettings
 
 from .network import LinkSettings
 
-__all__ = ["HOST_LINKS", "LINKS", "REST", "SMALL", "TIGHT_SESSIONS", "draw_priorities", "tightened"]
+__all__ = [
+    "HOST_LINKS",
+    "LINKS",
+    "REST",
+    "SMALL",
+    "TIGHT_SESSIONS",
+    "draw_priorities",
+    "draw_size",
+    "tightened",
+]
 
 # Snapshots are frequent, and what followers need is often gone from the log, whose files are
 # small: they are begun, sealed, deleted and recovered from all the time.
@@ -39,6 +48,16 @@ LINKS = (
     LinkSettings(latency_min=0.0005, latency_max=0.03, split=0.3),
     LinkSettings(latency_min=0.01, latency_max=0.04),
 )
+
+
+# How many nodes found the group: mostly three. One and two have rules of their own to obey, and
+# with four and more a minority has company.
+_SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 7)
+
+
+def draw_size(rng: random.Random) -> int:
+    """How many nodes the group begins with."""
+    return rng.choice(_SIZES)
 
 
 def draw_priorities(rng: random.Random, names: Sequence[str]) -> dict[str, int]:

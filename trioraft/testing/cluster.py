@@ -84,6 +84,7 @@ class SimCluster:
         self._settings = settings or RuntimeSettings()
         self._host_links = host_links
         self._rest = rest
+        self.size = size
         self.names = [str(number + 1) for number in range(size + spares)]
         self.addresses = {name: f"node{name}:{_PORT}" for name in self.names}
         self.priorities = dict(priorities or {})

@@ -17,7 +17,16 @@ from trioraft.protocols.etcd import etcd_services
 from trioraft.raft import RaftConfig
 from trioraft.rpc import Service
 
-from .choices import HOST_LINKS, LINKS, REST, SMALL, TIGHT_SESSIONS, draw_priorities, tightened
+from .choices import (
+    HOST_LINKS,
+    LINKS,
+    REST,
+    SMALL,
+    TIGHT_SESSIONS,
+    draw_priorities,
+    draw_size,
+    tightened,
+)
 from .cluster import QUICK_ELECTIONS, SimCluster
 from .convergence import converge
 from .counting import CounterWorkload
@@ -66,7 +75,7 @@ class _Plan:
     wire: str
     seconds: float
     clients: int
-    size: int
+    size: int | None
     faults: Sequence[str] | None
     config: RaftConfig | None
     settings: RuntimeSettings
@@ -83,7 +92,7 @@ def simulate(
     wire: str | None = None,
     seconds: float = 5.0,
     clients: int = 5,
-    size: int = 3,
+    size: int | None = None,
     faults: Sequence[str] | None = None,
     config: RaftConfig | None = None,
     settings: RuntimeSettings | None = None,
@@ -91,7 +100,7 @@ def simulate(
     tight: bool | None = None,
     trace: Trace | None = None,
 ) -> Outcome:
-    """Run `size` complete nodes, and `clients` clients for `seconds` of virtual time.
+    """Run complete nodes, and `clients` clients for `seconds` of virtual time.
 
     Args:
         new_machine: makes a node's state machine, at every start anew. It must be repeatable:
@@ -99,6 +108,7 @@ def simulate(
         workload: what clients do, and the verdict. A new one for every run.
         services: more services of a node, as `open_node` takes them.
         wire: the peer dialect; by default the seed chooses.
+        size: how many nodes the group begins with; by default the seed chooses, mostly three.
         faults: kinds out of `testing.faults.FAULTS`, () for none; by default the seed chooses.
         config, settings: of the nodes; by default quick elections and frequent snapshots.
         rest: whether the group rests whenever it is idle; by default in every third seed.
@@ -174,13 +184,14 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
         config = replace(QUICK_ELECTIONS, lease_reads=world.random() < 0.5)
     if plan.tight:
         config, settings = tightened(config, settings)
+    size = draw_size(run.rng("size")) if plan.size is None else plan.size
     cluster = SimCluster(
         run,
         new_machine=plan.new_machine,
         services=plan.services,
-        size=plan.size,
+        size=size,
         spares=2 if "membership" in kinds or "members set" in kinds else 0,
-        priorities=_priorities(run, plan),
+        priorities=_priorities(run, plan.wire, size),
         wire=plan.wire,
         config=config,
         settings=settings,
@@ -226,8 +237,8 @@ async def _main(run: SeededRun, plan: _Plan) -> Outcome:
     )
 
 
-def _priorities(run: SeededRun, plan: _Plan) -> dict[str, int]:
-    if plan.wire != "ratis":  # openraft has none
+def _priorities(run: SeededRun, wire: str, size: int) -> dict[str, int]:
+    if wire != "ratis":  # openraft has none
         return {}
-    names = [str(number + 1) for number in range(plan.size)]
+    names = [str(number + 1) for number in range(size)]
     return draw_priorities(run.rng("priorities"), names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import trio
 
@@ -28,13 +29,33 @@ class LinkFaults:
         if leader is None:
             return False
         others = [n for n in self._cluster.names if n != leader]
-        await self._partition([leader], others, one_way=self._rng.random() < 0.4)
+        if not others:
+            return False
+        company = self._some(others) if self._large else []
+        others = [n for n in others if n not in company]
+        await self._partition([leader, *company], others, one_way=self._rng.random() < 0.4)
         return True
 
     async def cut_link(self) -> bool:
-        pair = self._rng.sample(self._cluster.names, 2)
-        await self._partition(pair[:1], pair[1:], one_way=self._rng.random() < 0.5)
+        names = self._cluster.names
+        if len(names) < 2:
+            return False
+        if self._large and self._rng.random() < 0.5:
+            left = self._some(names) or names[:1]
+            right = [n for n in names if n not in left]
+        else:
+            left, right = ([n] for n in self._rng.sample(names, 2))
+        await self._partition(left, right, one_way=self._rng.random() < 0.5)
         return True
+
+    @property
+    def _large(self) -> bool:
+        """Both sides of a partition can have company."""
+        return self._cluster.size > 3
+
+    def _some(self, names: Sequence[str]) -> list[str]:
+        """Up to half of them."""
+        return self._rng.sample(names, self._rng.randrange(len(names) // 2 + 1))
 
     async def _partition(self, left: list[str], right: list[str], *, one_way: bool) -> None:
         network = self._cluster.network
@@ -53,6 +74,8 @@ class LinkFaults:
         network.heal(near, far)
 
     async def reset_connections(self) -> bool:
+        if len(self._cluster.names) < 2:
+            return False
         source, target = self._rng.sample(self._cluster.names, 2)
         cut = self._cluster.network.reset(
             self._cluster.host_of(source),
@@ -62,6 +85,8 @@ class LinkFaults:
         return cut > 0
 
     async def slow_link(self) -> bool:
+        if len(self._cluster.names) < 2:
+            return False
         source, target = (
             self._cluster.host_of(name) for name in self._rng.sample(self._cluster.names, 2)
         )
