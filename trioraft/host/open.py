@@ -14,6 +14,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration, Member
 from trioraft.rpc import Limited, Service
+from trioraft.rpc.keywords import check_keywords
 from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
@@ -22,7 +23,7 @@ from .health import follow_health, health_names
 from .host import SMALL_BYTES, open_host
 from .members import bootstrap, group_id_of
 from .node import Node
-from .options import HostOptions, check_names
+from .options import HostOptions
 from .plain_errors import plain_errors
 from .server import Server
 
@@ -73,7 +74,7 @@ async def open_node(
     it hands leadership over, so that clients need not wait for an election, and lets calls end.
     """
     need_trio("open_node")
-    check_names("open_node", options)
+    check_keywords("open_node()", HostOptions, options)
     configuration = bootstrap(id, peers, join, priorities)
     address = _address(id, configuration, listen)
     dialect = find_dialect(options.get("wire", "ratis"))

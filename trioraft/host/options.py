@@ -10,7 +10,7 @@ from trioraft.protocols.local.link import LinkSettings
 from .environment import Environment
 from .resting import RestSettings
 
-__all__ = ["HostOptions", "check_names"]
+__all__ = ["HostOptions"]
 
 
 class HostOptions(TypedDict, total=False):
@@ -41,10 +41,3 @@ class HostOptions(TypedDict, total=False):
     links: LinkSettings | None
     rest: RestSettings | None
     environment: Environment | None
-
-
-def check_names(function: str, options: HostOptions) -> None:
-    """Raise TypeError for an option that there is not, as a call of a function would."""
-    for name in options:
-        if name not in HostOptions.__annotations__:
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

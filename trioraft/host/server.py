@@ -20,6 +20,7 @@ from trioraft.raft.config import RaftConfig
 from trioraft.raft.errors import ConfigurationError
 from trioraft.raft.types import Configuration
 from trioraft.rpc import Limited, Service
+from trioraft.rpc.keywords import check_keywords
 from trioraft.rpc.running import need_trio
 from trioraft.rpc.services import HealthService
 
@@ -28,7 +29,7 @@ from .host import SMALL_BYTES, Host, open_host
 from .management import serve_management
 from .members import bootstrap, group_id_of
 from .node import Node
-from .options import HostOptions, check_names
+from .options import HostOptions
 from .plain_errors import plain_errors
 from .resting import RestSettings
 
@@ -226,7 +227,7 @@ async def open_server(
     UNAVAILABLE; `await server.stop(grace=...)` before is the friendly way.
     """
     need_trio("open_server")
-    check_names("open_server", options)
+    check_keywords("open_server()", HostOptions, options)
     options["links"] = options.get("links") or LinkSettings()
     options["rest"] = options.get("rest") or RestSettings()
     dialect = find_dialect(options.get("wire", "ratis"))

@@ -13,6 +13,7 @@ from multidict import MultiDict
 from trioraft.rpc.compression import Compression
 from trioraft.rpc.credentials import CallCredentials, attach, stays_here
 from trioraft.rpc.interceptors.client_stream import InterceptedClientStream, intercepted
+from trioraft.rpc.keywords import check_keywords
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.metadata import MetadataLike
 from trioraft.rpc.registry import ChannelEntry
@@ -27,7 +28,7 @@ from .config.plans import CallPlans
 from .config.service_config import parse_service_config
 from .connections.connecting import connector_for, target_of
 from .connections.connection import ClientConnection
-from .options import ChannelOptions, check_names
+from .options import ChannelOptions
 from .view import ChannelView, StubChannel
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Channel(ChannelBlock, StubChannel):  # type: ignore[misc]
                 together with `dial_address` or a `resolver`; `credentials` without TLS; a mistake
                 in the service config, and where.
         """
-        check_names(options)
+        check_keywords("open_channel()", ChannelOptions, options)
         self.target = target
         self.compression: Compression = Compression.of(options.get("compression"))
         self._encoder = self.compression.choose(self.compression.send)

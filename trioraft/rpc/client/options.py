@@ -18,7 +18,7 @@ from .connections.dialling import Dial, DialAddress
 from .connections.keepalive import Keepalive
 from .naming.resolver import Resolver
 
-__all__ = ["ChannelOptions", "check_names"]
+__all__ = ["ChannelOptions"]
 
 
 class ChannelOptions(TypedDict, total=False):
@@ -75,10 +75,3 @@ class ChannelOptions(TypedDict, total=False):
     health_checks: bool
     credentials: CallCredentials | Sequence[CallCredentials]
     insecure_credentials: bool
-
-
-def check_names(options: ChannelOptions) -> None:
-    """Raise TypeError for an option that there is not, as a call of a function would."""
-    for name in options:
-        if name not in ChannelOptions.__annotations__:
-            raise TypeError(f"open_channel() got an unexpected keyword argument {name!r}")

@@ -19,7 +19,7 @@ from .life.rules import ConnectionLifetime, ServerKeepalive
 from .listening.endpoints import Bound, Endpoint, Tcp, Unix, parse_endpoint
 from .unknown import UnknownHandler
 
-__all__ = ["ServerOptions", "check_names", "endpoints_of"]
+__all__ = ["ServerOptions", "endpoints_of"]
 
 _IP = (socket.AF_INET, socket.AF_INET6)
 
@@ -68,13 +68,6 @@ class ServerOptions(TypedDict, total=False):
     interceptors: Sequence[ServerInterceptor]
     unknown: UnknownHandler | None
     compression: CompressionLike
-
-
-def check_names(options: ServerOptions) -> None:
-    """Raise TypeError for an option that there is not, as a call of a function would."""
-    for name in options:
-        if name not in ServerOptions.__annotations__:
-            raise TypeError(f"a server got an unexpected keyword argument {name!r}")
 
 
 def endpoints_of(options: ServerOptions) -> list[Endpoint]:

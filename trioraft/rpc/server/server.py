@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from trioraft.rpc.compression import Compression
+from trioraft.rpc.keywords import check_keywords
 from trioraft.rpc.limits import Limits
 from trioraft.rpc.peer import Peer
 from trioraft.rpc.registry import ListenSocket, ServerEntry, registered
@@ -21,7 +22,7 @@ from .life.rules import ConnectionLifetime, ServerKeepalive
 from .listening.accepting import accept_connections
 from .listening.admission import Admission, Place
 from .listening.listen import Opened, address_text, bound_address, close_all, open_endpoints
-from .options import ServerOptions, check_names, endpoints_of
+from .options import ServerOptions, endpoints_of
 from .service import Service, has_unawaited, methods_of, tell_stopping
 from .shared import Shared
 
@@ -40,7 +41,7 @@ class Server:
     """What `open_server` gives. For one Trio run; every method can be called from any task."""
 
     def __init__(self, services: Collection[Service], options: ServerOptions) -> None:
-        check_names(options)
+        check_keywords("a server", ServerOptions, options)
         limits = options.get("limits") or Limits()
         self._services = services
         self._endpoints = endpoints_of(options)
