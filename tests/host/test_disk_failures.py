@@ -30,7 +30,7 @@ from trioraft.storage import FsyncPolicy, StorageSettings
 @pytest.mark.parametrize("operation", ["write", "datasync"])
 @pytest.mark.parametrize("what", sorted(CODES))
 async def test_a_leader_whose_disk_fails_stops_and_the_others_go_on(
-    tmp_path: Path, operation: str, what: str
+    tmp_path: Path, operation: str, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     peers = addresses(3)
     async with AsyncExitStack() as stack:
@@ -49,6 +49,9 @@ async def test_a_leader_whose_disk_fails_stops_and_the_others_go_on(
         assert isinstance(failure, StorageError)
         assert what in str(failure)
         assert ".log" in str(failure)
+        [record] = [record for record in caplog.records if record.name.endswith("node.group.group")]
+        assert str(failure) in record.getMessage()
+        assert record.exc_info is None  # a broken disk is no bug: there is nothing to trace
         assert leader.files.failed == [operation]  # not tried again
         leader.files.heal()
         with pytest.raises(GroupStoppedError, match=what):

@@ -24,7 +24,7 @@ from trioraft.node.peers import PeerConnector
 from trioraft.node.rest import GroupRest
 from trioraft.node.settings import RuntimeSettings
 from trioraft.raft.config import RaftConfig
-from trioraft.raft.errors import GroupStoppedError
+from trioraft.raft.errors import GroupStoppedError, StorageError
 from trioraft.raft.types import Configuration, NodeId
 from trioraft.storage.interface import GroupStorage
 
@@ -113,10 +113,11 @@ class Group(GroupCalls):
                 nursery.start_soon(self.inbound.run)
                 nursery.start_soon(self._driver.run)
         except* Exception as error:
-            logger.error(
-                "group %s on %s stopped", self.group_id.hex(), self._node_id, exc_info=error
-            )
-            self.failure = _first_leaf(error)
+            self.failure = cause = _first_leaf(error)
+            # A disk that fails is nobody's mistake: what it says is all there is to know.
+            trace = None if isinstance(cause, StorageError) else error
+            name = self.group_id.hex()
+            logger.error("group %s on %s stopped: %s", name, self._node_id, cause, exc_info=trace)
         finally:
             self._running = False
             self._peers.close()
