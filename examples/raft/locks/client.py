@@ -11,7 +11,7 @@ import uuid
 import trio
 from locks_pb2 import Acquire, Holder, Release
 from locks_trio import LocksStub
-from trioraft.rpc import open_channel
+from trioraft.rpc import GRPCError, open_channel
 
 SECONDS = 10  # after which the lock is free if this process dies
 
@@ -39,10 +39,13 @@ async def main(addresses: str, lock: str) -> None:
         locks = LocksStub(channel)
         holder = await wait_for(locks, wish)
         print(f"{lock} is ours, token {holder.token}", flush=True)
+        loss = ""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(renew, locks, wish)
-            await trio.lowlevel.wait_readable(sys.stdin)
+            nursery.start_soon(wait_for_end_of_input, nursery.cancel_scope)
+            loss = await renew(locks, wish)
             nursery.cancel_scope.cancel()
+        if loss:
+            sys.exit(f"{lock} is not ours any more: {loss}")
         await locks.Unlock(Release(lock=lock, token=holder.token), timeout=SECONDS)
         print(f"{lock} is free")
 
@@ -57,13 +60,21 @@ async def wait_for(locks: LocksStub, wish: Acquire) -> Holder:
         await trio.sleep(0.5)
 
 
-async def renew(locks: LocksStub, wish: Acquire) -> None:
-    """Task: well before the lock is free by itself. An error ends the program: it is not ours."""
+async def renew(locks: LocksStub, wish: Acquire) -> str:
+    """Keep it, well before it is free by itself; returns why that did not work."""
     while True:
         await trio.sleep(SECONDS / 3)
-        holder = await locks.TryLock(wish, timeout=SECONDS / 3)
+        try:
+            holder = await locks.TryLock(wish, timeout=SECONDS / 3)
+        except GRPCError as error:
+            return error.message or error.status.name
         if holder.owner != wish.owner:
-            raise SystemExit(f"{wish.lock} was lost")
+            return "somebody else has it"
+
+
+async def wait_for_end_of_input(scope: trio.CancelScope) -> None:
+    await trio.lowlevel.wait_readable(sys.stdin)
+    scope.cancel()
 
 
 if __name__ == "__main__":
