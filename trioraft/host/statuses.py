@@ -21,9 +21,12 @@ def grpc_errors() -> Iterator[None]:
                 return Holder.FromString(await self.node.propose(request.SerializeToString()))
 
     Without it the caller gets UNKNOWN, and this server's log a traceback. UNAVAILABLE and
-    RESOURCE_EXHAUSTED say that nothing has happened, so that retry policies may list them. After
-    ABORTED (`ProposalDroppedError`) and INTERNAL (`GroupStoppedError`) a write may have taken
-    effect, or will. The rest are mistakes: INVALID_ARGUMENT and FAILED_PRECONDITION.
+    RESOURCE_EXHAUSTED say that nothing has happened; after ABORTED (`ProposalDroppedError`) and
+    INTERNAL (`GroupStoppedError`) a write may have taken effect, or will. The rest are mistakes:
+    INVALID_ARGUMENT and FAILED_PRECONDITION.
+
+    A connection that is lost is UNAVAILABLE to the caller, too, whatever became of the call: what
+    a retry policy makes again must be harmless twice, or a write of a session.
 
     Raises GRPCError from a TrioraftError; other exceptions pass.
     """
