@@ -23,6 +23,7 @@ class FakeGroup:
         self.rest = self
         self.place = turn
         self.leads = False
+        self.election_time = 0.0
         self.found = False
         self.woken: list[float] = []
         self.rested = 0
@@ -150,3 +151,16 @@ def test_the_fake_has_what_is_asked_of_a_group() -> None:
     for name in ("electing", "turn", "wake", "rest_leaderless", "leads"):
         assert hasattr(GroupRest, name)
     assert {"group_id"} <= set(Group.__init__.__annotations__)
+
+
+async def test_a_timer_may_run_out_before_the_group_goes_to_rest_again(
+    turns: ElectionTurns, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Else it would begin anew with each turn, and nobody ever stood for election (openraft)."""
+    slow = FakeGroup(1)
+    slow.election_time = 8.0
+    enter(turns, [slow])
+    await trio.sleep(7.9)
+    assert (len(slow.woken), slow.rested) == (1, 0)
+    await trio.sleep(1.0)
+    assert (len(slow.woken), slow.rested) == (2, 1)

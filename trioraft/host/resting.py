@@ -38,7 +38,8 @@ class RestSettings:
     check_interval: how often the host looks for such groups.
     max_elections: groups of this host that may look for a leader at the same time, fewer while
         the event loop is late. The others are at rest until those have found one, or have not
-        within `election_patience`: then they go to rest too, and wait for another turn.
+        within `election_patience`, or the time that their election timers need if that is more:
+        then they go to rest too, and wait for another turn.
     """
 
     idle_after: float = 2.0
@@ -163,7 +164,7 @@ class Resting:
         group = watch.group
         if group.failure is not None or not group.rest.electing(None):
             watch.led = now
-        elif now - watch.led > self._settings.election_patience:
+        elif now - watch.led > max(self._settings.election_patience, group.rest.election_time):
             watch.led = now
             group.rest.rest_leaderless()
             self._turns.enter(group)

@@ -47,8 +47,8 @@ class ElectionTurns:
     """For one host. Every group is in one place at most, so it is bounded by their number.
 
     at_most: elections at the same time, fewer while the event loop is late. patience: seconds
-    that one may take; then the group goes to rest again, behind the others. reachable: whether a
-    member's host is.
+    that one may take, or as long as the group's timers need; then it goes to rest again, behind
+    the others. reachable: whether a member's host is.
     """
 
     def __init__(
@@ -156,7 +156,8 @@ class ElectionTurns:
                 heapq.heappush(self._dues, (due, next(self._numbers), group_id))
             else:
                 rest.wake()
-                self._electing[group_id] = _Election(search, now + self._patience)
+                patience = max(self._patience, rest.election_time)
+                self._electing[group_id] = _Election(search, now + patience)
 
 
 def _searches(group: Group, lost: NodeId | None) -> bool:

@@ -83,6 +83,11 @@ class GroupRest:
             return None
         return sum(turn < own for own in turns if own[2] == core.node_id for turn in turns)
 
+    @property
+    def election_time(self) -> float:
+        """Seconds that this node may need to stand for election once it is woken."""
+        return self._core.election_time
+
     def begin(self, now: float) -> None:
         """Begin at rest. Only before the group runs; `on_change` is told when it does."""
         self._core.rest_leaderless(now)

@@ -222,3 +222,8 @@ class CoreView:
     @property
     def resting(self) -> bool:
         return self._s.resting
+
+    @property
+    def election_time(self) -> float:
+        """Seconds that an election of this node may take once `wake` is called, with its timer."""
+        return quiescence.election_time(self._s)

@@ -258,3 +258,20 @@ def test_one_that_is_woken_by_a_message_does_not_hurry() -> None:
     rig.step(vote(1, (1, 0), candidate="n3", pre=True), "a")
     assert not only_reply(rig.settle()).granted, "its leader counts as alive while it wakes up"
     assert rig.core.next_deadline >= rig.now + TIMEOUT_MIN
+
+
+def test_what_an_election_after_rest_may_take_covers_the_timer() -> None:
+    """The host lets it be over before it puts the group to rest again (seed 392619042077)."""
+    assert Rig().core.election_time == 0.0, "with pre-votes it begins almost at once"
+    rig = Rig(pre_vote=False, adopt_term_on_reject=False, behind_delay=100.0)
+    rig.time_out()
+    assert rig.role() is Role.CANDIDATE
+    rig.settle()
+    assert rig.core.next_deadline <= rig.now + rig.core.election_time
+    for voter in ("n2", "n3"):  # both have more in their logs
+        rig.step(VoteReply(rig.core.term, voter, False, last_index=9, last_term=rig.core.term))
+    assert rig.role() is Role.FOLLOWER
+    assert rig.core.rest_leaderless(rig.now)
+    rig.core.wake(rig.now)
+    assert rig.core.next_deadline >= rig.now + 100.0, "it lets the others go first"
+    assert rig.core.next_deadline <= rig.now + rig.core.election_time

@@ -16,7 +16,15 @@ from trioraft.raft.types import NodeId, Role
 
 from .roles import become_follower
 
-__all__ = ["is_idle_talk", "leader_gone", "rest", "rest_leaderless", "rest_possible", "wake"]
+__all__ = [
+    "election_time",
+    "is_idle_talk",
+    "leader_gone",
+    "rest",
+    "rest_leaderless",
+    "rest_possible",
+    "wake",
+]
 
 
 def rest_possible(s: State, away: Collection[NodeId]) -> bool:
@@ -86,7 +94,7 @@ def wake(s: State, *, eager: bool = False) -> None:
             # The leader counts as alive for as long as it would have with heartbeats: a server
             # that comes back and knows nobody must not depose it while it is still waking up.
             s.heard = s.now
-        elif eager and s.config.pre_vote and not s.behind and not s.shut_out:
+        elif eager and _may_hurry(s):
             # A lease that somebody may still hold is kept: `heard` has not moved.
             s.timeout = s.rng.uniform(0.0, s.config.heartbeat_interval)
         return
@@ -94,6 +102,22 @@ def wake(s: State, *, eager: bool = False) -> None:
     lead.quorum_check_due = s.now + s.config.election_timeout_max
     for follower in lead.followers.values():
         follower.contact = s.now
+
+
+def election_time(s: State) -> float:
+    """How long an eager wake may take to become an election that is over; 0.0: hardly anything.
+
+    A node that has to let its timer run out must not be put to rest before it has: woken again,
+    it would begin anew, and never stand for election.
+    """
+    if _may_hurry(s):
+        return 0.0
+    return 2 * s.config.election_timeout_max + (s.config.behind_delay if s.behind else 0.0)
+
+
+def _may_hurry(s: State) -> bool:
+    """A question whether an election could be won disturbs nobody, so it may come at once."""
+    return s.config.pre_vote and not s.behind and not s.shut_out
 
 
 def is_idle_talk(s: State, message: object) -> bool:
