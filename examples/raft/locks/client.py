@@ -1,4 +1,4 @@
-"""Holds a lock for as long as its standard input is open.
+"""Holds a lock until something is typed, or its standard input ends.
 
 python client.py 127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103 printer
 """
@@ -41,7 +41,7 @@ async def main(addresses: str, lock: str) -> None:
         print(f"{lock} is ours, token {holder.token}", flush=True)
         loss = ""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_for_end_of_input, nursery.cancel_scope)
+            nursery.start_soon(wait_for_input, nursery.cancel_scope)
             loss = await renew(locks, wish)
             nursery.cancel_scope.cancel()
         if loss:
@@ -72,7 +72,7 @@ async def renew(locks: LocksStub, wish: Acquire) -> str:
             return "somebody else has it"
 
 
-async def wait_for_end_of_input(scope: trio.CancelScope) -> None:
+async def wait_for_input(scope: trio.CancelScope) -> None:
     await trio.lowlevel.wait_readable(sys.stdin)
     scope.cancel()
 

@@ -106,12 +106,14 @@ def test_a_lock_that_is_not_renewed_is_free_in_the_end() -> None:
         theirs = Acquire(lock="door", owner="bob", seconds=10)
         held = Holder.FromString(await ask(machine, 1, Order(now_ms=1000, acquire=ours)))
         assert held == Holder(owner="ada", token=1)
-        held = Holder.FromString(await ask(machine, 2, Order(now_ms=10_999, acquire=theirs)))
+        held = Holder.FromString(await ask(machine, 2, Order(now_ms=2000, acquire=ours)))
+        assert held == Holder(owner="ada", token=1), "renewed"
+        held = Holder.FromString(await ask(machine, 3, Order(now_ms=11_999, acquire=theirs)))
         assert held.owner == "ada"
-        held = Holder.FromString(await ask(machine, 3, Order(now_ms=11_000, acquire=theirs)))
-        assert held == Holder(owner="bob", token=3)
-        late = Order(now_ms=11_000, release=Release(lock="door", token=1))
-        assert Released.FromString(await ask(machine, 4, late)) == Released(was_held=False)
+        held = Holder.FromString(await ask(machine, 4, Order(now_ms=12_000, acquire=theirs)))
+        assert held == Holder(owner="bob", token=4)
+        late = Order(now_ms=12_000, release=Release(lock="door", token=1))
+        assert Released.FromString(await ask(machine, 5, late)) == Released(was_held=False)
 
     trio.run(main)
 
